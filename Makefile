@@ -1,0 +1,88 @@
+# Every target sets itself up: a virtual environment with exactly the locked packages.
+#
+#   make run      the whole system on this machine, with demo documents
+#                 STATE=dir DOCS=n SEED=n EXIT=1 DEADLINE=seconds
+#   make faults   faults injected into the running system; proves that nothing is lost or sent twice
+#                 STATE=dir DOCS=n SEED=n SCENARIO=name[,name]
+#   make bench    measure this project beside a stock dispatch, Celery and a bare loop
+#                 STATE=dir DOCS=n LATENCY=ms[,ms] WAYS=name[,name] STEADY=rate[,rate] STEADY_SECONDS=n
+#                 SMALL=1 keeps it short; GROWTH=1 measures growth with the backlog instead;
+#                 PROFILE=1 shows where the CPU goes and what settings of Prefect change
+#   make test     unit, property, integration and end-to-end tests; ARGS=... for pytest
+#   make lint     check style and types
+#   make audit    scan our code for weaknesses and our packages for known vulnerabilities
+#   make fuzz     fuzz answers and documents, each for FUZZ_SECONDS (20)
+#   make format   correct style
+#   make docs     write docs/settings.md and .env.example from lib/settings.py
+#   make lock     recompile requirements.txt and requirements-dev.txt from pyproject.toml
+#   make clean    remove what the other targets made
+#
+# PYTHON=... picks the interpreter the environment is made with.
+
+.PHONY: setup run faults bench test lint audit fuzz format docs lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := flows tasks lib deployments tests
+
+PYTHON ?=
+STATE ?=
+DOCS ?=
+SEED ?=
+EXIT ?=
+DEADLINE ?=
+SCENARIO ?=
+LATENCY ?=
+WAYS ?=
+STEADY ?=
+STEADY_SECONDS ?=
+GROWTH ?=
+SMALL ?=
+PROFILE ?=
+ARGS ?=
+FUZZ_SECONDS ?= 20
+
+export STATE DOCS SEED EXIT DEADLINE SCENARIO
+export LATENCY WAYS STEADY STEADY_SECONDS GROWTH SMALL
+
+run: setup
+	@$(BIN)/python -m deployments.local
+
+faults: setup
+	@$(BIN)/python -m deployments.faults
+
+bench: setup
+	@$(BIN)/python -m tests.benchmarks $(if $(filter 1,$(PROFILE)),profile)
+
+test: setup
+	$(BIN)/python -m pytest tests/unit tests/properties tests/integration tests/e2e $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+audit: setup
+	$(BIN)/bandit --quiet --configfile pyproject.toml --severity-level medium --recursive \
+		flows tasks lib deployments
+	@$(BIN)/python -m deployments.local.audit
+
+fuzz: setup
+	@$(BIN)/python -m tests.properties.fuzz $(FUZZ_SECONDS)
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: setup
+	@$(BIN)/python -m deployments.settings_docs --write
+
+lock: setup
+	@$(BIN)/python -m deployments.local.lock
+
+clean:
+	rm -rf $(VENV) .state .state-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup:
+	@PYTHON="$(PYTHON)" .ci/install $(VENV)
