@@ -1,0 +1,114 @@
+"""Which account a document is sent with: the shop's own, else the installation's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from lib.errors import AccountRefused
+from lib.models import Account
+from lib.settings import ApiSettings
+
+
+class AccountShop(Protocol):
+    """A row of the table `AccountShop`."""
+
+    @property
+    def shop_pharmacy_code(self) -> str: ...
+    @property
+    def pharmacy_code(self) -> str: ...
+    @property
+    def username(self) -> str: ...
+    @property
+    def password(self) -> SecretStr: ...
+    @property
+    def active(self) -> bool: ...
+    @property
+    def updated_at(self) -> datetime | None: ...
+
+
+def account_key(base_url: str, username: str, password: SecretStr) -> str:
+    """Names login and password together without revealing either.
+
+    A corrected password is a new key. Four digits of the password's hash are enough to notice
+    that, and too few to find the password by.
+    """
+    login = _digest(base_url, username)[:16]
+    return f"{login}-{_digest(base_url, username, password.get_secret_value())[:4]}"
+
+
+class AccountDirectory:
+    """The accounts as the source database had them when this was built.
+
+    A shop's row counts for the pharmacy code it names; a row that names none counts for the whole
+    shop. Rows of another pharmacy code are never used: documents would be filed under a facility
+    the account does not belong to. Where several rows are left, the last updated one counts.
+    """
+
+    def __init__(self, rows: Iterable[AccountShop], settings: ApiSettings) -> None:
+        newest: dict[tuple[str, str], AccountShop] = {}
+        for row in rows:
+            place = (row.shop_pharmacy_code.strip(), row.pharmacy_code.strip())
+            if row.active and (place not in newest or _is_newer(row, newest[place])):
+                newest[place] = row
+        self._base_url = settings.base_url
+        self._own = {
+            place: self._account(row.username, row.password) for place, row in newest.items()
+        }
+        self._global: Account | None = None
+        if settings.username is not None and settings.password is not None:
+            self._global = self._account(settings.username, settings.password)
+
+    def account_for(self, shop_pharmacy_code: str, pharmacy_code: str) -> Account:
+        """The account for a document.
+
+        Raises:
+            AccountRefused: there is none.
+        """
+        account = self._find(shop_pharmacy_code, pharmacy_code)
+        if account is None:
+            raise AccountRefused(
+                f"shop {shop_pharmacy_code} has no active account for pharmacy {pharmacy_code}"
+            )
+        return account
+
+    def breaker_name(self, shop_pharmacy_code: str, pharmacy_code: str) -> str:
+        """Name of the breaker that guards the account, also where there is no account.
+
+        A shop without one pauses under a name of its own. That name is no longer asked for once a
+        row appears, so the shop goes on by itself.
+        """
+        account = self._find(shop_pharmacy_code, pharmacy_code)
+        if account is None:
+            return f"missing:{shop_pharmacy_code.strip()}"
+        return f"account:{account.key}"
+
+    def keys(self) -> dict[str, set[str]]:
+        """Keys of the shops' own accounts by shop; the installation's account is not among them."""
+        keys: defaultdict[str, set[str]] = defaultdict(set)
+        for (shop, _), account in self._own.items():
+            keys[shop].add(account.key)
+        return dict(keys)
+
+    def _find(self, shop: str, pharmacy_code: str) -> Account | None:
+        shop, pharmacy_code = shop.strip(), pharmacy_code.strip()
+        return self._own.get((shop, pharmacy_code)) or self._own.get((shop, "")) or self._global
+
+    def _account(self, username: str, password: SecretStr) -> Account:
+        return Account(username, password, account_key(self._base_url, username, password))
+
+
+def _is_newer(row: AccountShop, other: AccountShop) -> bool:
+    if row.updated_at is None or other.updated_at is None:
+        return other.updated_at is None and row.updated_at is not None
+    return row.updated_at > other.updated_at
+
+
+def _digest(*parts: str) -> str:
+    # The separator cannot occur in a part, so no two lists of parts look alike.
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,215 @@
+"""What can go wrong, as types: each says whether a document may be sent again, and who has to act.
+
+SyncError
+|-- ConfigurationError      a person must correct the installation; no document is at fault
+|   `-- WrongEndpoint       the API has no such path (404, 405 on POST): the pipeline pauses
+|-- DocumentNotFound        a manual run named a document that is not there
+|-- AmbiguousDocument       a manual run named a document that several pharmacies have
+|-- DocumentBusy            a manual run named a document that somebody else holds
+|-- AlreadySent             a manual run named a document that is already accepted
+|-- Rejected                terminal: the same bytes would get the same answer
+|   `-- InvalidDocument     found by our own validation, before any call
+|-- RetriesSpent            terminal for now: transient failures used up every attempt
+|-- Unavailable             transient: nothing was stored, the same call may work later
+|   `-- Paused              a breaker is open: the call was not made
+    |       `-- Throttled       the pace of the API is kept: the call was not made
+|-- OutcomeUnknown          the API may or may not have stored the document
+|-- AccountRefused          the shop's account cannot be used; its documents are not at fault
+|-- StoreUnavailable        one of our own stores cannot be reached
+|-- Defect                  an error nobody foresaw, without what it quoted
+`-- ClaimLost               another holder has the document now, or the lease ran out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+class SyncError(Exception):
+    """Base of every error this project raises on purpose.
+
+    The text of an error is shown in the Prefect UI and in logs, so it never holds a secret or a
+    person's name; `http_status` and `answer` are for the failure record only.
+    """
+
+    #: Stable identifier, stored with failures and used to group them.
+    error_class = "error"
+
+    def __init__(
+        self, message: str, *, http_status: int | None = None, answer: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.http_status = http_status
+        self.answer = answer
+
+    def __reduce__(self) -> tuple[Callable[..., SyncError], tuple[Any, ...]]:
+        # An exception is copied by calling its class with `args`, but here the constructors take
+        # other arguments than that: it would fail, or put the text together once more.
+        return _restored, (type(self), self.args, dict(self.__dict__))
+
+
+def _restored(
+    kind: type[SyncError], args: tuple[Any, ...], attributes: Mapping[str, Any]
+) -> SyncError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
+
+class ConfigurationError(SyncError):
+    """The installation is wrong: a person has to change a setting before anything can be sent."""
+
+    error_class = "configuration"
+
+
+class WrongEndpoint(ConfigurationError):
+    """The API answered 404 or 405 to a POST: base URL or resource path is wrong."""
+
+
+class DocumentNotFound(SyncError):
+    """No document has this local id."""
+
+    error_class = "not_found"
+
+
+class AmbiguousDocument(SyncError):
+    """Several documents have this local id: the pharmacy code is needed to tell them apart."""
+
+    error_class = "ambiguous"
+
+
+class DocumentBusy(SyncError):
+    """Another run holds this document (or another row of the same code) right now."""
+
+    error_class = "busy"
+
+
+class AlreadySent(SyncError):
+    """The document is already accepted; it is sent again only on explicit demand."""
+
+    error_class = "already_sent"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One field that cannot be sent.
+
+    Attributes:
+        field: the API's name of the field, for example `so_lo`.
+        line: number of the document line counted from 1, None for the header.
+        reason: what is wrong with it, without the value itself.
+    """
+
+    field: str
+    line: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        where = self.field if self.line is None else f"line {self.line} {self.field}"
+        return f"{where}: {self.reason}"
+
+
+class Rejected(SyncError):
+    """The API refused the document's content."""
+
+    error_class = "rejected"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        http_status: int | None = None,
+        answer: str | None = None,
+        field_errors: Sequence[FieldError] = (),
+    ) -> None:
+        super().__init__(message, http_status=http_status, answer=answer)
+        self.field_errors = tuple(field_errors)
+
+
+class InvalidDocument(Rejected):
+    """Our own validation found the document unfit; no call was made."""
+
+    error_class = "invalid"
+
+    def __init__(self, field_errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(map(str, field_errors)), field_errors=field_errors)
+
+
+class RetriesSpent(SyncError):
+    """Every attempt of the last day failed for a passing reason; a person decides what next."""
+
+    error_class = "retries_spent"
+
+
+class Unavailable(SyncError):
+    """The API cannot take the document now, and has not stored it.
+
+    Attributes:
+        retry_after: seconds the API asked to wait, if it did.
+    """
+
+    error_class = "unavailable"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        http_status: int | None = None,
+        answer: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, http_status=http_status, answer=answer)
+        self.retry_after = retry_after
+
+
+class Paused(Unavailable):
+    """A breaker is open, so the call was not made; costs the document no attempt."""
+
+    error_class = "paused"
+
+
+class Throttled(Paused):
+    """The rate limit or a Retry-After stands in the way for longer than a call may wait."""
+
+    error_class = "throttled"
+
+
+class OutcomeUnknown(SyncError):
+    """The request left, but no usable answer came: look the document up before sending it again."""
+
+    error_class = "outcome_unknown"
+
+
+class AccountRefused(SyncError):
+    """Login refused, 401 right after a fresh login, 403, or no account for the shop."""
+
+    error_class = "account"
+
+
+class StoreUnavailable(SyncError):
+    """A store of ours (source database, MongoDB, Redis) failed in a passing way.
+
+    Attributes:
+        store: which one.
+    """
+
+    error_class = "store"
+
+    def __init__(self, store: str, message: str) -> None:
+        super().__init__(f"{store}: {message}")
+        self.store = store
+
+
+class Defect(SyncError):
+    """Something in our code went wrong in a way nobody foresaw; see `lib.defects`."""
+
+    error_class = "unexpected"
+
+
+class ClaimLost(SyncError):
+    """The claim this run worked under is no longer its own: it must stop and write nothing."""
+
+    error_class = "claim_lost"

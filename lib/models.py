@@ -1,0 +1,231 @@
+"""Values that cross the borders between modules. All frozen; none knows a driver or Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic import SecretStr
+
+from lib.errors import FieldError
+
+
+class SyncStatus(StrEnum):
+    """The `status` column, as other software reads it."""
+
+    PENDING = "PENDING_SYNC"  # not sent yet, or to be sent again
+    SUCCESS = "SYNC_SUCCESS"  # accepted by the national API
+    FAILED = "SYNC_FAILED"  # refused, or given up: a person has to look
+
+
+class LogStatus(StrEnum):
+    """Status of a `task_logs` entry: one dispatch of one document."""
+
+    PENDING = "PENDING"  # claimed, not started
+    RUNNING = "RUNNING"  # a record run works on it
+    ACCEPTED = "ACCEPTED"  # the API has it; the source database may not know yet
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    RELEASED = "RELEASED"  # given back without a final outcome
+
+    @property
+    def is_open(self) -> bool:
+        return self in (LogStatus.PENDING, LogStatus.RUNNING, LogStatus.ACCEPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRef:
+    """Identifies one document; holds nothing personal, so it may travel through Prefect.
+
+    Attributes:
+        pipeline: name of the pipeline, a key of `lib.pipelines.PIPELINES`.
+        record_id: primary key of the header row.
+        local_id: the pharmacy's own code of the document.
+        pharmacy_code: national facility code (`ma_co_so`).
+        shop_pharmacy_code: selects the account the document is sent with.
+    """
+
+    pipeline: str
+    record_id: int
+    local_id: str
+    pharmacy_code: str
+    shop_pharmacy_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document's bookkeeping as the source database has it now."""
+
+    ref: DocumentRef
+    status: SyncStatus
+    national_id: str | None
+    message: str | None
+    claim_token: str | None
+    lease_expires_at: datetime | None
+    lease_live: bool
+    attempts: int
+    next_attempt_at: datetime | None
+    unconfirmed: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Documents of one pipeline held under one fencing token until the lease runs out."""
+
+    token: str
+    pipeline: str
+    documents: tuple[DocumentRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One claimed document with everything that is needed to send it.
+
+    Attributes:
+        unconfirmed: an earlier holder vanished without an outcome, so the API may have it.
+        attempts: claims so far, this one included.
+        header, lines: column values by the column names of the standard schema, whatever the
+            installation calls them.
+    """
+
+    ref: DocumentRef
+    claim_token: str
+    unconfirmed: bool
+    attempts: int
+    header: Mapping[str, Any]
+    lines: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A login at the national API.
+
+    Attributes:
+        key: identifies login and password together without revealing either, so that a corrected
+            password is a new key: cached refusals end by themselves.
+    """
+
+    username: str
+    password: SecretStr
+    key: str
+
+
+class OutcomeKind(StrEnum):
+    """What an attempt means for the document's row."""
+
+    ACCEPTED = "accepted"
+    FAILED = "failed"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one attempt, ready to be written under its fencing token.
+
+    Attributes:
+        message: for `sync_response_message`; None leaves the column as it is.
+        retry_in: RELEASED only: not to be claimed again before this has passed.
+        unconfirmed: the API may have the document; the next holder looks it up first.
+        costs_attempt: False gives the claim's attempt back (nothing was the document's fault).
+        error_class, http_status, answer, field_errors: for the failure record.
+    """
+
+    ref: DocumentRef
+    claim_token: str
+    kind: OutcomeKind
+    national_id: str | None = None
+    message: str | None = None
+    retry_in: timedelta = timedelta(0)
+    unconfirmed: bool = False
+    costs_attempt: bool = True
+    error_class: str | None = None
+    http_status: int | None = None
+    answer: str | None = None
+    field_errors: tuple[FieldError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call to the national API, as kept in `task_logs.attempts`."""
+
+    at: datetime
+    action: str  # "submit" or "look_up"
+    duration_ms: float
+    http_status: int | None = None
+    error_class: str | None = None
+    spec_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSummary:
+    """Counts of one pipeline in the source database at one moment.
+
+    Attributes:
+        pending: PENDING_SYNC rows nobody holds; `waiting` of them have a next attempt in future.
+        in_flight: rows under a live lease, in `batches` different claims.
+        oldest_pending_seconds: age of the oldest PENDING_SYNC row, None when there is none.
+    """
+
+    pipeline: str
+    pending: int = 0
+    waiting: int = 0
+    in_flight: int = 0
+    batches: int = 0
+    unconfirmed: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    oldest_pending_seconds: float | None = None
+
+    @property
+    def ready(self) -> int:
+        """Documents that may be claimed now."""
+        return self.pending - self.waiting
+
+
+@dataclass(frozen=True, slots=True)
+class HeldClaim:
+    """A claim token found on rows of the source database.
+
+    Attributes:
+        lease_seconds_left: until the last of its leases runs out; negative when it has.
+    """
+
+    token: str
+    pipeline: str
+    documents: int
+    lease_seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """The API has the document.
+
+    Attributes:
+        national_id: its national code; None where the API only said that it has it already.
+        duplicate: the API had it before this call.
+    """
+
+    national_id: str | None
+    message: str
+    http_status: int | None = None
+    answer: str | None = None
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A validated request body with what the caller needs to know about it.
+
+    Attributes:
+        warnings: doubtful values that were sent all the same.
+    """
+
+    resource: str
+    pharmacy_code: str
+    local_id: str
+    body: Mapping[str, Any] = field(repr=False)
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,77 @@
+"""Brings outcomes into the source database and MongoDB, many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from lib.errors import StoreUnavailable
+from lib.grouping import Grouped
+from lib.models import Outcome
+from lib.records import Record
+from lib.settings import SyncSettings
+from lib.source.store import SourceStore
+from lib.tracking import TrackingStore
+
+logger = logging.getLogger("dqg.outcomes")
+
+#: Waits between tries to reach the source database; afterwards reconcile takes over.
+_DELAYS = (0.5, 1.0, 2.0, 4.0)
+
+
+class OutcomeWriter:
+    """Writes outcomes in groups: the source database first, then the log.
+
+    May be repeated: the fencing token makes a second write of the same outcome change nothing.
+    """
+
+    def __init__(
+        self,
+        source: SourceStore,
+        tracking: TrackingStore,
+        settings: SyncSettings,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._source = source
+        self._tracking = tracking
+        self._sleep = sleep
+        self._groups: Grouped[Outcome, bool] = Grouped(
+            self._save, delay=settings.group_delay, size=settings.group_size
+        )
+
+    async def write(self, record: Record, outcome: Outcome) -> bool:
+        """Returns once the outcome is durable.
+
+        Returns:
+            False where the claim was lost: the document belongs to another holder, and nothing
+            was written.
+
+        Raises:
+            StoreUnavailable: the source database stayed away; reconcile writes the outcome of an
+                accepted document later, any other is claimed again when the lease has run out.
+        """
+        record.outcome = outcome
+        record.saved = await self._groups.put(outcome)
+        if not record.saved:
+            logger.warning(
+                "claim on %s lost: its outcome is the next holder's to write",
+                record.ref.local_id,
+                extra={"action": "claim_lost"},
+            )
+            return False
+        await self._tracking.finished(record, outcome)
+        return True
+
+    async def _save(self, outcomes: Sequence[Outcome]) -> list[bool]:
+        for delay in (*_DELAYS, None):
+            try:
+                saved = await asyncio.to_thread(self._source.save, outcomes)
+                break
+            except StoreUnavailable as error:
+                if delay is None:
+                    raise
+                logger.warning("outcomes not saved yet: %s", error, extra={"action": "save_retry"})
+                await self._sleep(delay)
+        return [(o.ref.pipeline, o.ref.record_id) in saved for o in outcomes]

@@ -1,0 +1,74 @@
+"""Everything a run works with, opened once a process and closed in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import URL
+
+from lib.accounts import AccountDirectory
+from lib.breaker import Breakers
+from lib.dqg.adapter import DqgPlatform
+from lib.dqg.client import NationalApiClient
+from lib.outcome_writer import OutcomeWriter
+from lib.pacing import Pacer
+from lib.platform import Platform
+from lib.redis_store import open_redis
+from lib.settings import Settings
+from lib.source.engine import create_source_engine
+from lib.source.store import SourceStore
+from lib.source.tables import build_tables
+from lib.tokens import TokenCache
+from lib.tracking import TrackingStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The stores and clients of one process; none of them leaves its event loop."""
+
+    settings: Settings
+    source: SourceStore
+    tracking: TrackingStore
+    accounts: AccountDirectory
+    breakers: Breakers
+    pacer: Pacer
+    platform: Platform
+    outcomes: OutcomeWriter
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, source_url: str | URL) -> AsyncIterator[Services]:
+    """Open the services for the length of a run.
+
+    Only the source database must be there: nothing can be done without it. MongoDB and Redis may
+    be away, the API is first reached when a document is sent.
+
+    Raises:
+        StoreUnavailable: the source database cannot be reached.
+        ConfigurationError: it can, but is not what the settings say.
+    """
+    async with AsyncExitStack() as stack:
+        source = SourceStore(
+            create_source_engine(source_url, settings.source), build_tables(settings.source)
+        )
+        stack.callback(source.dispose)
+        accounts = AccountDirectory(await asyncio.to_thread(source.accounts), settings.api)
+        redis = open_redis(settings.redis)
+        stack.push_async_callback(redis.aclose)
+        tracking = await stack.enter_async_context(TrackingStore(settings.mongo, settings.sync))
+        client = await stack.enter_async_context(
+            NationalApiClient(settings.api, TokenCache(redis, settings.redis, settings.api))
+        )
+        yield Services(
+            settings=settings,
+            source=source,
+            tracking=tracking,
+            accounts=accounts,
+            breakers=Breakers(redis, settings.redis.prefix, settings.breaker),
+            pacer=Pacer(redis, settings.redis.prefix, settings.rate),
+            platform=DqgPlatform(client, settings.api),
+            outcomes=OutcomeWriter(source, tracking, settings.sync),
+        )

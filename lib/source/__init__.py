@@ -1,0 +1,1 @@
+"""The source database: where the chain keeps its documents, and where their claims live."""

@@ -1,0 +1,206 @@
+"""What differs between SQL Server and PostgreSQL. No other module knows which one it talks to.
+
+All moments here are by the database's clock. `utc_now` and its kin are UTC without a zone, as the
+claim columns hold them; `local_now` is local time, as the business columns hold it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Float,
+    Integer,
+    Select,
+    String,
+    bindparam,
+    literal,
+    select,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FromClause
+from sqlalchemy.sql.functions import GenericFunction
+
+#: Rows that somebody else has locked are passed over.
+SKIP_LOCKED_HINT = "WITH (ROWLOCK, READPAST, UPDLOCK)"
+#: Rows are locked as by FOR UPDATE; waits for whoever has them.
+LOCK_HINT = "WITH (ROWLOCK, UPDLOCK)"
+#: Reads what is committed now, also in a database whose READ COMMITTED reads older row versions.
+CURRENT_HINT = "WITH (READCOMMITTEDLOCK)"
+ROW_LOCK_HINT = "WITH (ROWLOCK)"
+
+#: More bound values than this in one IN list come near SQL Server's limit of 2100 parameters.
+MAX_IN_LIST = 1000
+
+_LARGEST_INTEGER = 2**31 - 1
+
+
+class utc_now(GenericFunction[Any]):
+    """The present moment, UTC."""
+
+    type = DateTime()
+    inherit_cache = True
+
+
+class local_now(GenericFunction[Any]):
+    """The present moment, local time."""
+
+    type = DateTime()
+    inherit_cache = True
+
+
+class _utc_in(GenericFunction[Any]):
+    type = DateTime()
+    inherit_cache = True
+
+
+class _local_in(GenericFunction[Any]):
+    type = DateTime()
+    inherit_cache = True
+
+
+class _seconds_until(GenericFunction[Any]):
+    type = Float()
+    inherit_cache = True
+
+
+class _age_in_seconds(GenericFunction[Any]):
+    type = Float()
+    inherit_cache = True
+
+
+def utc_in(seconds: float) -> ColumnElement[Any]:
+    """The moment so many seconds from now, UTC; at most some 24 days from now."""
+    return _utc_in(literal(min(round(seconds * 1000), _LARGEST_INTEGER), Integer()))
+
+
+def local_in(seconds: float) -> ColumnElement[Any]:
+    """The moment so many seconds from now (before now where negative), local time."""
+    return _local_in(literal(round(seconds), Integer()))
+
+
+def seconds_until(moment: ColumnElement[Any]) -> ColumnElement[float]:
+    """Seconds from now until a UTC moment, negative when it has passed."""
+    return _seconds_until(moment)
+
+
+def age_in_seconds(moment: ColumnElement[Any]) -> ColumnElement[float]:
+    """Seconds from a local moment until now."""
+    return _age_in_seconds(moment)
+
+
+@compiles(utc_now, "mssql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return "sysutcdatetime()"
+
+
+@compiles(utc_now, "postgresql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    # Not now(): that is the start of the transaction, which may have waited for a lock since.
+    return "timezone('utc', clock_timestamp())"
+
+
+@compiles(local_now, "mssql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return "getdate()"
+
+
+@compiles(local_now, "postgresql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return "LOCALTIMESTAMP"
+
+
+@compiles(_utc_in, "mssql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"dateadd(millisecond, {compiler.process(element.clauses, **kw)}, sysutcdatetime())"
+
+
+@compiles(_utc_in, "postgresql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    milliseconds = compiler.process(element.clauses, **kw)
+    return f"timezone('utc', clock_timestamp()) + make_interval(secs => ({milliseconds}) / 1000.0)"
+
+
+@compiles(_local_in, "mssql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"dateadd(second, {compiler.process(element.clauses, **kw)}, getdate())"
+
+
+@compiles(_local_in, "postgresql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    seconds = compiler.process(element.clauses, **kw)
+    return f"LOCALTIMESTAMP + make_interval(secs => {seconds})"
+
+
+@compiles(_seconds_until, "mssql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    # Whole seconds: in milliseconds DATEDIFF overflows for a lease that ran out a month ago.
+    return f"datediff(second, sysutcdatetime(), {compiler.process(element.clauses, **kw)})"
+
+
+@compiles(_seconds_until, "postgresql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    moment = compiler.process(element.clauses, **kw)
+    return f"extract(epoch FROM {moment} - timezone('utc', clock_timestamp()))"
+
+
+@compiles(_age_in_seconds, "mssql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"datediff(second, {compiler.process(element.clauses, **kw)}, getdate())"
+
+
+@compiles(_age_in_seconds, "postgresql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"extract(epoch FROM LOCALTIMESTAMP - {compiler.process(element.clauses, **kw)})"
+
+
+def constant(value: str) -> ColumnElement[str]:
+    """An ASCII value written into the statement itself: filtered indexes match no parameter.
+
+    Without the N prefix of NVARCHAR, which would make SQL Server convert a VARCHAR column instead
+    of the value, and pass over the index.
+    """
+    return bindparam(None, value, String(), literal_execute=True, unique=True)
+
+
+def one_of(column: ColumnElement[Any], values: list[Any]) -> ColumnElement[bool]:
+    """`column IN (values)` for any number of values.
+
+    Many values go into the statement's text, escaped by SQLAlchemy, because SQL Server takes no
+    more than 2100 parameters.
+    """
+    return column.in_(
+        bindparam(None, values, expanding=True, literal_execute=len(values) > MAX_IN_LIST)
+    )
+
+
+def lock_skipping_locked(query: Select[Any], table: FromClause) -> Select[Any]:
+    """Lock what the query finds, passing over rows that somebody else has locked."""
+    return query.with_hint(table, SKIP_LOCKED_HINT, "mssql").with_for_update(
+        of=table, skip_locked=True
+    )
+
+
+def lock(query: Select[Any], table: FromClause) -> Select[Any]:
+    """Lock what the query finds, waiting for whoever has locked it."""
+    return query.with_hint(table, LOCK_HINT, "mssql").with_for_update(of=table)
+
+
+def read_current(query: Select[Any], table: FromClause) -> Select[Any]:
+    """Read rows as they are committed now; on PostgreSQL the statement's snapshot has to do."""
+    return query.with_hint(table, CURRENT_HINT, "mssql")
+
+
+def evaluated_once(query: Select[Any], dialect: Dialect) -> Select[Any]:
+    """The query as a subselect that a plan cannot run a second time.
+
+    PostgreSQL may put a subselect on the inner side of a loop; run again, LIMIT with SKIP LOCKED
+    finds further rows. A materialised CTE is run once.
+    """
+    if dialect.name != "postgresql":
+        return query
+    found = query.cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
+    return select(*found.c)

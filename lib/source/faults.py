@@ -1,0 +1,152 @@
+"""Turns the drivers' errors into ours: may it pass by itself, or must a person act?
+
+Judged by SQLSTATE and SQL Server's own error numbers, not by the drivers' exception classes: pyodbc
+raises a plain `Error` for a deadlock, and an `InterfaceError` for a wrong password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum, auto
+
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from lib.errors import ConfigurationError, StoreUnavailable
+
+MESSAGE_LIMIT = 300
+
+
+class Fault(Enum):
+    """What an error of the driver means."""
+
+    CONFLICT = auto()  # deadlock or serialisation: the same transaction may work at once
+    UNAVAILABLE = auto()  # passes by itself
+    CONFIGURATION = auto()  # a person has to correct something
+    BUG = auto()  # none of these: our statement or our data is wrong
+
+
+_BY_SQLSTATE = {
+    "40001": Fault.CONFLICT,  # deadlock (SQL Server), serialisation failure
+    "40P01": Fault.CONFLICT,  # deadlock (PostgreSQL)
+    "HYT00": Fault.UNAVAILABLE,  # timeout
+    "HYT01": Fault.UNAVAILABLE,  # connection timeout
+    "55P03": Fault.UNAVAILABLE,  # lock not available
+    "55006": Fault.UNAVAILABLE,  # object in use
+    "25006": Fault.UNAVAILABLE,  # read-only: a standby, until the failover is over
+    "42501": Fault.CONFIGURATION,  # no permission
+    "IM002": Fault.CONFIGURATION,  # no such data source or driver
+    "IM003": Fault.CONFIGURATION,  # the driver cannot be loaded
+    "01000": Fault.CONFIGURATION,  # unixODBC: can't open the driver's library
+}
+
+_BY_CLASS = {
+    "08": Fault.UNAVAILABLE,  # connection
+    "40": Fault.UNAVAILABLE,  # rolled back for other reasons
+    "53": Fault.UNAVAILABLE,  # out of connections, memory, disk
+    "57": Fault.UNAVAILABLE,  # cancelled, shutting down, starting
+    "58": Fault.UNAVAILABLE,  # the server's own I/O
+    "28": Fault.CONFIGURATION,  # login failed
+    "3D": Fault.CONFIGURATION,  # no such database
+    "3F": Fault.CONFIGURATION,  # no such schema
+    "42": Fault.CONFIGURATION,  # no such table or column; syntax
+    "22": Fault.BUG,
+    "23": Fault.BUG,
+}
+
+#: SQL Server's own numbers, where its SQLSTATE (mostly 42000) says too little.
+_BY_NUMBER = {
+    **dict.fromkeys((1205, 3960, 3961), Fault.CONFLICT),
+    **dict.fromkeys(
+        (
+            *(1204, 1222),  # locks: none left, timeout
+            *(701, 802, 8645, 8651, 1105, 9002),  # memory, disk, log full
+            *(921, 922, 927, 976, 983, 3906, 6005, 18401, 18451),  # starting, failover, stopping
+            *(10928, 10929, 40197, 40501, 40613, 49918, 49919, 49920),  # throttled
+        ),
+        Fault.UNAVAILABLE,
+    ),
+    **dict.fromkeys((229, 230, 262, 4060, 18452, 18456, 18470, 18487, 18488), Fault.CONFIGURATION),
+}
+
+# libpq gives no SQLSTATE when a connection is refused, only the server's text.
+_REFUSED_BY_TEXT = re.compile(
+    r"authentication failed|role \".*\" does not exist|database \".*\" does not exist"
+    r"|no pg_hba\.conf entry|no password supplied|permission denied for database"
+)
+_NUMBER = re.compile(r"\((\d+)\)")
+
+
+def judge(error: DBAPIError) -> Fault:
+    """What an error means."""
+    state, text = _sqlstate(error), str(error.orig)
+    by_number = (_BY_NUMBER.get(int(number)) for number in _NUMBER.findall(text))
+    fault = (
+        (next(filter(None, by_number), None) if _is_odbc(error) else None)
+        or _BY_SQLSTATE.get(state)
+        or _BY_CLASS.get(state[:2])
+    )
+    if fault:
+        return fault
+    if not state and _REFUSED_BY_TEXT.search(text):
+        return Fault.CONFIGURATION
+    if error.connection_invalidated or isinstance(error, (OperationalError, InternalError)):
+        return Fault.UNAVAILABLE
+    if isinstance(error, (DataError, IntegrityError)):
+        return Fault.BUG
+    if isinstance(error, (ProgrammingError, InterfaceError)):
+        return Fault.CONFIGURATION
+    return Fault.UNAVAILABLE
+
+
+@contextmanager
+def translate_errors(store: str = "source database") -> Iterator[None]:
+    """Raise our errors in place of the driver's, which stays the cause.
+
+    Raises:
+        StoreUnavailable: the database is away, overloaded, or keeps deadlocking; may be repeated.
+        ConfigurationError: login, permission, database, table or column is wrong.
+    """
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StoreUnavailable(store, "all connections are in use") from error
+    except DBAPIError as error:
+        fault = judge(error)
+        if fault is Fault.BUG:
+            raise
+        text = _short(error)
+        if fault is Fault.CONFIGURATION:
+            raise ConfigurationError(f"{store}: {text}") from error
+        raise StoreUnavailable(store, text) from error
+
+
+def _is_odbc(error: DBAPIError) -> bool:
+    return type(error.orig).__module__.partition(".")[0] == "pyodbc"
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    """SQLSTATE of a psycopg or pyodbc error, empty when there is none."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None and error.orig is not None:
+        first = error.orig.args[0] if error.orig.args else None
+        state = first if isinstance(first, str) and re.fullmatch(r"[0-9A-Z]{5}", first) else None
+    return state or ""
+
+
+def _short(error: DBAPIError) -> str:
+    # The first line only: PostgreSQL's DETAIL, on the next ones, quotes values of the row.
+    original = error.orig
+    text = original.args[-1] if original is not None and original.args else original
+    lines = str(text).strip().splitlines()
+    return (lines[0] if lines else type(original).__name__)[:MESSAGE_LIMIT]

@@ -1,0 +1,132 @@
+"""Sends one record: the order in which breakers, look-up, API and log are asked, and why."""
+
+from __future__ import annotations
+
+import logging
+
+from lib.batch import Batch
+from lib.errors import (
+    AccountRefused,
+    OutcomeUnknown,
+    Paused,
+    Rejected,
+    SyncError,
+    Unavailable,
+    WrongEndpoint,
+)
+from lib.models import Acceptance, Account, Payload
+from lib.platform import Gate, Lookup
+from lib.records import Record
+
+logger = logging.getLogger("dqg.submission")
+
+#: From this status on the server may have stored the document before it failed.
+_SERVER_FAILED = 500
+
+
+def pipeline_breaker(pipeline: str) -> str:
+    return f"pipeline:{pipeline}"
+
+
+def breaker_names(batch: Batch, record: Record) -> tuple[str, str]:
+    """Names of the breakers a record has to pass: its account's and its pipeline's."""
+    ref = record.ref
+    account = batch.services.accounts.breaker_name(ref.shop_pharmacy_code, ref.pharmacy_code)
+    return account, pipeline_breaker(batch.pipeline.name)
+
+
+async def submit(batch: Batch, record: Record) -> Acceptance:
+    """Bring one record into the national database.
+
+    May be repeated: a record whose last call had no clear end is looked up before it is sent.
+
+    Raises:
+        SyncError: whatever stood in the way; `lib.outcomes` says what it means.
+    """
+    services = batch.services
+    payload = services.platform.build(record.document) if record.payload is None else record.payload
+    record.payload = payload
+    names = breaker_names(batch, record)
+    batch.lease.ensure_held()
+    await services.breakers.admit(names)
+
+    async def gate() -> None:
+        await services.pacer.acquire(names)
+        batch.lease.ensure_held()
+
+    try:
+        account = services.accounts.account_for(
+            record.ref.shop_pharmacy_code, record.ref.pharmacy_code
+        )
+        acceptance = await _look_up_or_send(batch, record, payload, account, gate)
+    except Exception as error:
+        await _report_failure(batch, names, error)
+        raise
+    except BaseException:
+        await services.breakers.release_probe(names)
+        raise
+    # Known before anything else is waited for: what interrupts the rest must not undo it.
+    record.acceptance = acceptance
+    await services.breakers.succeeded(names)
+    await services.tracking.accepted(record, acceptance)
+    return acceptance
+
+
+async def _look_up_or_send(
+    batch: Batch, record: Record, payload: Payload, account: Account, gate: Gate
+) -> Acceptance:
+    platform = batch.services.platform
+    observe = record.attempts.append
+    if record.unconfirmed and batch.services.settings.api.lookup:
+        found = await platform.look_up(payload, account, observe, gate)
+        if isinstance(found, Acceptance):
+            logger.info(
+                "%s was accepted earlier", record.ref.local_id, extra={"action": "found_accepted"}
+            )
+            return found
+        if found is Lookup.ABSENT:
+            record.unconfirmed = False
+    earlier, record.unconfirmed = record.unconfirmed, True
+    try:
+        acceptance = await platform.submit(payload, account, observe, gate)
+    except OutcomeUnknown:
+        raise
+    except Unavailable as error:
+        record.unconfirmed = earlier or (error.http_status or 0) >= _SERVER_FAILED
+        raise
+    except Rejected:
+        record.unconfirmed = False
+        raise
+    except SyncError:
+        record.unconfirmed = earlier
+        raise
+    # Any other error, or an interruption, leaves it open whether the document was stored.
+    record.unconfirmed = False
+    return acceptance
+
+
+async def _report_failure(batch: Batch, names: tuple[str, str], error: Exception) -> None:
+    """Tells the breakers what an error says about the account and the pipeline."""
+    services = batch.services
+    account_name, pipeline_name = names
+    settings = services.settings.breaker
+    if isinstance(error, Rejected):
+        # The API works and knows the account: it only dislikes this document.
+        await services.breakers.succeeded(names)
+    elif isinstance(error, AccountRefused):
+        await services.breakers.trip(
+            account_name, error.message, settings.account_pause, settings.account_pause_max
+        )
+        await services.breakers.release_probe((pipeline_name,))
+    elif isinstance(error, WrongEndpoint):
+        await services.breakers.trip(
+            pipeline_name, error.message, settings.account_pause, settings.account_pause_max
+        )
+        await services.breakers.release_probe((account_name,))
+    elif isinstance(error, Unavailable | OutcomeUnknown) and not isinstance(error, Paused):
+        if isinstance(error, Unavailable) and error.retry_after:
+            await services.pacer.hold((account_name,), error.retry_after)
+        await services.breakers.failed(pipeline_name, error.message)
+        await services.breakers.release_probe((account_name,))
+    else:
+        await services.breakers.release_probe(names)

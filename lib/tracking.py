@@ -1,0 +1,372 @@
+"""MongoDB: `task_logs`, an entry a dispatch of a document; `sync_failures`, one a final failure.
+
+Every write is an upsert on an `_id` made of claim token and record id, so it may be repeated and
+may come before the write it follows. MongoDB being away stops nothing: writes wait in a bounded
+buffer, a warning says so, and `reconcile` fills what is missing from the source database.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from pymongo import ASCENDING, IndexModel, UpdateOne
+
+from lib.clock import Clock, utc_now
+from lib.errors import StoreUnavailable
+from lib.models import (
+    Acceptance,
+    Claim,
+    DocumentRef,
+    LogStatus,
+    Outcome,
+    OutcomeKind,
+)
+from lib.mongo import BufferedWrites, Write, mongo_errors, open_client
+from lib.privacy import mask_personal_names
+from lib.records import Record
+from lib.settings import MongoSettings, SyncSettings
+
+logger = logging.getLogger("dqg.tracking")
+
+TASK_LOGS = "task_logs"
+SYNC_FAILURES = "sync_failures"
+
+_STATUS_AFTER = {
+    OutcomeKind.ACCEPTED: LogStatus.SUCCESS,
+    OutcomeKind.FAILED: LogStatus.FAILED,
+    OutcomeKind.RELEASED: LogStatus.RELEASED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A `task_logs` entry as reconcile needs it."""
+
+    ref: DocumentRef
+    claim_token: str
+    status: LogStatus
+    national_id: str | None
+    message: str | None
+    flow_run_id: str | None
+    record_run_id: str | None
+
+
+class TrackingStore:
+    """Writes and reads both collections. Open it with `async with`; connects on first use."""
+
+    def __init__(
+        self,
+        settings: MongoSettings,
+        sync: SyncSettings,
+        *,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._client = open_client(settings)
+        self._database = self._client[settings.database]
+        self._writes = BufferedWrites(
+            self._database,
+            delay=sync.group_delay,
+            size=sync.group_size,
+            buffer_size=settings.buffer_size,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._writes.close()
+        await self._client.close()
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when MongoDB does not answer."""
+        with mongo_errors():
+            await self._client.admin.command("ping")
+
+    async def prepare(self) -> None:
+        """Creates the indexes; MongoDB being away is only a warning. May be repeated."""
+        try:
+            await self.ensure_indexes()
+        except StoreUnavailable as error:
+            logger.warning("log indexes not checked: %s", error, extra={"action": "mongo_away"})
+
+    async def ensure_indexes(self) -> None:
+        """Creates what is missing. May be repeated.
+
+        Raises:
+            StoreUnavailable.
+        """
+        key = [("claim_token", ASCENDING), ("record_id", ASCENDING)]
+        document = [("pipeline", ASCENDING), ("local_id", ASCENDING)]
+        with mongo_errors():
+            await self._database[TASK_LOGS].create_indexes(
+                [
+                    IndexModel(key, name="claim_and_record", unique=True),
+                    IndexModel(document, name="document"),
+                    IndexModel([("status", ASCENDING), ("updated_at", ASCENDING)], name="status"),
+                    IndexModel(
+                        [("created_at", ASCENDING)],
+                        name="expiry",
+                        expireAfterSeconds=self._settings.task_log_days * 86_400,
+                    ),
+                ]
+            )
+            await self._database[SYNC_FAILURES].create_indexes(
+                [
+                    IndexModel(key, name="claim_and_record", unique=True),
+                    IndexModel(document, name="document"),
+                    IndexModel([("state", ASCENDING), ("created_at", ASCENDING)], name="state"),
+                    IndexModel(
+                        [("created_at", ASCENDING)],
+                        name="expiry",
+                        expireAfterSeconds=self._settings.failure_days * 86_400,
+                    ),
+                ]
+            )
+
+    # -- writes ---------------------------------------------------------------------------------
+
+    async def dispatched(self, claim: Claim) -> bool:
+        """Opens an entry for each document of a claim. False: only buffered, MongoDB is away."""
+        futures = [
+            self._writes.put_nowait(
+                self._log(document, claim.token, {}, on_insert={"status": LogStatus.PENDING.value})
+            )
+            for document in claim.documents
+        ]
+        return all([await future for future in futures])
+
+    async def run_created(self, claim: Claim, flow_run_id: str) -> None:
+        """Notes which run a claim was dispatched to."""
+        for document in claim.documents:
+            self._writes.put_nowait(self._log(document, claim.token, {"flow_run_id": flow_run_id}))
+
+    def started(self, record: Record, flow_run_id: str) -> None:
+        """Notes that a record run has begun. Not waited for: nothing depends on it."""
+        values = {"flow_run_id": flow_run_id, "record_run_id": record.run_id}
+        self._writes.put_nowait(self._record_log(record, LogStatus.RUNNING, values))
+
+    async def accepted(self, record: Record, acceptance: Acceptance) -> bool:
+        """Keeps the national id before anything else is tried. False: only buffered."""
+        values = {"national_id": acceptance.national_id, "message": acceptance.message}
+        return await self._writes.put(self._record_log(record, LogStatus.ACCEPTED, values))
+
+    async def finished(self, record: Record, outcome: Outcome) -> bool:
+        """Closes the entry, and for a failure keeps what a person needs to see. False: buffered."""
+        values = {
+            "national_id": outcome.national_id,
+            "message": outcome.message,
+            "error_class": outcome.error_class,
+            "http_status": outcome.http_status,
+        }
+        closing = self._record_log(record, _STATUS_AFTER[outcome.kind], values)
+        if outcome.kind is OutcomeKind.FAILED:
+            self._writes.put_nowait(self._failure(record, outcome))
+        return await self._writes.put(closing)
+
+    async def close(self, ref: DocumentRef, token: str, status: LogStatus, message: str) -> None:
+        """Closes an entry whose run never did. May be repeated."""
+        await self._writes.put(self._log(ref, token, {"status": status.value, "message": message}))
+
+    async def close_all(
+        self, refs: Iterable[DocumentRef], token: str, status: LogStatus, message: str
+    ) -> None:
+        """Closes the entries of several documents of one claim. May be repeated."""
+        values = {"status": status.value, "message": message}
+        for future in [self._writes.put_nowait(self._log(ref, token, values)) for ref in refs]:
+            await future
+
+    async def settle_failures(
+        self, refs: Iterable[DocumentRef], *, state: str, by: str, why: str
+    ) -> int:
+        """Moves failure records that are not resolved to another state; returns how many.
+
+        Args:
+            state: `requeued` or `resolved`.
+            by: who did it.
+
+        Raises:
+            StoreUnavailable.
+        """
+        ids: dict[str, list[int]] = defaultdict(list)
+        for ref in refs:
+            ids[ref.pipeline].append(ref.record_id)
+        changed = 0
+        with mongo_errors():
+            for pipeline, record_ids in ids.items():
+                result = await self._database[SYNC_FAILURES].update_many(
+                    {
+                        "pipeline": pipeline,
+                        "record_id": {"$in": record_ids},
+                        "state": {"$in": ["open", "requeued"]},
+                    },
+                    {
+                        "$set": {"state": state, "settled_by": by, "settled_why": why},
+                        "$currentDate": {"updated_at": True, "settled_at": True},
+                    },
+                )
+                changed += result.modified_count
+        return changed
+
+    # -- reads ----------------------------------------------------------------------------------
+
+    async def entries(
+        self, status: LogStatus, *, older_than: timedelta, limit: int = 1000
+    ) -> list[LogEntry]:
+        """Entries that have had this status for some time.
+
+        Raises:
+            StoreUnavailable.
+        """
+        query = {"status": status.value, "updated_at": {"$lt": self._clock() - older_than}}
+        with mongo_errors():
+            found = await self._database[TASK_LOGS].find(query).limit(limit).to_list()
+        return [_entry(row) for row in found]
+
+    async def latest(self, status: LogStatus, *, limit: int) -> list[LogEntry]:
+        """The entries that reached this status last, newest first.
+
+        Raises:
+            StoreUnavailable.
+        """
+        with mongo_errors():
+            found = (
+                await self._database[TASK_LOGS]
+                .find({"status": status.value})
+                .sort("updated_at", -1)
+                .limit(limit)
+                .to_list()
+            )
+        return [_entry(row) for row in found]
+
+    async def last_activity(self, token: str) -> datetime | None:
+        """When anything was last logged under a claim; None if nothing is known.
+
+        Raises:
+            StoreUnavailable.
+        """
+        with mongo_errors():
+            rows = (
+                await self._database[TASK_LOGS]
+                .find({"claim_token": token}, {"updated_at": True})
+                .to_list()
+            )
+        return max((row["updated_at"] for row in rows), default=None)
+
+    async def logs_of(self, pipeline: str, local_id: str) -> list[dict[str, Any]]:
+        """Everything logged about one document, oldest first.
+
+        Raises:
+            StoreUnavailable.
+        """
+        with mongo_errors():
+            query = {"pipeline": pipeline, "local_id": local_id}
+            found = await self._database[TASK_LOGS].find(query).to_list()
+        return sorted(found, key=lambda row: row["created_at"])
+
+    async def open_failures(self, *, limit: int = 1000) -> list[dict[str, Any]]:
+        """Failure records nobody has settled, at most `limit`.
+
+        Raises:
+            StoreUnavailable.
+        """
+        with mongo_errors():
+            query = {"state": {"$in": ["open", "requeued"]}}
+            return await self._database[SYNC_FAILURES].find(query).limit(limit).to_list()
+
+    # -- how a write is made and performed -------------------------------------------------------
+
+    def _record_log(self, record: Record, status: LogStatus, values: dict[str, Any]) -> Write:
+        attempts = [asdict(attempt) for attempt in record.attempts]
+        values = {
+            "status": status.value,
+            "attempts": attempts,
+            "record_run_id": record.run_id,
+        } | values
+        return self._log(record.ref, record.document.claim_token, values)
+
+    def _log(
+        self,
+        ref: DocumentRef,
+        token: str,
+        values: dict[str, Any],
+        *,
+        on_insert: dict[str, Any] | None = None,
+    ) -> Write:
+        return self._upsert(TASK_LOGS, ref, token, values, on_insert or {})
+
+    def _failure(self, record: Record, outcome: Outcome) -> Write:
+        body = dict(record.payload.body) if record.payload else None
+        if body is not None and self._settings.mask_personal_names:
+            body = mask_personal_names(body)
+        values = {
+            "record_run_id": record.run_id,
+            "attempts": [asdict(attempt) for attempt in record.attempts],
+            "payload": body,
+            "answer": outcome.answer,
+            "http_status": outcome.http_status,
+            "error_class": outcome.error_class,
+            "error": outcome.message,
+            "field_errors": [asdict(item) for item in outcome.field_errors],
+        }
+        ref = record.ref
+        return self._upsert(
+            SYNC_FAILURES, ref, record.document.claim_token, values, {"state": "open"}
+        )
+
+    def _upsert(
+        self,
+        collection: str,
+        ref: DocumentRef,
+        token: str,
+        values: dict[str, Any],
+        on_insert: dict[str, Any],
+    ) -> Write:
+        identity = {
+            "claim_token": token,
+            "record_id": ref.record_id,
+            "pipeline": ref.pipeline,
+            "local_id": ref.local_id,
+            "pharmacy_code": ref.pharmacy_code,
+            "shop_pharmacy_code": ref.shop_pharmacy_code,
+        }
+        update: dict[str, Any] = {
+            # The server's clock, like every time that is compared later.
+            "$currentDate": {"updated_at": True},
+            "$setOnInsert": identity | {"created_at": self._clock()} | on_insert,
+        }
+        if values:
+            update["$set"] = values
+        # By `_id`, which is unique and indexed before `ensure_indexes` has ever run.
+        key = {"_id": f"{token}/{ref.record_id}"}
+        return Write(collection, UpdateOne(key, update, upsert=True))
+
+
+def _entry(row: Mapping[str, Any]) -> LogEntry:
+    return LogEntry(
+        ref=DocumentRef(
+            pipeline=row["pipeline"],
+            record_id=row["record_id"],
+            local_id=row["local_id"],
+            pharmacy_code=row["pharmacy_code"],
+            shop_pharmacy_code=row["shop_pharmacy_code"],
+        ),
+        claim_token=row["claim_token"],
+        status=LogStatus(row["status"]),
+        national_id=row.get("national_id"),
+        message=row.get("message"),
+        flow_run_id=row.get("flow_run_id"),
+        record_run_id=row.get("record_run_id"),
+    )
