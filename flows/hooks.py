@@ -1,0 +1,34 @@
+"""State hooks: the fast path on which outcomes reach the source database and the logs.
+
+None of them is needed for correctness. Prefect logs an error in a hook and goes on, and runs none
+at all where a process was killed: then the lease runs out and `reconcile` repairs what is left.
+The parameters must be named `flow, flow_run, state`: a worker calls hooks by keyword.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
+
+from lib.batch import current_batch
+from lib.pipelines import get_pipeline
+from tasks.records import settle
+from tasks.repair import abandon_claim
+from tasks.services import open_services
+
+
+async def record_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """A record's subflow reached its final state: write the document's outcome."""
+    await settle(current_batch()[flow_run.parameters["record_id"]], state)
+
+
+async def batch_abandoned(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """A batch run crashed or was cancelled: give back what it still holds.
+
+    Runs in a process of its own that knows nothing of the batch, so it opens its own services.
+    """
+    token = flow_run.parameters.get("claim_token") or str(flow_run.id)
+    async with open_services():
+        await abandon_claim(get_pipeline(flow.name).name, token, str(flow_run.id))

@@ -1,0 +1,83 @@
+"""Finds pending documents, claims them in batches and hands each batch to its work pool.
+
+Scheduled every minute, one run at a time. It moves claim tokens, never documents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+from uuid import uuid4
+
+from prefect import flow
+from prefect.artifacts import acreate_table_artifact
+from prefect.states import Completed, Failed, State
+
+from lib.models import Claim, PipelineSummary
+from lib.planning import is_worth_another_round
+from lib.settings import SyncSettings
+from tasks.claims import claim_documents, plan_pipeline, read_backlog
+from tasks.dispatch import dispatch
+from tasks.run_names import scheduler_run_name
+from tasks.services import open_services
+from tasks.summary import Round, summary_rows
+
+
+@flow(name="orchestrate", flow_run_name=scheduler_run_name)
+async def orchestrate() -> State[Any]:
+    """Claim what may be claimed and dispatch it; leave a summary of every pipeline.
+
+    While full batches are left it goes on as places become free, until the next scheduled run is
+    near.
+    """
+    async with open_services() as services:
+        await services.tracking.prepare()
+        sync = services.settings.sync
+        deadline = time.monotonic() + sync.orchestrate_seconds
+        backlog = await read_backlog()
+        rounds = [await dispatch_round(backlog)]
+        backlog = await read_backlog()
+        while _is_more_to_do(backlog, sync) and time.monotonic() < deadline:
+            await asyncio.sleep(sync.orchestrate_poll)
+            rounds.append(await dispatch_round(backlog))
+            backlog = await read_backlog()
+        total = Round.sum(rounds)
+        await acreate_table_artifact(
+            table=summary_rows(backlog, total),
+            key="orchestrate-summary",
+            description="Documents of each pipeline in the source database",
+        )
+    if total.errors:
+        return Failed(message="; ".join(f"{p}: {error}" for p, error in total.errors.items()))
+    return Completed(message=f"{total.documents} documents dispatched in {total.batches} batches")
+
+
+async def dispatch_round(backlog: list[PipelineSummary]) -> Round:
+    """One look at every pipeline, side by side; trouble in one stops no other."""
+    results = await asyncio.gather(*map(dispatch_pipeline, backlog), return_exceptions=True)
+    return Round.of([summary.pipeline for summary in backlog], results)
+
+
+async def dispatch_pipeline(summary: PipelineSummary) -> tuple[str, list[Claim]]:
+    """Claims and dispatches one pipeline's batches, one after another; returns the plan's note."""
+    plan = await plan_pipeline(summary)
+    claims = []
+    for limit in plan.limits:
+        claims.append(
+            await claim_documents(
+                summary.pipeline, str(uuid4()), limit, exclude_shops=plan.paused_shops
+            )
+        )
+        if claims[-1].documents:
+            await dispatch(claims[-1], plan.granularity)
+    for shop in plan.probe_shops:
+        only = frozenset([shop])
+        claims.append(await claim_documents(summary.pipeline, str(uuid4()), 1, only_shops=only))
+        if claims[-1].documents:
+            await dispatch(claims[-1], plan.granularity)
+    return plan.note, [claim for claim in claims if claim.documents]
+
+
+def _is_more_to_do(backlog: list[PipelineSummary], sync: SyncSettings) -> bool:
+    return any(is_worth_another_round(summary, sync) for summary in backlog)

@@ -1,0 +1,95 @@
+"""Tasks on the source database: what there is to do, claiming it, loading it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from lib.defects import without_inputs
+from lib.models import Claim, Document, PipelineSummary
+from lib.pipelines import PIPELINES, get_pipeline
+from lib.planning import ClaimPlan, plan_claims
+from tasks.pools import read_pool
+from tasks.services import current_services
+
+
+@task(cache_policy=NO_CACHE)
+async def read_backlog() -> list[PipelineSummary]:
+    """Counts of every pipeline, of finished documents those of a day. May be repeated."""
+    source = current_services().source
+    return await asyncio.to_thread(
+        source.summary, list(PIPELINES.values()), finished_within=timedelta(days=1)
+    )
+
+
+@task(cache_policy=NO_CACHE, task_run_name="plan-{summary.pipeline}")
+async def plan_pipeline(summary: PipelineSummary) -> ClaimPlan:
+    """What may be claimed for a pipeline now. May be repeated."""
+    pipeline = get_pipeline(summary.pipeline)
+    pool = await read_pool(pipeline.work_pool)
+    return await plan_claims(current_services(), pipeline, summary, pool)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="claim-{pipeline}")
+async def claim_documents(
+    pipeline: str,
+    token: str,
+    limit: int,
+    exclude_shops: frozenset[str] = frozenset(),
+    only_shops: frozenset[str] | None = None,
+) -> Claim:
+    """Claim up to `limit` pending documents, oldest first. Each call claims others."""
+    services = current_services()
+    return await asyncio.to_thread(
+        services.source.claim,
+        get_pipeline(pipeline),
+        token=token,
+        limit=limit,
+        lease=services.settings.sync.lease,
+        exclude_shops=exclude_shops,
+        only_shops=only_shops,
+    )
+
+
+@task(cache_policy=NO_CACHE, task_run_name="claim-{local_id}")
+async def claim_document(
+    pipeline: str, local_id: str, pharmacy_code: str | None, token: str, force: bool
+) -> Claim:
+    """Claim one document by its local id, whatever its status.
+
+    Raises:
+        DocumentNotFound, AmbiguousDocument, DocumentBusy, AlreadySent.
+    """
+    services = current_services()
+    return await asyncio.to_thread(
+        services.source.claim_one,
+        get_pipeline(pipeline),
+        local_id=local_id,
+        pharmacy_code=pharmacy_code,
+        token=token,
+        lease=services.settings.sync.lease,
+        force=force,
+    )
+
+
+@task(cache_policy=NO_CACHE, task_run_name="load-{pipeline}")
+async def load_documents(pipeline: str, token: str) -> list[Document]:
+    """Headers and lines of all documents still held under a token. May be repeated."""
+    source = current_services().source
+    with without_inputs():
+        return await asyncio.to_thread(source.load, get_pipeline(pipeline), token)
+
+
+async def release_claim(claim: Claim) -> None:
+    """Give back a claim that was never handed to a run. May be repeated."""
+    source = current_services().source
+    await asyncio.to_thread(
+        source.release_claim,
+        get_pipeline(claim.pipeline),
+        claim.token,
+        unconfirmed=None,
+        costs_attempt=False,
+    )

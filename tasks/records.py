@@ -1,0 +1,82 @@
+"""Tasks on one record, and what happens when it ends: the unit of retry and of I/O."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+
+from lib.batch import current_batch
+from lib.defects import without_inputs
+from lib.errors import Paused, Unavailable
+from lib.finishing import finish_accepted, finish_failed, finish_interrupted
+from lib.models import Acceptance
+from lib.records import Record
+from lib.settings import SyncSettings
+from lib.submission import submit
+
+
+@task(name="build-payload", cache_policy=NO_CACHE)
+async def build_payload(record_id: int) -> None:
+    """Validate a record and build its request body. Never retried: the row would be the same.
+
+    Raises:
+        InvalidDocument: naming every field at fault.
+    """
+    batch = current_batch()
+    record = batch[record_id]
+    with without_inputs():
+        record.payload = batch.services.platform.build(record.document)
+
+
+async def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failed call is worth repeating within this run: only by the error's class."""
+    error = await state.aresult(raise_on_failure=False)
+    return isinstance(error, Unavailable) and not isinstance(error, Paused)
+
+
+@task(name="submit", cache_policy=NO_CACHE, retry_condition_fn=is_transient)
+async def _submit_record(record_id: int) -> Acceptance:
+    batch = current_batch()
+    with without_inputs():
+        return await submit(batch, batch[record_id])
+
+
+@lru_cache
+def submit_record(settings: SyncSettings) -> Task[[int], Any]:
+    """The task that sends a record, with the retries the settings ask for.
+
+    Raises (the task, when called):
+        SyncError: after the retries of transient errors are used up.
+    """
+    return with_retries(_submit_record, settings)
+
+
+def with_retries(task: Task[..., Any], settings: SyncSettings) -> Task[..., Any]:
+    """A copy of a task with growing, jittered delays between its retries."""
+    return task.with_options(
+        retries=settings.task_retries,
+        retry_delay_seconds=[
+            settings.task_retry_delay * 2**n for n in range(settings.task_retries)
+        ],
+        retry_jitter_factor=settings.task_retry_jitter,
+    )
+
+
+async def settle(record: Record, state: State[Any]) -> None:
+    """Write what a record's final state means; the same for subflows and for task runs.
+
+    May be repeated. Raises StoreUnavailable where the source database stayed away.
+    """
+    batch = current_batch()
+    with without_inputs():
+        if state.is_completed() and record.acceptance is not None:
+            await finish_accepted(batch, record, record.acceptance)
+        elif state.is_crashed() or state.is_cancelling() or state.is_cancelled():
+            await finish_interrupted(batch, record)
+        else:
+            error = await state.aresult(raise_on_failure=False)
+            await finish_failed(batch, record, error)

@@ -1,0 +1,272 @@
+"""Tasks of `reconcile`: claims and Prefect runs that nobody works on any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from prefect import get_client, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterIdempotencyKey,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    TaskRunFilter,
+    TaskRunFilterId,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Cancelled, Crashed
+
+from lib import repair
+from lib.errors import StoreUnavailable
+from lib.models import HeldClaim, LogStatus
+from lib.pipelines import PIPELINES, get_pipeline
+from lib.repair import Repairs
+from lib.services import Services
+from tasks.services import current_services
+
+_OPEN_STATES = [
+    StateType.SCHEDULED,
+    StateType.PENDING,
+    StateType.RUNNING,
+    StateType.CANCELLING,
+    StateType.PAUSED,
+]
+_STARTED_STATES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+_PAGE = 200
+#: The scheduler's own flows take seconds; a run this old is one whose process died.
+_SCHEDULER_FLOWS = ("orchestrate", "reconcile")
+_SCHEDULER_LIMIT = timedelta(minutes=10)
+
+
+@task(cache_policy=NO_CACHE)
+async def repair_logs() -> Repairs:
+    """Bring source database and MongoDB back to agreement. May be repeated.
+
+    Each step stands alone; MongoDB being away is reported, not raised.
+    """
+    services = current_services()
+    repairs = Repairs()
+    steps: Sequence[Callable[[Services, Repairs], Awaitable[None]]] = (
+        repair.save_accepted,
+        repair.close_left_open,
+        repair.settle_failures,
+        repair.check_drift,
+    )
+    for step in steps:
+        try:
+            await step(services, repairs)
+        except StoreUnavailable as error:
+            repairs.note(f"not done, {error.store} is away", [step.__name__])
+    return repairs
+
+
+@task(cache_policy=NO_CACHE)
+async def repair_claims() -> Repairs:
+    """Free documents whose run never came, is over, or is dead. May be repeated.
+
+    Raises:
+        StoreUnavailable: the source database is away.
+    """
+    services = current_services()
+    repairs = Repairs()
+    async with get_client() as client:
+        for pipeline in PIPELINES.values():
+            claims = await asyncio.to_thread(services.source.held_claims, pipeline)
+            runs = await _runs_of(client, [claim.token for claim in claims])
+            for claim in claims:
+                try:
+                    await _repair_claim(client, services, claim, runs.get(claim.token), repairs)
+                except StoreUnavailable as error:
+                    # Somebody may stand still with its rows locked; the others can be helped.
+                    label = f"{claim.pipeline} claim {claim.token}: {error.message}"
+                    repairs.note("claims that could not be released yet", [label])
+    return repairs
+
+
+@task(cache_policy=NO_CACHE)
+async def repair_runs(own_run_id: str) -> Repairs:
+    """Set runs that Prefect shows as running, but nobody works on, to Crashed. May be repeated."""
+    services = current_services()
+    repairs = Repairs()
+    async with get_client() as client:
+        await _crash_dead_batches(client, services, repairs)
+        await _crash_orphans(client, repairs)
+        await _crash_overdue(client, own_run_id, repairs)
+    return repairs
+
+
+async def abandon_claim(pipeline: str, token: str, run_id: str) -> None:
+    """Free what a run that is over still holds, and tell the truth about its subflows.
+
+    May be repeated. The documents may have been sent, so they are looked up before they are sent
+    again. It costs them no attempt: a batch has many documents, and a process that dies says
+    nothing about any one of them.
+    """
+    services = current_services()
+    released = await asyncio.to_thread(
+        services.source.release_claim,
+        get_pipeline(pipeline),
+        token,
+        unconfirmed=True,
+        costs_attempt=False,
+    )
+    await services.tracking.close_all(released, token, LogStatus.RELEASED, "its run is over")
+    async with get_client() as client:
+        await _crash_children(client, UUID(run_id))
+
+
+async def _repair_claim(
+    client: PrefectClient,
+    services: Services,
+    claim: HeldClaim,
+    run: FlowRun | None,
+    repairs: Repairs,
+) -> None:
+    sync = services.settings.sync
+    expired = claim.lease_seconds_left <= 0
+    label = f"{claim.pipeline} claim {claim.token} ({claim.documents} documents)"
+    if run is None:
+        held_for = sync.lease_seconds - claim.lease_seconds_left
+        if expired or held_for >= sync.dispatch_grace:
+            await _release_untouched(services, claim)
+            repairs.note("claims never dispatched: released", [label])
+    elif run.state is not None and run.state.is_final():
+        await abandon_claim(claim.pipeline, claim.token, str(run.id))
+        repairs.note("claims of ended runs: released", [label])
+    elif expired and run.start_time is None:
+        # No worker took the run in time. It must not pile up with its successors.
+        await _release_untouched(services, claim)
+        await _set_state(client, run, "never started")
+        repairs.note("claims that waited too long for a worker: released", [label])
+    elif expired:
+        await abandon_claim(claim.pipeline, claim.token, str(run.id))
+        await _set_state(client, run, "the lease on its documents ran out")
+        repairs.note("claims of dead runs: released", [label])
+
+
+async def _release_untouched(services: Services, claim: HeldClaim) -> None:
+    released = await asyncio.to_thread(
+        services.source.release_claim,
+        get_pipeline(claim.pipeline),
+        claim.token,
+        unconfirmed=None,
+        costs_attempt=False,
+    )
+    await services.tracking.close_all(
+        released, claim.token, LogStatus.RELEASED, "its run never started"
+    )
+
+
+async def _runs_of(client: PrefectClient, tokens: list[str]) -> dict[str, FlowRun]:
+    """The run of each claim: dispatched with the token as its key, or itself the token."""
+    found: dict[str, FlowRun] = {}
+    for start in range(0, len(tokens), _PAGE):
+        page = tokens[start : start + _PAGE]
+        by_key = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=page))
+        )
+        found.update({run.idempotency_key: run for run in by_key if run.idempotency_key})
+        by_id = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[UUID(t) for t in page]))
+        )
+        found.update({str(run.id): run for run in by_id})
+    return found
+
+
+async def _crash_dead_batches(client: PrefectClient, services: Services, repairs: Repairs) -> None:
+    """Batch runs a worker took that hold no document and have shown no sign of life for a while.
+
+    Also those that are still being started: where the worker dies meanwhile nobody takes them
+    again. One that lives after all finds nothing to do. A manual run claims only once it has
+    started, so before that it holds nothing in any case and is left alone.
+    """
+    held = set()
+    for pipeline in PIPELINES.values():
+        claims = await asyncio.to_thread(services.source.held_claims, pipeline)
+        held |= {claim.token for claim in claims}
+    grace = timedelta(seconds=services.settings.sync.dispatch_grace)
+    for run in await _open_runs(client, list(PIPELINES)):
+        token = run.parameters.get("claim_token")
+        begun = run.start_time or (run.state.timestamp if token and run.state else None)
+        token = token or str(run.id)
+        if token in held or begun is None:
+            continue
+        signs = [begun, await services.tracking.last_activity(token)]
+        if datetime.now(UTC) - max(sign for sign in signs if sign) > grace:
+            await _set_state(client, run, "it holds no document and shows no sign of life")
+            await _crash_children(client, run.id)
+            repairs.note("dead batch runs: set to Crashed", [run.name])
+
+
+async def _crash_orphans(client: PrefectClient, repairs: Repairs) -> None:
+    """Record runs that are shown as running although their batch run is over."""
+    runs = await _open_runs(client, [pipeline.noun for pipeline in PIPELINES.values()])
+    parents = {run.parent_task_run_id for run in runs if run.parent_task_run_id}
+    if not parents:
+        return
+    tasks = await client.read_task_runs(
+        task_run_filter=TaskRunFilter(id=TaskRunFilterId(any_=list(parents)))
+    )
+    batch_of = {task_run.id: task_run.flow_run_id for task_run in tasks}
+    batches = {
+        run.id: run
+        for run in await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                id=FlowRunFilterId(any_=[i for i in batch_of.values() if i])
+            )
+        )
+    }
+    for run in runs:
+        batch_id = batch_of.get(run.parent_task_run_id) if run.parent_task_run_id else None
+        batch = batches.get(batch_id) if batch_id else None
+        if batch is None or (batch.state is not None and batch.state.is_final()):
+            await _set_state(client, run, "its batch run is over")
+            repairs.note("record runs of ended batches: set to Crashed", [run.name])
+
+
+async def _crash_overdue(client: PrefectClient, own_run_id: str, repairs: Repairs) -> None:
+    """Runs of the scheduler's own flows whose process died."""
+    for run in await _open_runs(client, list(_SCHEDULER_FLOWS)):
+        if str(run.id) == own_run_id or run.start_time is None:
+            continue
+        if datetime.now(UTC) - run.start_time > _SCHEDULER_LIMIT:
+            await _set_state(client, run, "it should have ended long ago")
+            repairs.note("overdue scheduler runs: set to Crashed", [run.name])
+
+
+async def _open_runs(client: PrefectClient, flows: Iterable[str]) -> list[FlowRun]:
+    return await client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=list(flows))),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_STARTED_STATES))
+        ),
+        limit=_PAGE,
+    )
+
+
+async def _crash_children(client: PrefectClient, run_id: UUID) -> None:
+    children = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run_id]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_OPEN_STATES)),
+        ),
+        limit=_PAGE,
+    )
+    for child in children:
+        await _set_state(client, child, "its batch run is over")
+
+
+async def _set_state(client: PrefectClient, run: FlowRun, why: str) -> None:
+    """Ends a run in Prefect's view: Crashed if it had started, else Cancelled."""
+    message = f"set by reconcile: {why}"
+    state = Crashed(message=message) if run.start_time else Cancelled(message=message)
+    await client.set_flow_run_state(run.id, state, force=True)

@@ -1,0 +1,89 @@
+"""What `orchestrate` has done and shows an operator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from lib.models import Claim, PipelineSummary
+
+
+@dataclass(slots=True)
+class Round:
+    """What was claimed and dispatched, by pipeline, and what went wrong."""
+
+    claimed: Counter[str] = field(default_factory=Counter)
+    dispatched: Counter[str] = field(default_factory=Counter)
+    notes: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        pipelines: Sequence[str],
+        results: Sequence[tuple[str, list[Claim]] | BaseException],
+    ) -> Self:
+        done = cls()
+        for pipeline, result in zip(pipelines, results, strict=True):
+            if isinstance(result, Exception):
+                done.errors[pipeline] = str(result)
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                done.notes[pipeline], claims = result
+                done.claimed[pipeline] = sum(len(claim.documents) for claim in claims)
+                done.dispatched[pipeline] = len(claims)
+        return done
+
+    @classmethod
+    def sum(cls, rounds: Iterable[Round]) -> Self:
+        """Several rounds as one; the latest note and error of a pipeline count."""
+        total = cls()
+        for one in rounds:
+            total.claimed += one.claimed
+            total.dispatched += one.dispatched
+            total.notes |= one.notes
+            total.errors |= one.errors
+        return total
+
+    @property
+    def documents(self) -> int:
+        return self.claimed.total()
+
+    @property
+    def batches(self) -> int:
+        return self.dispatched.total()
+
+
+def summary_rows(backlog: Sequence[PipelineSummary], done: Round) -> list[dict[str, Any]]:
+    """One row a pipeline. Pure."""
+    return [
+        {
+            "pipeline": summary.pipeline,
+            "note": _note(summary.pipeline, done),
+            "oldest pending": _age(summary.oldest_pending_seconds),
+            "pending": summary.pending,
+            "claimed now": done.claimed[summary.pipeline],
+            "dispatched batches": done.dispatched[summary.pipeline],
+            "in flight": summary.in_flight,
+            "unconfirmed": summary.unconfirmed,
+            "succeeded (24 h)": summary.succeeded,
+            "failed (24 h)": summary.failed,
+        }
+        for summary in backlog
+    ]
+
+
+def _note(pipeline: str, done: Round) -> str:
+    error = done.errors.get(pipeline)
+    return f"error: {error}" if error else done.notes.get(pipeline, "")
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "none"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
