@@ -1,0 +1,24 @@
+"""The commands of `dqg`, put together."""
+
+from __future__ import annotations
+
+import typer
+
+from deployments.cli import control, failures, repair, status
+
+app = typer.Typer(
+    name="dqg",
+    help="Watch and steer the sending of documents to the national database.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("status")(status.status)
+app.add_typer(failures.app, name="failures")
+app.command("requeue")(repair.requeue)
+app.command("resolve")(repair.resolve)
+app.add_typer(control.pause, name="pause")
+app.add_typer(control.resume, name="resume")
+
+if __name__ == "__main__":
+    app(prog_name="dqg")

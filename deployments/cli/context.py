@@ -1,0 +1,136 @@
+"""What the commands share: stores opened for one command, errors in plain words, output."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lib.accounts import AccountDirectory
+from lib.breaker import Breakers
+from lib.errors import StoreUnavailable, SyncError
+from lib.failures import FailureLog
+from lib.pipelines import PIPELINES
+from lib.redis_store import degraded_for, open_redis
+from lib.settings import Settings, load_settings
+from lib.source.engine import create_source_engine
+from lib.source.store import SourceStore
+from lib.source.tables import build_tables
+from lib.tracking import TrackingStore
+from tasks.services import source_url
+
+#: Exit status: nothing found, not done, or something needs a person. Wrong usage is 2.
+ATTENTION = 1
+_WIDTH_OF_A_FILE = 200
+
+PipelineName = StrEnum("PipelineName", {name: name for name in PIPELINES})  # type: ignore[misc]
+
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The stores of one command."""
+
+    settings: Settings
+    source: SourceStore
+    accounts: AccountDirectory
+    tracking: TrackingStore
+    failures: FailureLog
+    breakers: Breakers
+    redis_away: Callable[[], bool]
+
+
+@asynccontextmanager
+async def open_operator() -> AsyncIterator[Operator]:
+    """The stores for the length of a command; only the source database must be there.
+
+    Raises:
+        ConfigurationError, StoreUnavailable.
+    """
+    settings = load_settings()
+    async with AsyncExitStack() as stack:
+        engine = create_source_engine(await source_url(settings), settings.source)
+        source = SourceStore(engine, build_tables(settings.source))
+        stack.callback(source.dispose)
+        accounts = AccountDirectory(await asyncio.to_thread(source.accounts), settings.api)
+        redis = open_redis(settings.redis)
+        stack.push_async_callback(redis.aclose)
+        degraded = degraded_for(redis)
+        yield Operator(
+            settings=settings,
+            source=source,
+            accounts=accounts,
+            tracking=await stack.enter_async_context(TrackingStore(settings.mongo, settings.sync)),
+            failures=await stack.enter_async_context(FailureLog(settings.mongo)),
+            breakers=Breakers(redis, settings.redis.prefix, settings.breaker, degraded=degraded),
+            redis_away=lambda: degraded.away,
+        )
+
+
+def run(work: Coroutine[Any, Any, int], *, as_json: bool) -> None:
+    """Carries out a command and ends with the exit status it returns; 1 after an error of ours."""
+    # Warnings of the stores would stand between the tables; each command says itself what is away.
+    logging.getLogger("dqg").setLevel(logging.ERROR)
+    try:
+        code = asyncio.run(work)
+    except SyncError as error:
+        if as_json:
+            print_json({"error": str(error)})
+        else:
+            complain(str(error))
+        code = ATTENTION
+    except KeyboardInterrupt:
+        code = 130
+    raise typer.Exit(code)
+
+
+def require_redis(operator: Operator) -> None:
+    """Raises StoreUnavailable where the last call to a breaker reached this process only."""
+    if operator.redis_away():
+        raise StoreUnavailable("Redis", "away, nothing was changed")
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def complain(text: str) -> None:
+    typer.echo(f"error: {text}", err=True)
+
+
+def console() -> Console:
+    """Made anew for each use: standard output may have been replaced since."""
+    width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
+    return Console(width=width, highlight=False)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table; None is shown as nothing, and no value is taken for markup."""
+    made = Table(title=title, title_justify="left")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*("" if value is None else escape(str(value)) for value in row))
+    return made
+
+
+def duration(seconds: float | None) -> str | None:
+    """A length of time as a person says it."""
+    if seconds is None:
+        return None
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

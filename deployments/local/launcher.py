@@ -1,0 +1,179 @@
+"""`make run`: starts the whole system, shows the documents on their way, and judges the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
+
+import httpx
+from rich.console import Console
+
+from deployments.local.options import Options, read_options
+from deployments.local.part import PartFailed
+from deployments.local.preflight import check_machine
+from deployments.local.problems import LauncherError
+from deployments.local.progress import Display, Meter, Snapshot, make_display
+from deployments.local.stack import Stack
+from deployments.local.state import empty_state
+from deployments.local.system import System, check_complete, start_system
+from deployments.local.verdict import SHOWN, judge
+from lib.errors import StoreUnavailable, SyncError
+from lib.pipelines import PIPELINES
+
+LOOK_SECONDS = 1.0
+#: The orchestrator's schedule is slower; what can be claimed need not wait for it here.
+NUDGE_SECONDS = 15.0
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run until Ctrl-C, or with EXIT=1 until the last document; returns the exit status."""
+    console = Console()
+    end_on_signals()
+    try:
+        options = read_options(os.environ)
+        check_machine(options.state_dir)
+        with empty_state(options.state_dir) as lock:
+            return run(options, console, lock)
+    except (LauncherError, PartFailed, SyncError, httpx.HTTPError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run(options: Options, console: Console, lock: int) -> int:
+    """Everything between a locked, empty state folder and the exit status.
+
+    Raises:
+        LauncherError, PartFailed: the system cannot go on.
+    """
+    begin = time.monotonic()
+
+    def report(message: str) -> None:
+        text = f"{time.monotonic() - begin:5.1f} s  {message}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    with (
+        Stack(options.state_dir, keep_open=[lock]) as stack,
+        start_system(
+            stack, documents=options.documents, seed=options.seed, report=report
+        ) as system,
+        make_display(console, system.prefect.ui_url, stack.log_dir) as display,
+    ):
+        watch = Watch(system, display)
+        limit = options.deadline_for(len(system.plan.documents))
+        end = watch.until_done(deadline=limit if options.exit_when_done else None)
+        wrong = judge(system)
+        for line in summary_lines(end, wrong):
+            display.say(line)
+        if options.exit_when_done:
+            return 1 if wrong else 0
+        display.say("Everything stays up until Ctrl-C; new documents are sent as well.")
+        with suppress(KeyboardInterrupt):
+            watch.for_ever()
+        display.say("stopping")
+        return 0
+
+
+def summary_lines(end: Snapshot, wrong: list[str]) -> list[str]:
+    """What is said after the last document."""
+    speed = end.finished / end.seconds if end.seconds else 0.0
+    lines = [
+        f"{end.finished} documents have their final status "
+        f"after {end.seconds:.0f} s, {speed:.1f} documents/s"
+    ]
+    if not wrong:
+        return [*lines, "as planned: each good one accepted exactly once, each faulty one refused"]
+    lines += [f"{len(wrong)} disagreements with the plan:", *(f"  {w}" for w in wrong[:SHOWN])]
+    return lines if len(wrong) <= SHOWN else [*lines, f"  and {len(wrong) - SHOWN} more"]
+
+
+class Watch:
+    """Looks at the system once a second."""
+
+    def __init__(
+        self,
+        system: System,
+        display: Display,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._system = system
+        self._display = display
+        self._meter = Meter()
+        self._clock = clock
+        self._sleep = sleep
+        self._begin = clock()
+        self._nudged_at = -NUDGE_SECONDS
+
+    def until_done(self, deadline: float | None) -> Snapshot:
+        """Watch until no document is left without a final status.
+
+        Raises:
+            LauncherError: a part has stopped, or the deadline has passed.
+        """
+        while True:
+            check_complete(self._system)
+            snapshot = self._look()
+            if not snapshot.unfinished:
+                return snapshot
+            if deadline is not None and snapshot.seconds > deadline:
+                raise LauncherError(
+                    f"{snapshot.unfinished} documents have no final status after "
+                    f"{snapshot.seconds:.0f} s, which is the deadline; "
+                    f"see the logs in {self._system.stack.log_dir}"
+                )
+            self._nudge(snapshot)
+            self._sleep(LOOK_SECONDS)
+
+    def for_ever(self) -> NoReturn:
+        """Watch until interrupted; tells once of each part that stops."""
+        told: set[str] = set()
+        while True:
+            stopped = set(self._system.stack.stopped_parts())
+            for name in sorted(stopped - told):
+                self._display.say(str(self._system.stack.failure(name)))
+            told = stopped
+            if not stopped:
+                self._nudge(self._look())
+            self._sleep(LOOK_SECONDS)
+
+    def _look(self) -> Snapshot:
+        try:
+            summaries = self._system.source.summary(list(PIPELINES.values()))
+        except StoreUnavailable as error:
+            check_complete(self._system)
+            raise LauncherError(f"the source database does not answer: {error}") from error
+        snapshot = self._meter.take(self._clock() - self._begin, summaries)
+        self._display.show(snapshot)
+        return snapshot
+
+    def _nudge(self, snapshot: Snapshot) -> None:
+        """Start the orchestrator when a pipeline has work and nothing under way."""
+        idle = any(p.pending > p.waiting and not p.in_flight for p in snapshot.pipelines)
+        if not idle or snapshot.seconds - self._nudged_at < NUDGE_SECONDS:
+            return
+        self._nudged_at = snapshot.seconds
+        try:
+            self._system.run_orchestrator()
+        except httpx.HTTPError as error:
+            check_complete(self._system)
+            self._display.say(f"the Prefect server did not start the orchestrator: {error}")
+
+
+def end_on_signals() -> None:
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # Also SIGINT: a shell that starts something in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)

@@ -1,0 +1,73 @@
+"""What `make run` was asked to do, read from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from deployments.local.problems import LauncherError
+from deployments.local.stack import ROOT
+
+Number = TypeVar("Number", int, float)
+
+DEFAULT_DEADLINE = 900.0
+#: For each document; far more than one takes, so that only a hang meets the deadline.
+SECONDS_PER_DOCUMENT = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run the local stack.
+
+    Attributes:
+        state_dir: logs and data, emptied at the start.
+        documents: how many demo documents, None for the demo's own number.
+        seed: of the demo's random choices, None for the demo's own.
+        exit_when_done: stop after the last document, with a verdict as exit status.
+        deadline: seconds after which an unfinished run with `exit_when_done` is given up; None
+            to derive it from the number of documents.
+    """
+
+    state_dir: Path
+    documents: int | None
+    seed: int | None
+    exit_when_done: bool
+    deadline: float | None
+
+    def deadline_for(self, documents: int) -> float:
+        return self.deadline or DEFAULT_DEADLINE + SECONDS_PER_DOCUMENT * documents
+
+
+def read_options(environment: Mapping[str, str]) -> Options:
+    """Read STATE, DOCS, SEED, EXIT and DEADLINE; an empty one counts as absent.
+
+    Raises:
+        LauncherError: one of them has no meaning.
+    """
+    exit_ = environment.get("EXIT", "")
+    if exit_ not in ("", "0", "1"):
+        raise LauncherError(f"EXIT={exit_}: must be 0 or 1")
+    return Options(
+        state_dir=(ROOT / (environment.get("STATE") or ".state")).resolve(),
+        documents=_number(environment, "DOCS", int, at_least=1),
+        seed=_number(environment, "SEED", int, at_least=0),
+        exit_when_done=exit_ == "1",
+        deadline=_number(environment, "DEADLINE", float, at_least=1),
+    )
+
+
+def _number(
+    environment: Mapping[str, str], name: str, kind: Callable[[str], Number], at_least: int
+) -> Number | None:
+    text = environment.get(name, "")
+    if not text:
+        return None
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not at_least <= value < float("inf"):
+        raise LauncherError(f"{name}={text}: must be a number from {at_least} on")
+    return value

@@ -1,0 +1,181 @@
+"""The whole system on one machine: its parts in the right order, with demo documents in it.
+
+Used by `make run` and by the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import httpx
+
+from deployments.demo import DemoPlan, seed_demo
+from deployments.local.postgres import PostgresServer, start_postgres
+from deployments.local.problems import LauncherError
+from deployments.local.servers import (
+    PrefectServer,
+    prefect_client_environment,
+    start_prefect_server,
+    start_sandbox,
+    start_worker,
+)
+from deployments.local.stack import Stack
+from deployments.local.steps import at_once, run_command
+from deployments.local.stores import start_mongo, start_redis
+from deployments.migrations import BUSINESS, SYNC, migrate
+from deployments.sandbox.accounts import DEMO_ACCOUNTS
+from deployments.sandbox.client import SandboxAdmin
+from lib.pipelines import PIPELINES, SCHEDULER_POOL
+from lib.settings import ENV_FILE_VARIABLE, SourceSettings, as_environment
+from lib.source.engine import create_source_engine
+from lib.source.store import SourceStore
+from lib.source.tables import build_tables
+
+SOURCE_DATABASE = "source"
+MONGO_DATABASE = "dqg_sync"
+ORCHESTRATOR = "orchestrate/orchestrate"
+POOLS = (SCHEDULER_POOL, *PIPELINES)
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The running system.
+
+    Attributes:
+        source: the source database, for looking at it.
+        plan: which demo documents must succeed and which must fail.
+        environment: the settings the workers have; holds secrets.
+    """
+
+    stack: Stack
+    postgres: PostgresServer
+    prefect: PrefectServer
+    sandbox: SandboxAdmin
+    source: SourceStore
+    source_url: str = field(repr=False)
+    mongo_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    plan: DemoPlan = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
+
+    def run_orchestrator(self) -> None:
+        """Start a run of the orchestrator now instead of at its next scheduled time.
+
+        Raises:
+            httpx.HTTPError: the Prefect server does not answer as it should.
+        """
+        with httpx.Client(base_url=self.prefect.api_url, timeout=30, trust_env=False) as client:
+            deployment = client.get(f"/deployments/name/{ORCHESTRATOR}").raise_for_status().json()
+            client.post(
+                f"/deployments/{deployment['id']}/create_flow_run",
+                json={"state": {"type": "SCHEDULED"}},
+            ).raise_for_status()
+
+
+@contextmanager
+def start_system(
+    stack: Stack,
+    *,
+    documents: int | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Mapping[str, object]] | None = None,
+    sandbox_options: Mapping[str, object] | None = None,
+    pools: Sequence[str] = POOLS,
+    report: Callable[[str], None] = lambda _: None,
+) -> Iterator[System]:
+    """Start every part, with migrated databases, demo documents, deployments and workers.
+
+    Args:
+        documents, seed: of the demo, by default its own.
+        settings: more settings of the service, by section and name.
+        sandbox_options: how the sandbox of the national API behaves.
+        pools: work pools that get a worker.
+        report: is told what has been done.
+
+    Raises:
+        PartFailed, LauncherError: a part or a step failed.
+    """
+    passwords = {account.usr: secrets.token_urlsafe(12) for account in DEMO_ACCOUNTS}
+    accounts = [replace(account, pwd=passwords[account.usr]) for account in DEMO_ACCOUNTS]
+    postgres, redis_url, mongo_url, sandbox_url = at_once(
+        stack,
+        lambda: start_postgres(stack),
+        lambda: start_redis(stack),
+        lambda: start_mongo(stack),
+        lambda: start_sandbox(stack, accounts, sandbox_options),
+    )
+    report("PostgreSQL, Redis, MongoDB and the sandbox of the national API are up")
+
+    postgres.create_named_database(SOURCE_DATABASE)
+    source_url = postgres.url(SOURCE_DATABASE)
+    source_settings = SourceSettings.model_validate((settings or {}).get("source", {}))
+    tables = build_tables(source_settings)
+    engine = create_source_engine(source_url, source_settings)
+
+    def fill_source() -> DemoPlan:
+        migrate(source_url, BUSINESS, SYNC, settings=source_settings)
+        return seed_demo(engine, tables, documents=documents, seed=seed, passwords=passwords)
+
+    prefect, plan = at_once(stack, lambda: start_prefect_server(stack, postgres), fill_source)
+    report(f"the Prefect server is up, {len(plan.documents)} demo documents are in the source")
+
+    client = prefect_client_environment(stack, prefect)
+    run_command(stack, "work-pools", [sys.executable, "-m", "deployments.work_pools"], client)
+    deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    run_command(stack, "deploy", deploy, client)
+    report("work pools and deployments are in place")
+
+    sandbox = SandboxAdmin(sandbox_url)
+    environment = _settings_environment(
+        {
+            "source": {"url": source_url},
+            "mongo": {"url": mongo_url, "database": MONGO_DATABASE},
+            "redis": {"url": redis_url},
+            "api": {"base_url": sandbox.api_url},
+        },
+        settings or {},
+    )
+    workers = [_worker_starter(stack, prefect, pool, environment) for pool in pools]
+    at_once(stack, *workers)
+    report("the workers are up")
+    with sandbox:
+        source = SourceStore(engine, tables)
+        try:
+            yield System(
+                stack=stack,
+                postgres=postgres,
+                prefect=prefect,
+                sandbox=sandbox,
+                source=source,
+                source_url=source_url,
+                mongo_url=mongo_url,
+                redis_url=redis_url,
+                plan=plan,
+                environment=environment,
+            )
+        finally:
+            source.dispose()
+
+
+def _worker_starter(
+    stack: Stack, prefect: PrefectServer, pool: str, environment: Mapping[str, str]
+) -> Callable[[], str]:
+    return lambda: start_worker(stack, prefect, pool, environment)
+
+
+def _settings_environment(*layers: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+    # A file of settings in the checkout is for another installation.
+    merged = {ENV_FILE_VARIABLE: ""}
+    for layer in layers:
+        merged |= as_environment(layer)
+    return merged
+
+
+def check_complete(system: System) -> None:
+    """Raise LauncherError, with the end of its log, if a part has stopped by itself."""
+    for name in system.stack.stopped_parts():
+        raise LauncherError(str(system.stack.failure(name)))

@@ -1,0 +1,70 @@
+"""What a migration needs to know: which database, and what its tables and columns are called."""
+
+from __future__ import annotations
+
+from alembic.config import Config
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL
+
+from lib.errors import ConfigurationError
+from lib.settings import Settings, SourceSettings
+
+VERSION_TABLE = "dqg_alembic_version"
+#: An index on a large table takes its time.
+STATEMENT_TIMEOUT = 3600
+
+
+class _SourceOnly(BaseSettings):
+    """The source settings alone: a migration needs neither MongoDB nor Redis."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=Settings.model_config.get("env_prefix", ""),
+        env_nested_delimiter=Settings.model_config.get("env_nested_delimiter"),
+        env_file=Settings.model_config.get("env_file"),
+        env_file_encoding=Settings.model_config.get("env_file_encoding"),
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+    source: SourceSettings
+
+
+def source_settings(config: Config) -> SourceSettings:
+    """The settings a program gave, else those of the environment.
+
+    Raises:
+        ConfigurationError: they are missing or wrong.
+    """
+    settings = config.attributes.get("settings")
+    if settings is None:
+        try:
+            settings = _SourceOnly().source
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
+                for item in error.errors(include_url=False, include_input=False)
+            )
+            raise ConfigurationError(f"wrong or missing settings: {problems}") from None
+        config.attributes["settings"] = settings
+    return settings.model_copy(
+        update={"statement_timeout": max(settings.statement_timeout, STATEMENT_TIMEOUT)}
+    )
+
+
+def source_url(config: Config) -> str | URL:
+    """The database a program gave, else that of the environment.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    url = config.attributes.get("url")
+    if url is not None:
+        return url
+    secret = source_settings(config).url
+    if secret is None:
+        raise ConfigurationError(
+            "migrations need DQG_SOURCE__URL; a block is no place they can look in"
+        )
+    return secret.get_secret_value()
