@@ -1,0 +1,145 @@
+"""`make bench`: measures, prints tables, and leaves everything as JSON in the state folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from deployments.local.launcher import INTERRUPTED
+from deployments.local.part import PartFailed
+from deployments.local.preflight import check_machine
+from deployments.local.problems import LauncherError
+from deployments.local.stack import Stack
+from deployments.local.state import empty_state
+from tests.benchmarks import report
+from tests.benchmarks.options import STEADY_WAYS, Options, read_options
+from tests.benchmarks.parts import Parts, start_parts
+from tests.benchmarks.runs import BenchmarkFailed, Result, latencies, measure, percentile
+from tests.benchmarks.ways import ALL_WAYS
+
+RESULTS = "results.json"
+#: Milliseconds an answer of the API takes while documents appear one by one.
+STEADY_LATENCY_MS = 50
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the benchmark; returns the exit status."""
+    try:
+        options = read_options(os.environ)
+        check_machine(options.state_dir)
+        with (
+            empty_state(options.state_dir) as lock,
+            Stack(options.state_dir, keep_open=[lock]) as s,
+        ):
+            results = _run(s, options, arguments)
+            _write(options.state_dir / RESULTS, results)
+    except (LauncherError, PartFailed, BenchmarkFailed) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+    print(f"\nas JSON: {options.state_dir / RESULTS}")
+    return 0
+
+
+def _run(stack: Stack, options: Options, arguments: Sequence[str]) -> dict[str, Any]:
+    say(f"machine: {psutil.cpu_count()} cores, load before {psutil.getloadavg()[0]:.2f}")
+    with start_parts(stack) as parts:
+        say("the parts are up")
+        if list(arguments) == ["profile"]:
+            from tests.benchmarks import profiling
+
+            return _header() | profiling.run(parts, options, say)
+        if arguments:
+            raise LauncherError(f"{' '.join(arguments)}: there is only `profile`")
+        if options.growth:
+            from tests.benchmarks import growth
+
+            return _header() | growth.run(parts, options, say)
+        return _header() | compare(parts, options)
+
+
+def compare(parts: Parts, options: Options) -> dict[str, Any]:
+    """Each way at each latency, and how long documents wait at a steady rate."""
+    results: list[Result] = []
+    for latency in options.latencies:
+        for key in options.ways:
+            documents = options.documents_for(key, latency)
+            way = ALL_WAYS[key]
+            result = measure(parts, key, way, documents=documents, latency_ms=latency)
+            results.append(result)
+            say(
+                f"{latency} ms, {way.label}: {documents} documents, {result.rate:.2f}/s, "
+                f"quiet after {result.digest_seconds:.0f} s more"
+            )
+    steady = [
+        _steady(parts, key, rate, options.steady_seconds)
+        for rate in options.steady_rates
+        for key in STEADY_WAYS
+        if key in options.ways
+    ]
+    goals = report.goals(results)
+    print("\nCPU in milliseconds a document; API calls, events and SQL a document\n")
+    print(report.ways_table(results))
+    if goals:
+        print("\n" + report.goals_table(goals))
+    if steady:
+        print(f"\nfrom PENDING_SYNC to SYNC_SUCCESS, API at {STEADY_LATENCY_MS} ms\n")
+        print(report.steady_table(steady))
+    return {
+        "ways": [result.as_json() for result in results],
+        "goals": [
+            {"goal": g.text, "ratio": g.ratio, "bound": g.bound, "reached": g.reached}
+            for g in goals
+        ],
+        "steady": steady,
+    }
+
+
+def _steady(parts: Parts, key: str, rate: float, seconds: float) -> dict[str, Any]:
+    way = ALL_WAYS[key]
+    ages = latencies(parts, way, rate=rate, seconds=seconds, latency_ms=STEADY_LATENCY_MS)
+    row = {
+        "way": way.label,
+        "rate": rate,
+        "documents": len(ages),
+        "median": percentile(ages, 0.5),
+        "p95": percentile(ages, 0.95),
+        "max": max(ages),
+    }
+    say(f"{way.label} at {rate:g} documents/s: median {row['median']:.1f} s")
+    return row
+
+
+def say(message: str) -> None:
+    """Tell what has been done, and when."""
+    print(f"{time.strftime('%H:%M:%S')}  {message}", flush=True)
+
+
+def _header() -> dict[str, Any]:
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "machine": {
+            "cores": psutil.cpu_count(),
+            "memory_mb": psutil.virtual_memory().total // 1_000_000,
+            "load_before": psutil.getloadavg(),
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _write(path: Path, results: dict[str, Any]) -> None:
+    path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,188 @@
+"""How cost grows with the backlog: claims and memory, and documents sent."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from sqlalchemy import func, insert, literal, select, text
+
+from deployments.local.problems import LauncherError
+from deployments.local.servers import prefect_client_environment
+from deployments.local.stack import ROOT
+from lib.pipelines import PIPELINES, SALE
+from tests.benchmarks import report
+from tests.benchmarks.options import Options
+from tests.benchmarks.parts import Parts
+from tests.benchmarks.runs import BenchmarkFailed, Result, measure
+from tests.benchmarks.site import Site, new_site
+from tests.benchmarks.ways import ALL_WAYS
+
+PENDING = (1_000, 10_000, 100_000, 1_000_000)
+DRAINED = (100, 1_000, 5_000, 20_000)
+CLAIMED = 500
+CLAIMS = 9
+#: Documents with lines, older than all others, so that these are the ones that are claimed.
+REAL = 500
+#: Sales that are copied; neighbours are of different shops.
+PATTERNS = 50
+LATENCY_MS = 50
+LEASE = timedelta(minutes=5)
+
+Say = Callable[[str], None]
+
+
+def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
+    """Measure both, print both, and give both for JSON."""
+    pending = PENDING[:2] if options.small else PENDING
+    drained = (20, 60) if options.small else DRAINED
+    backlogs = [_backlog(parts, count, say) for count in pending]
+    drains = []
+    for documents in drained:
+        drains.append(
+            measure(parts, "task", ALL_WAYS["task"], documents=documents, latency_ms=LATENCY_MS)
+        )
+        say(f"{documents} documents drained at {drains[-1].rate:.1f}/s")
+    print("\nwith documents waiting in one table\n")
+    print(
+        report.table(
+            ["pending", "claim of 500, ms", "orchestrate, peak MB", "orchestrate, s"],
+            [
+                [
+                    row["pending"],
+                    *(report.Figure(row[k]) for k in ("claim_ms", "peak_mb", "seconds")),
+                ]
+                for row in backlogs
+            ],
+        )
+    )
+    print(f"\ndrained at granularity task, API at {LATENCY_MS} ms\n")
+    print(report.ways_table(drains))
+    found = _goals(backlogs, drains)
+    print("\n" + report.goals_table(found))
+    return {
+        "backlogs": backlogs,
+        "drains": [result.as_json() for result in drains],
+        "goals": [
+            {"goal": g.text, "ratio": g.ratio, "bound": g.bound, "reached": g.reached}
+            for g in found
+        ],
+    }
+
+
+def _goals(backlogs: list[dict[str, Any]], drains: list[Result]) -> list[report.Goal]:
+    few, many = backlogs[0], backlogs[-1]
+    label = f"{many['pending']:,} : {few['pending']:,} pending, "
+    found = [
+        report.Goal(label + "claim", many["claim_ms"] / few["claim_ms"], 3, at_least=False),
+        report.Goal(label + "memory", many["peak_mb"] / few["peak_mb"], 1.3, at_least=False),
+    ]
+    for less, more in itertools.pairwise(drains):
+        found.append(
+            report.Goal(
+                f"{more.documents:,} : {less.documents:,} documents, CPU a document",
+                more.cpu_total / less.cpu_total,
+                1.1,
+                at_least=False,
+            )
+        )
+    return found
+
+
+def _backlog(parts: Parts, count: int, say: Say) -> dict[str, Any]:
+    site = new_site(parts, documents=REAL, latency_ms=0)
+    _fill(site, count)
+    claim_ms = _claim_times(site)
+    seconds, peak_mb = _orchestrate(site)
+    say(f"{count} pending: claim {claim_ms:.1f} ms, orchestrate {peak_mb:.0f} MB")
+    _cancel_runs(parts)
+    site.close()
+    return {"pending": count, "claim_ms": claim_ms, "peak_mb": peak_mb, "seconds": seconds}
+
+
+def _fill(site: Site, count: int) -> None:
+    """Copies of sales, without lines, newer than the real ones, until `count` are pending."""
+    header = site.tables.header(SALE)
+    local_id = site.tables.local_id(SALE)
+    copied = [c for c in header.c if c.key not in ("id", local_id.key, "created_at", "updated_at")]
+    number = func.generate_series(1, max(0, count - site.pending())).column_valued("number")
+    first = select(func.min(header.c.id)).scalar_subquery()
+    copies = select(literal("X-") + number.cast(local_id.type), *copied).where(
+        header.c.id == first + number % PATTERNS
+    )
+    with site.engine.begin() as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(insert(header).from_select([local_id, *copied], copies))
+    with site.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("VACUUM ANALYZE"))
+
+
+def _claim_times(site: Site) -> float:
+    """Median milliseconds of claims, each given back before the next."""
+    times = []
+    for _ in range(CLAIMS):
+        token = str(uuid4())
+        begin = time.perf_counter()
+        claim = site.store.claim(SALE, token=token, limit=CLAIMED, lease=LEASE)
+        times.append((time.perf_counter() - begin) * 1000)
+        if len(claim.documents) != CLAIMED:
+            raise BenchmarkFailed(f"{len(claim.documents)} documents were claimed")
+        site.store.release_claim(SALE, token, unconfirmed=None, costs_attempt=False)
+    return statistics.median(times)
+
+
+def _orchestrate(site: Site) -> tuple[float, float]:
+    """Seconds and peak MB of one run of the orchestrator in a process of its own."""
+    stack = site.parts.stack
+    _pretend_workers(site.parts)
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.orchestrate_once"],
+        cwd=ROOT,
+        env={
+            **stack.environment,
+            **prefect_client_environment(stack, site.parts.prefect),
+            **site.environment,
+            "DQG_SYNC__ORCHESTRATE_SECONDS": "10",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise LauncherError(f"the orchestrator failed:\n{done.stderr[-2000:]}")
+    peak: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return time.monotonic() - begin, peak["peak_mb"]
+
+
+def _pretend_workers(parts: Parts) -> None:
+    """Have the server believe in a worker a pool: without one nothing is claimed."""
+    with httpx.Client(base_url=parts.prefect.api_url, timeout=30, trust_env=False) as client:
+        for pool in PIPELINES:
+            client.post(
+                f"/work_pools/{pool}/workers/heartbeat", json={"name": "pretended"}
+            ).raise_for_status()
+
+
+def _cancel_runs(parts: Parts) -> None:
+    """Delete the runs that were dispatched to workers that are not there."""
+    with httpx.Client(base_url=parts.prefect.api_url, timeout=30, trust_env=False) as client:
+        found = client.post(
+            "/flow_runs/filter",
+            json={
+                "flows": {"name": {"any_": list(PIPELINES)}},
+                "flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}},
+            },
+        ).raise_for_status()
+        for flow_run in found.json():
+            client.delete(f"/flow_runs/{flow_run['id']}").raise_for_status()

@@ -1,0 +1,105 @@
+"""What the benchmark was asked to do, read from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployments.local.problems import LauncherError
+from deployments.local.stack import ROOT
+
+WAYS = ("stock", "prefork", "threads", "bare", "flow", "task", "auto")
+STEADY_WAYS = ("threads", "auto")
+
+DOCUMENTS = 5000
+SMALL_DOCUMENTS = 60
+LATENCIES = (0, 50, 250)
+STEADY_RATES = (1.0, 5.0)
+STEADY_SECONDS = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run the benchmark.
+
+    Attributes:
+        state_dir: logs and results, emptied at the start.
+        documents: of a way that is fast; slow ones get fewer, see `documents_for`.
+        latencies: milliseconds each answer of the API takes.
+        ways: what is compared.
+        steady_rates: documents a second that appear one by one; none skips this part.
+        steady_seconds: how long they do.
+        growth: measure the growth with the backlog instead of the ways.
+        small: everything as short as possible.
+    """
+
+    state_dir: Path
+    documents: int
+    latencies: tuple[int, ...]
+    ways: tuple[str, ...]
+    steady_rates: tuple[float, ...]
+    steady_seconds: float
+    growth: bool
+    small: bool
+
+    def documents_for(self, way: str, latency_ms: int) -> int:
+        """Enough for a stable rate, few enough to end within minutes."""
+        limits = {
+            "stock": 8,
+            "flow": 300,
+            "prefork": 400 if latency_ms >= 200 else 1000,
+        }
+        return min(self.documents, limits.get(way, self.documents))
+
+
+def read_options(environment: Mapping[str, str]) -> Options:
+    """Read the variables named in the Makefile; an empty one counts as absent.
+
+    Raises:
+        LauncherError: one of them has no meaning.
+    """
+    small = _flag(environment, "SMALL")
+    ways = _list(environment, "WAYS", WAYS)
+    if unknown := set(ways) - set(WAYS):
+        raise LauncherError(f"WAYS: no {', '.join(sorted(unknown))}; there are {', '.join(WAYS)}")
+    rates = (2.0,) if small else STEADY_RATES
+    return Options(
+        state_dir=(ROOT / (environment.get("STATE") or ".state-bench")).resolve(),
+        documents=int(_numbers(environment, "DOCS", (SMALL_DOCUMENTS if small else DOCUMENTS,))[0]),
+        latencies=tuple(
+            int(n) for n in _numbers(environment, "LATENCY", (50,) if small else LATENCIES)
+        ),
+        ways=ways,
+        steady_rates=tuple(n for n in _numbers(environment, "STEADY", rates) if n > 0),
+        steady_seconds=_numbers(
+            environment, "STEADY_SECONDS", (20.0 if small else STEADY_SECONDS,)
+        )[0],
+        growth=_flag(environment, "GROWTH"),
+        small=small,
+    )
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(name, "")
+    if text not in ("", "0", "1"):
+        raise LauncherError(f"{name}={text}: must be 0 or 1")
+    return text == "1"
+
+
+def _list(environment: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    text = environment.get(name, "")
+    return tuple(part.strip() for part in text.split(",") if part.strip()) or default
+
+
+def _numbers(
+    environment: Mapping[str, str], name: str, default: tuple[float, ...]
+) -> tuple[float, ...]:
+    parts = _list(environment, name, ())
+    try:
+        numbers = tuple(float(part) for part in parts)
+    except ValueError:
+        raise LauncherError(f"{name}={environment[name]}: must be numbers") from None
+    if any(not 0 <= number < float("inf") for number in numbers):
+        raise LauncherError(f"{name}={environment[name]}: must be numbers from 0 on")
+    return numbers or default

@@ -1,0 +1,84 @@
+"""Fixtures of all test rings: the real parts, each started once when a test asks for it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pymongo
+import pytest
+import redis
+
+from deployments.local.postgres import PostgresServer, start_postgres
+from deployments.local.servers import start_sandbox
+from deployments.local.stack import Stack
+from deployments.local.stores import start_mongo, start_redis
+from deployments.sandbox.client import SandboxAdmin
+from tests.support.sandbox import Sandbox
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The parts of this test session; empty until a fixture adds one."""
+    with Stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def postgres(stack: Stack) -> PostgresServer:
+    """A PostgreSQL server; `create_database(prefix)` gives the URL of an empty database."""
+    return start_postgres(stack)
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer) -> Iterator[str]:
+    """SQLAlchemy URL of an empty database of this test's own."""
+    url = postgres.create_database("test")
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def _redis_server(stack: Stack) -> str:
+    return start_redis(stack)
+
+
+@pytest.fixture
+def redis_url(_redis_server: str) -> str:
+    """URL of an empty Redis."""
+    with redis.Redis.from_url(_redis_server) as client:
+        client.flushall()
+    return _redis_server
+
+
+@pytest.fixture(scope="session")
+def mongo_url(stack: Stack) -> str:
+    """URL of a MongoDB-compatible server; take `mongo_database_name` for a test's data."""
+    return start_mongo(stack)
+
+
+@pytest.fixture
+def mongo_database_name(mongo_url: str) -> Iterator[str]:
+    """Name of a database of this test's own, dropped afterwards."""
+    name = f"test_{secrets.token_hex(4)}"
+    yield name
+    with pymongo.MongoClient[dict[str, object]](mongo_url) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def _sandbox_admin(stack: Stack) -> Iterator[SandboxAdmin]:
+    with SandboxAdmin(start_sandbox(stack)) as admin:
+        yield admin
+
+
+@pytest.fixture
+def sandbox(_sandbox_admin: SandboxAdmin) -> Sandbox:
+    """The sandbox of the national API as it is at its start, with the demo chain's accounts."""
+    _sandbox_admin.reset()
+    return Sandbox(base_url=_sandbox_admin.api_url, admin=_sandbox_admin)

@@ -1,0 +1,54 @@
+"""The fault suite at small size: every scenario, side by side where they can be.
+
+`make faults` runs the same scenarios one by one, with all three pipelines and many documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deployments.faults.bench import Bench, open_bench
+from deployments.faults.report import result_lines
+from deployments.faults.suite import SCENARIOS, Group, run_group
+from deployments.local.stack import Stack
+from lib.pipelines import CANCELLATION, IMPORT, SALE
+
+pytestmark = pytest.mark.timeout(900)
+
+DOCUMENTS = 60
+SEED = 1
+
+#: Scenarios that harm only their own pipeline share a group; those that take a part away from
+#: everybody are alone.
+GROUPS: dict[str, Group] = {
+    "crashes": {"kills": [SALE], "worker-stopped": [IMPORT], "cancelled": [CANCELLATION]},
+    "claims": {"lost-lease": [SALE], "outage": [IMPORT], "answers": [CANCELLATION]},
+    "operation": {"scale-down": [SALE], "wrong-clock": [IMPORT], "throttled": [CANCELLATION]},
+    "mistakes": {"wrong-password": [IMPORT], "poison": [SALE, CANCELLATION]},
+    "orchestrators": {"orchestrators": []},
+    "api": {"token-storm": [SALE, IMPORT], "no-look-up": [CANCELLATION]},
+    "source-away": {"source-away": [SALE, IMPORT]},
+    "mongo-away": {"mongo-away": [SALE]},
+    "redis-away": {"redis-away": [IMPORT]},
+    "prefect-restarted": {"prefect-restarted": [SALE]},
+}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with Stack(tmp_path_factory.mktemp("faults")) as stack, open_bench(stack) as bench:
+        yield bench
+
+
+def test_every_scenario_is_here() -> None:
+    assert sorted(name for group in GROUPS.values() for name in group) == sorted(SCENARIOS)
+
+
+@pytest.mark.parametrize("group", GROUPS.values(), ids=list(GROUPS))
+def test_nothing_is_lost_sent_twice_or_wrongly_failed(bench: Bench, group: Group) -> None:
+    results = run_group(bench, group, DOCUMENTS, SEED)
+    lines = [line for result in results for line in result_lines(result)]
+    assert all(result.clean for result in results), "\n".join(lines)
+    assert all(result.faults for result in results), "\n".join(lines)

@@ -1,0 +1,200 @@
+"""End to end: scheduled runs, real workers, and what an operator finds afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pymongo
+import pytest
+from sqlalchemy import update
+
+from deployments.local.servers import prefect_client_environment
+from deployments.local.stack import ROOT
+from deployments.local.system import MONGO_DATABASE, System
+from deployments.local.verdict import judge
+from lib.models import StoredDocument
+from lib.pipelines import CANCELLATION, PIPELINES, SALE
+from lib.settings import SourceSettings
+from lib.source.engine import create_source_engine
+from lib.source.tables import build_tables
+from tests.support.documents import insert_document
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(600)
+TABLES = build_tables(SourceSettings())
+
+
+def prefect(system: System, *arguments: str) -> str:
+    """Runs the command a person would, in the environment a person would have."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **prefect_client_environment(system.stack, system.prefect)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def query(system: System, path: str, body: dict[str, Any]) -> Any:
+    """The Prefect API, as the UI asks it."""
+    response = httpx.post(f"{system.prefect.api_url}{path}", json=body, trust_env=False)
+    return response.raise_for_status().json()
+
+
+def runs_named(system: System, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = query(
+        system,
+        "/flow_runs/filter",
+        {"flow_runs": {"name": {"any_": [name]}}, "sort": "START_TIME_DESC"},
+    )
+    return found
+
+
+def document(system: System, local_id: str) -> StoredDocument:
+    (found,) = system.source.find(SALE, local_id)
+    return found
+
+
+def drain(system: System) -> None:
+    """Starts the orchestrator until nothing is pending any more."""
+
+    def is_drained() -> bool:
+        summaries = system.source.summary(list(PIPELINES.values()))
+        if any(s.pending > s.waiting and not s.in_flight for s in summaries):
+            system.run_orchestrator()
+        return not any(s.pending or s.in_flight for s in summaries)
+
+    wait_until(is_drained, "every document has its final status", timeout=300, poll=3)
+
+
+@pytest.fixture(scope="module")
+def drained(running: System) -> System:
+    drain(running)
+    return running
+
+
+def test_all_three_pipelines_are_drained_as_planned(drained: System) -> None:
+    assert judge(drained) == []
+
+
+def test_every_failure_is_recorded_with_payload_answer_and_reason(drained: System) -> None:
+    with pymongo.MongoClient[dict[str, Any]](drained.mongo_url) as client:
+        failures = list(client[MONGO_DATABASE].sync_failures.find())
+    assert {row["record_id"] for row in failures} == {ref.record_id for ref in drained.plan.fail}
+    assert all(row["error"] and row["state"] == "open" for row in failures)
+    refused_by_the_api = [row for row in failures if row["error_class"] == "rejected"]
+    assert refused_by_the_api
+    assert all(row["payload"] and row["answer"] for row in refused_by_the_api)
+
+
+def test_runs_carry_the_documents_name_and_are_tagged(drained: System) -> None:
+    (run,) = runs_named(drained, "sale-invoice HD-S01-000101")
+    assert {"sale", "SHOP01"} <= set(run["tags"])
+    assert run["state"]["message"].startswith("accepted as ")
+
+
+def test_pools_and_artifacts_are_there(drained: System) -> None:
+    pools = {pool["name"] for pool in query(drained, "/work_pools/filter", {})}
+    assert pools >= {"import", "sale", "cancellation", "scheduler"}
+    artifacts = {a["key"]: a for a in query(drained, "/artifacts/latest/filter", {})}
+    assert artifacts["orchestrate-summary"]["type"] == "table"
+    assert artifacts["sale-progress"]["type"] == "progress"
+    assert artifacts["sale-progress"]["data"] == 100.0
+
+
+def test_prefects_database_holds_identifiers_only(drained: System) -> None:
+    runs = query(drained, "/flow_runs/filter", {"limit": 200})
+    parameters = [run["parameters"] for run in runs]
+    allowed = {
+        *("claim_token", "pipeline", "record_id", "local_id", "granularity", "force"),
+        *("pharmacy_code", "shop_pharmacy_code"),
+        *(pipeline.id_parameter for pipeline in PIPELINES.values()),
+    }
+    assert set().union(*parameters) <= allowed
+
+
+def test_a_single_invoice_is_sent_by_a_deployment_run(drained: System) -> None:
+    engine = create_source_engine(drained.source_url, SourceSettings())
+    insert_document(engine, TABLES, "sale", "HD-HAND", status="SYNC_FAILED")
+    engine.dispose()
+    prefect(drained, "deployment", "run", "sale/sale", "-p", "local_invoice_id=HD-HAND")
+    wait_until(
+        lambda: document(drained, "HD-HAND").status == "SYNC_SUCCESS",
+        "the invoice is accepted",
+        timeout=120,
+    )
+    (counters,) = drained.sandbox.documents(code="HD-HAND")
+    assert (counters["accepted"], counters["posts"]) == (1, 1)
+
+
+def test_an_unknown_invoice_fails_with_a_message_that_names_it(drained: System) -> None:
+    prefect(drained, "deployment", "run", "sale/sale", "-p", "local_invoice_id=HD-NOWHERE")
+
+    def failed_run() -> dict[str, Any] | None:
+        runs = runs_named(drained, "sale HD-NOWHERE")
+        return runs[0] if runs and runs[0]["state_type"] == "FAILED" else None
+
+    wait_until(failed_run, "the run fails", timeout=120)
+    run = failed_run()
+    assert run is not None
+    assert "HD-NOWHERE" in run["state"]["message"]
+
+
+def test_good_faulty_and_flaky_documents_share_a_batch(drained: System) -> None:
+    engine = create_source_engine(drained.source_url, SourceSettings())
+    insert_document(engine, TABLES, "cancellation", "PX-GOOD")
+    insert_document(engine, TABLES, "cancellation", "PX-FLAKY")
+    insert_document(engine, TABLES, "cancellation", "PX-FAULTY", issue_type=9)
+    engine.dispose()
+    drained.sandbox.add_fault(
+        "status", operation="create", match={"code": "PX-FLAKY"}, status=503, times=2
+    )
+    drain(drained)
+    ends = {}
+    for local_id in ("PX-GOOD", "PX-FLAKY", "PX-FAULTY"):
+        (found,) = drained.source.find(CANCELLATION, local_id)
+        ends[local_id] = found
+    assert {local_id: end.status for local_id, end in ends.items()} == {
+        "PX-GOOD": "SYNC_SUCCESS",
+        "PX-FLAKY": "SYNC_SUCCESS",
+        "PX-FAULTY": "SYNC_FAILED",
+    }
+    assert "loai_phieu_xuat" in (ends["PX-FAULTY"].message or "")
+    assert ends["PX-FLAKY"].attempts == 1
+
+
+def test_one_pipeline_can_be_deployed_alone(drained: System) -> None:
+    output = prefect(drained, "deploy", "-n", "sale")
+    assert "sale/sale" in output
+    deployment = httpx.get(
+        f"{drained.prefect.api_url}/deployments/name/sale/sale", trust_env=False
+    ).json()
+    assert deployment["work_pool_name"] == "sale"
+
+
+def test_a_repaired_document_is_sent_again_by_hand(drained: System) -> None:
+    engine = create_source_engine(drained.source_url, SourceSettings())
+    record_id = insert_document(
+        engine, TABLES, "sale", "HD-REPAIR", line={"lot_number": " "}, status="SYNC_FAILED"
+    )
+    details = TABLES.details(SALE)
+    with engine.begin() as connection:
+        connection.execute(
+            update(details)
+            .where(TABLES.foreign_key(SALE) == record_id)
+            .values(lot_number="SK240815")
+        )
+    engine.dispose()
+    prefect(drained, "deployment", "run", "sale/sale", "-p", "local_invoice_id=HD-REPAIR")
+    wait_until(
+        lambda: document(drained, "HD-REPAIR").status == "SYNC_SUCCESS",
+        "the repaired invoice is accepted",
+        timeout=120,
+    )

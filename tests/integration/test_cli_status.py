@@ -1,0 +1,131 @@
+"""`dqg status`, `pause` and `resume` on the real parts, also while some of them are away."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from lib.pipelines import SALE
+from tests.support.cli import dqg, dqg_json
+from tests.support.system import System
+
+NOWHERE = "127.0.0.1:9"
+
+
+def test_documents_are_counted_by_pipeline_and_shop(system: System) -> None:
+    for number in range(3):
+        system.add("sale", f"P-{number}")
+    system.add("sale", "GOOD", status="SYNC_SUCCESS")
+    system.add("sale", "BAD", status="SYNC_FAILED")
+    system.add("sale", "OTHER", shop="SHOP02")
+    system.add("import", "PN", shop="SHOP02")
+    system.change("sale", "P-2", sync_unconfirmed=True)
+    system.source.claim(
+        SALE, token=str(uuid4()), limit=1, lease=timedelta(seconds=60), only_shops=["SHOP01"]
+    )
+    shops = {(s["pipeline"], s["shop"]): s for s in dqg_json("status", status=1)["shops"]}
+    assert set(shops) == {("sale", "SHOP01"), ("sale", "SHOP02"), ("import", "SHOP02")}
+    found = shops["sale", "SHOP01"]
+    names = ("pending", "in_flight", "unconfirmed", "succeeded", "failed")
+    assert [found[name] for name in names] == [2, 1, 1, 1, 1]
+    assert found["oldest_pending_seconds"] >= 0
+
+
+def test_shops_without_news_are_not_shown(system: System) -> None:
+    system.add("sale", "OLD", status="SYNC_SUCCESS")
+    system.change("sale", "OLD", updated_at=system.document("sale", "OLD").created_at.replace(2020))
+    assert dqg_json("status", status=1)["shops"] == []
+
+
+@pytest.mark.usefixtures("deployed")
+def test_workers_are_counted_and_a_pool_without_one_is_named(system: System) -> None:
+    found = dqg_json("status", status=1)
+    assert found["pools"]["sale"]["workers"] == 1
+    assert found["findings"] == ["pool scheduler: no worker is online"]
+    assert found["away"] == {}
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_person_sees_the_same_as_tables(system: System) -> None:
+    system.add("sale", "HD-1")
+    shown = dqg("status", status=1)
+    assert "SHOP01" in shown
+    assert "no worker is online" in shown
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "part"),
+    [
+        ("DQG_MONGO__URL", f"mongodb://{NOWHERE}", "MongoDB"),
+        ("DQG_REDIS__URL", f"redis://{NOWHERE}", "Redis"),
+    ],
+)
+def test_a_store_that_is_away_is_named_and_the_rest_is_shown(
+    system: System, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, part: str
+) -> None:
+    system.add("sale", "HD-1")
+    monkeypatch.setenv("DQG_MONGO__TIMEOUT", "0.5")
+    monkeypatch.setenv(variable, value)
+    found = dqg_json("status", status=1)
+    assert list(found["away"]) == [part]
+    assert found["shops"][0]["pending"] == 1
+    assert part in dqg("status", status=1)
+
+
+@pytest.mark.parametrize("url", [f"http://{NOWHERE}/api", None])
+def test_prefect_away_is_named_and_the_rest_is_shown(system: System, url: str | None) -> None:
+    system.add("sale", "HD-1")
+    with temporary_settings({PREFECT_API_URL: url}):
+        found = dqg_json("status", status=1)
+    assert list(found["away"]) == ["Prefect"]
+    assert (found["pools"], found["shops"][0]["pending"]) == (None, 1)
+
+
+def test_without_the_source_database_there_is_nothing_to_show(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DQG_SOURCE__URL", f"postgresql+psycopg://nobody@{NOWHERE}/nothing")
+    assert "source database" in dqg("status", status=1)
+    assert "source database" in dqg_json("status", status=1)["error"]
+
+
+def test_wrong_settings_are_named(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DQG_SYNC__BATCH_SIZE", "none")
+    assert "DQG_SYNC__BATCH_SIZE" in dqg("status", status=1)
+
+
+def test_wrong_usage_is_told_from_trouble() -> None:
+    dqg("status", "--watch", "--json", status=2)
+    dqg("pause", "pipeline", "nothing", "--why", "x", status=2)
+    dqg("pause", "pipeline", "sale", status=2)
+    dqg("pause", "pipeline", "sale", "--why", " ", status=2)
+
+
+def test_a_pipeline_is_paused_with_its_reason_and_resumed(system: System) -> None:
+    dqg("pause", "pipeline", "sale", "--why", "portal maintenance", "--by", "lan")
+    held = dqg_json("status", status=1)["pipeline_breakers"]
+    assert (held["sale"]["state"], held["import"]["state"]) == ("held", "closed")
+    assert held["sale"]["reason"] == "lan: portal maintenance"
+    assert dqg_json("resume", "pipeline", "sale") == {"pipeline:sale": "closed"}
+
+
+def test_a_shop_is_paused_without_the_others_and_resumed(system: System) -> None:
+    dqg("pause", "shop", "SHOP01", "--why", "stocktaking")
+    held = dqg_json("status", status=1)["shop_breakers"]
+    assert (held["SHOP01"]["state"], held["SHOP02"]["state"]) == ("held", "closed")
+    dqg("resume", "shop", "SHOP01")
+    assert dqg_json("status", status=1)["shop_breakers"]["SHOP01"]["state"] == "closed"
+
+
+def test_a_shop_that_is_not_there_cannot_be_paused(system: System) -> None:
+    assert "SHOP99" in dqg("pause", "shop", "SHOP99", "--why", "x", status=1)
+
+
+def test_nothing_is_paused_while_redis_is_away(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DQG_REDIS__URL", f"redis://{NOWHERE}")
+    assert "Redis" in dqg("pause", "pipeline", "sale", "--why", "x", status=1)

@@ -1,0 +1,175 @@
+"""The orchestrator: claims, dispatches, and knows when not to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterIdempotencyKey,
+)
+from prefect.client.schemas.objects import FlowRun
+
+from flows.orchestrate import orchestrate
+from flows.pipelines import sale
+from lib.breaker import Breakers
+from lib.pipelines import get_pipeline
+from lib.redis_store import open_redis
+from lib.settings import BreakerSettings, RedisSettings
+from tests.support.system import System
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deployed")]
+
+
+async def runs_of(tokens: list[str]) -> list[FlowRun]:
+    async with get_client() as client:
+        return await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=tokens))
+        )
+
+
+def tokens_of(system: System, pipeline: str) -> list[str]:
+    return [claim.token for claim in system.source.held_claims(get_pipeline(pipeline))]
+
+
+async def test_pending_documents_are_claimed_logged_and_dispatched(system: System) -> None:
+    for number in range(3):
+        system.add("sale", f"HD-{number}")
+    system.add("import", "PN-1")
+    state = await orchestrate(return_state=True)
+    assert state.message == "4 documents dispatched in 2 batches"
+    (token,) = tokens_of(system, "sale")
+    (run,) = await runs_of([token])
+    assert run.parameters == {"claim_token": token, "granularity": "flow"}
+    assert run.work_pool_name == "sale"
+    logs = list(system.mongo.task_logs.find({"pipeline": "sale"}))
+    assert {log["flow_run_id"] for log in logs} == {str(run.id)}
+    assert {log["status"] for log in logs} == {"PENDING"}
+
+    # What a worker would run next:
+    await sale(**run.parameters, return_state=True)
+    assert set(system.statuses("sale").values()) == {"SYNC_SUCCESS"}
+
+
+async def test_nothing_pending_dispatches_nothing(system: System) -> None:
+    state = await orchestrate(return_state=True)
+    assert state.message == "0 documents dispatched in 0 batches"
+
+
+async def test_two_orchestrators_at_once_dispatch_each_document_once(system: System) -> None:
+    for number in range(20):
+        system.add("sale", f"HD-{number}")
+    await asyncio.gather(orchestrate(return_state=True), orchestrate(return_state=True))
+    logs = list(system.mongo.task_logs.find())
+    assert len(logs) == 20
+    assert len({log["record_id"] for log in logs}) == 20
+
+
+@pytest.mark.settings(sync={"batch_size": 2, "batches_in_flight": 2, "orchestrate_seconds": 0})
+async def test_no_more_is_claimed_than_may_be_in_flight(system: System) -> None:
+    for number in range(9):
+        system.add("sale", f"HD-{number}")
+    await orchestrate(return_state=True)
+    claims = system.source.held_claims(get_pipeline("sale"))
+    assert sorted(claim.documents for claim in claims) == [2, 2]
+    state = await orchestrate(return_state=True)
+    assert state.message == "0 documents dispatched in 0 batches"
+
+
+@asynccontextmanager
+async def open_breakers(system: System) -> AsyncIterator[Breakers]:
+    async with open_redis(RedisSettings(url=system.environment["DQG_REDIS__URL"])) as redis:
+        yield Breakers(redis, "dqg", BreakerSettings())
+
+
+async def test_a_paused_pipeline_claims_nothing_and_the_others_go_on(system: System) -> None:
+    system.add("sale", "HD-1")
+    system.add("import", "PN-1")
+    async with open_breakers(system) as breakers:
+        await breakers.hold("pipeline:sale", "stock-take")
+    await orchestrate(return_state=True)
+    assert tokens_of(system, "sale") == []
+    assert len(tokens_of(system, "import")) == 1
+
+
+async def test_nothing_is_claimed_for_a_paused_pool(system: System) -> None:
+    system.add("sale", "HD-1")
+    async with get_client() as client:
+        await client.update_work_pool("sale", WorkPoolUpdate(is_paused=True))
+        try:
+            await orchestrate(return_state=True)
+        finally:
+            await client.update_work_pool("sale", WorkPoolUpdate(is_paused=False))
+    assert tokens_of(system, "sale") == []
+
+
+@pytest.mark.settings(sync={"batch_size": 1, "batches_in_flight": 1, "orchestrate_poll": 0.1})
+async def test_it_goes_on_while_full_batches_are_left(system: System) -> None:
+    for number in range(3):
+        system.add("sale", f"HD-{number}")
+
+    async def be_the_worker() -> None:
+        done: set[str] = set()
+        while len(done) < 3:
+            for token in set(tokens_of(system, "sale")) - done:
+                await sale(claim_token=token, return_state=True)
+                done.add(token)
+            await asyncio.sleep(0.05)
+
+    with anyio.fail_after(60):
+        state, _ = await asyncio.gather(orchestrate(return_state=True), be_the_worker())
+    assert state.message == "3 documents dispatched in 3 batches"
+    assert set(system.statuses("sale").values()) == {"SYNC_SUCCESS"}
+
+
+async def test_after_the_pause_one_document_is_the_probe(system: System) -> None:
+    for number in range(5):
+        system.add("sale", f"HD-{number}")
+    async with open_breakers(system) as breakers:
+        await breakers.trip("pipeline:sale", "404", 0.001, 0.001)
+    await orchestrate(return_state=True)
+    (claim,) = system.source.held_claims(get_pipeline("sale"))
+    assert claim.documents == 1
+
+
+async def test_a_refused_account_pauses_its_shop_alone(system: System) -> None:
+    for number in range(3):
+        system.add("sale", f"BAD-{number}", shop="SHOP02")
+        system.add("sale", f"GOOD-{number}", shop="SHOP01")
+    system.set_password("SHOP02", "wrong")
+    await orchestrate(return_state=True)
+    (token,) = tokens_of(system, "sale")
+    await sale(claim_token=token, return_state=True)
+
+    system.add("sale", "GOOD-9", shop="SHOP01")
+    await orchestrate(return_state=True)
+    held = {
+        local_id
+        for local_id in system.statuses("sale")
+        if system.document("sale", local_id).claim_token
+    }
+    assert held == {"GOOD-9"}
+
+
+async def test_a_run_that_cannot_be_created_gives_its_claim_back(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.add("sale", "HD-1")
+
+    async def refuse(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("Prefect is away")
+
+    monkeypatch.setattr("tasks.dispatch.arun_deployment", refuse)
+    state = await orchestrate(return_state=True)
+    assert state.is_failed()
+    document = system.document("sale", "HD-1")
+    assert (document.claim_token, document.attempts, document.unconfirmed) == (None, 0, False)
+    (log,) = system.mongo.task_logs.find()
+    assert log["status"] == "RELEASED"

@@ -1,0 +1,86 @@
+"""The shape of the project, held by tests: who may import whom, and how long a module may be."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LAYERS = ("flows", "tasks", "lib", "deployments", "tests")
+
+#: What each layer may import of the project. Nothing imports `deployments` but itself and tests.
+ALLOWED = {
+    "lib": {"lib"},
+    "tasks": {"tasks", "lib"},
+    "flows": {"flows", "tasks", "lib"},
+    "deployments": {"deployments", "flows", "tasks", "lib"},
+}
+LONGEST_MODULE = 400
+
+
+def modules(layer: str) -> list[Path]:
+    return sorted((ROOT / layer).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("layer", ALLOWED)
+def test_dependencies_point_one_way(layer: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(layer)
+        for name in imported(path)
+        if name.split(".")[0] in LAYERS and name.split(".")[0] not in ALLOWED[layer]
+    ]
+    assert modules(layer)
+    assert wrong == []
+
+
+def test_lib_knows_nothing_of_prefect() -> None:
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in modules("lib")
+        if any(name.split(".")[0].startswith("prefect") for name in imported(path))
+    ]
+    assert wrong == []
+
+
+def test_flow_modules_define_no_types() -> None:
+    wrong = [
+        f"{path.name}: {node.name}"
+        for path in modules("flows")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert wrong == []
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    wrong = [
+        str(path.relative_to(ROOT))
+        for layer in ("lib", "tasks", "flows")
+        for path in modules(layer)
+        if path.name != "settings.py"
+        and ("os.environ" in (text := path.read_text(encoding="utf-8")) or "getenv" in text)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("layer", ALLOWED)
+def test_modules_stay_readable_in_one_sitting(layer: str) -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in modules(layer)
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_MODULE
+    }
+    assert long == {}

@@ -1,0 +1,38 @@
+"""Unforeseen errors: where they happened is told, what they quote is not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+
+import pytest
+
+from lib.defects import without_inputs
+from lib.errors import Defect, Rejected
+from lib.privacy import mask_personal_names
+
+NAME = "Nguyễn Thị Mai"
+
+
+def test_kind_and_place_are_told_without_the_text(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    # Our own code, given what its types forbid, so that it fails deep inside.
+    with pytest.raises(Defect) as caught, without_inputs():
+        mask_personal_names(NAME)  # type: ignore[arg-type]
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "AttributeError in lib.privacy.mask_personal_names, line " in shown
+    assert "body.items()" in caplog.text
+    with pytest.raises(Defect) as caught, without_inputs():
+        raise ValueError(NAME)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "ValueError in " in shown
+    assert NAME not in shown
+    assert NAME not in caplog.text
+
+
+@pytest.mark.parametrize("error", [Rejected("no such lot"), asyncio.CancelledError()])
+def test_our_own_errors_and_cancellation_pass(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, without_inputs():
+        raise error
+    assert caught.value is error

@@ -1,0 +1,151 @@
+"""The fault suite's own judgement: every kind of harm is told from every other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from deployments.demo import DemoPlan
+from deployments.faults.judgement import (
+    is_settled,
+    judge,
+    log_disagreements,
+    order_violations,
+)
+from deployments.sandbox.store import DocumentCounters, DocumentKey, DocumentRecord
+from lib.models import DocumentRef, StoredDocument, SyncStatus
+
+SOUND = DocumentRef("sale", 1, "HD-1", "790760001234", "SHOP01")
+FAULTY = DocumentRef("sale", 2, "HD-2", "790760001234", "SHOP01")
+PLAN = DemoPlan(succeed=(SOUND,), fail=(FAULTY,))
+
+ACCEPTED = StoredDocument(
+    ref=SOUND,
+    status=SyncStatus.SUCCESS,
+    national_id="HD_QG_1",
+    message="ok",
+    claim_token=None,
+    lease_expires_at=None,
+    lease_live=False,
+    attempts=1,
+    next_attempt_at=None,
+    unconfirmed=False,
+    created_at=datetime(2026, 11, 2),  # noqa: DTZ001 - as the column keeps it
+)
+REFUSED = replace(
+    ACCEPTED, ref=FAULTY, status=SyncStatus.FAILED, national_id=None, message="no lot"
+)
+
+
+def counters(code: str = "HD-1", accepted: int = 1) -> DocumentCounters:
+    key = DocumentKey("hoa_don", "790760001234", code)
+    return DocumentRecord(key, national_id="HD_QG_1", accepted=accepted).counters()
+
+
+def log(ref: DocumentRef = SOUND, **fields: Any) -> dict[str, Any]:
+    entry = {"pipeline": ref.pipeline, "record_id": ref.record_id, "local_id": ref.local_id}
+    return entry | {"status": "SUCCESS", "national_id": "HD_QG_1"} | fields
+
+
+FAILURE = log(FAULTY, state="open")
+
+
+def rows(*documents: StoredDocument) -> dict[tuple[str, int], StoredDocument]:
+    return {(row.ref.pipeline, row.ref.record_id): row for row in documents}
+
+
+def test_all_as_planned_is_clean() -> None:
+    found = judge(PLAN, rows(ACCEPTED, REFUSED), [counters()], [log()], [FAILURE])
+    assert found.clean
+
+
+def test_an_accepted_document_that_the_source_does_not_know_of_is_lost() -> None:
+    pending = replace(ACCEPTED, status=SyncStatus.PENDING, national_id=None)
+    found = judge(PLAN, rows(pending, REFUSED), [counters()], [], [FAILURE])
+    assert len(found.lost) == 1
+    assert not found.wrongly_failed
+
+
+def test_a_success_the_api_never_saw_is_lost() -> None:
+    found = judge(PLAN, rows(ACCEPTED, REFUSED), [], [log()], [FAILURE])
+    assert len(found.lost) == 1
+
+
+def test_a_national_id_of_another_acceptance_is_lost() -> None:
+    other = replace(ACCEPTED, national_id="HD_QG_7")
+    found = judge(PLAN, rows(other, REFUSED), [counters()], [], [FAILURE])
+    assert len(found.lost) == 1
+
+
+def test_a_missing_national_id_is_lost_unless_the_api_need_not_tell_it() -> None:
+    without = rows(replace(ACCEPTED, national_id=None), REFUSED)
+    assert len(judge(PLAN, without, [counters()], [], [FAILURE]).lost) == 1
+    assert judge(PLAN, without, [counters()], [], [FAILURE], ids_known=False).clean
+    other = rows(replace(ACCEPTED, national_id="HD_QG_7"), REFUSED)
+    assert len(judge(PLAN, other, [counters()], [], [FAILURE], ids_known=False).lost) == 1
+
+
+def test_a_vanished_row_is_lost() -> None:
+    assert len(judge(PLAN, rows(REFUSED), [counters()], [], [FAILURE]).lost) == 1
+
+
+def test_two_acceptances_are_counted_whatever_the_row_says() -> None:
+    found = judge(PLAN, rows(ACCEPTED, REFUSED), [counters(accepted=2)], [log()], [FAILURE])
+    assert len(found.twice) == 1
+    assert not found.lost
+
+
+def test_a_sound_document_marked_failed_is_wrongly_failed_and_not_also_lost() -> None:
+    failed = replace(ACCEPTED, status=SyncStatus.FAILED, national_id=None)
+    found = judge(PLAN, rows(failed, REFUSED), [], [], [FAILURE])
+    assert (len(found.wrongly_failed), len(found.lost)) == (1, 0)
+
+
+def test_a_faulty_document_nobody_hears_of_is_lost() -> None:
+    pending = replace(REFUSED, status=SyncStatus.PENDING)
+    assert len(judge(PLAN, rows(ACCEPTED, pending), [counters()], [log()], []).lost) == 1
+
+
+def test_a_failure_without_a_record_is_a_disagreement() -> None:
+    found = judge(PLAN, rows(ACCEPTED, REFUSED), [counters()], [log()], [])
+    assert len(found.disagreements) == 1
+
+
+def test_an_accepted_faulty_document_is_a_disagreement() -> None:
+    both = [counters(), counters("HD-2")]
+    found = judge(PLAN, rows(ACCEPTED, REFUSED), both, [log()], [FAILURE])
+    assert found.disagreements == ["hoa_don/790760001234/HD-2: accepted, but must not be"]
+
+
+def test_logs_that_are_open_or_say_something_else_disagree() -> None:
+    found = log_disagreements(
+        rows(ACCEPTED, REFUSED),
+        [
+            log(status="RUNNING"),
+            log(status="ACCEPTED"),
+            log(status="FAILED"),
+            log(national_id="HD_QG_9"),
+            log(FAULTY, status="SUCCESS"),
+        ],
+    )
+    assert len(found) == 5
+
+
+def test_logs_of_earlier_tries_agree_with_any_end() -> None:
+    assert log_disagreements(rows(ACCEPTED), [log(status="RELEASED"), log()]) == []
+
+
+def test_settled_means_final_and_free() -> None:
+    assert is_settled(PLAN, rows(ACCEPTED, REFUSED))
+    assert not is_settled(PLAN, rows(ACCEPTED))
+    assert not is_settled(PLAN, rows(ACCEPTED, replace(REFUSED, status=SyncStatus.PENDING)))
+    assert not is_settled(PLAN, rows(ACCEPTED, replace(REFUSED, claim_token="t")))
+
+
+def test_claims_from_old_to_young_are_in_order() -> None:
+    assert order_violations([[0, 1], [], [2], [4, 3]]) == []
+
+
+def test_a_claim_that_passed_over_an_older_document_is_out_of_order() -> None:
+    assert len(order_violations([[0, 3], [1, 2], [4]])) == 1

@@ -1,0 +1,94 @@
+"""`.ci/install`, which every target of the Makefile starts with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deployments.local.stack import ROOT
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with the installer and with locked requirements that need nothing."""
+    folder = tmp_path / "check out"
+    (folder / ".ci").mkdir(parents=True)
+    (folder / ".ci" / "install").symlink_to(ROOT / ".ci" / "install")
+    (folder / "requirements-dev.txt").write_text("# nothing\n")
+    return folder
+
+
+def install(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [".ci/install", ".venv"],
+        cwd=checkout,
+        env={**os.environ, "PYTHON": sys.executable, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def fake_python(folder: Path, name: str, script: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_an_environment_is_made_once_and_again_when_the_lock_changes(checkout: Path) -> None:
+    first = install(checkout)
+    assert first.returncode == 0, first.stderr
+    assert "making the virtual environment" in first.stdout
+    mark = checkout / ".venv" / "mark"
+    mark.touch()
+    assert install(checkout).stdout == ""
+    (checkout / "requirements-dev.txt").write_text("# nothing else\n")
+    assert "making the virtual environment" in install(checkout).stdout
+    assert not mark.exists()
+
+
+def test_an_interrupted_installation_does_not_look_finished(checkout: Path) -> None:
+    (checkout / "requirements-dev.txt").write_text("not-there==1 --hash=sha256:" + "0" * 64 + "\n")
+    failed = install(checkout, PIP_NO_INDEX="1")
+    assert failed.returncode != 0
+    assert (checkout / ".venv" / "bin" / "python").exists()
+    assert not (checkout / ".venv" / ".installed").exists()
+
+
+def test_a_python_that_is_not_there_is_named(checkout: Path) -> None:
+    done = install(checkout, PYTHON="/no/python")
+    assert done.returncode != 0
+    assert done.stderr == "error: PYTHON=/no/python: there is no such program\n"
+
+
+def test_an_old_python_is_refused(checkout: Path, tmp_path: Path) -> None:
+    script = 'case "$2" in *exit*) exit 1;; *) echo 3.9;; esac'
+    old = fake_python(tmp_path / "bin", "python3", script)
+    done = install(checkout, PYTHON=str(old))
+    assert done.stderr == f"error: PYTHON={old} is version 3.9; 3.11 or newer is needed\n"
+
+
+def test_a_newer_python_than_the_systems_first_is_found(checkout: Path, tmp_path: Path) -> None:
+    fake_python(tmp_path / "bin", "python3", "exit 1")
+    fake_python(tmp_path / "bin", "python3.13", "exit 1")
+    fake_python(tmp_path / "bin", "python3.12", f'exec "{sys.executable}" "$@"')
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    done = install(checkout, PYTHON="", PATH=path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_venv_module_is_told_with_the_package_that_has_it(
+    checkout: Path, tmp_path: Path
+) -> None:
+    script = 'case "$2" in *venv*) exit 1;; *exit*) exit 0;; *) echo 3.12;; esac'
+    bare = fake_python(tmp_path / "bin", "python3", script)
+    done = install(checkout, PYTHON=str(bare))
+    assert done.returncode != 0
+    assert done.stderr.endswith("on Debian and Ubuntu: apt-get install python3.12-venv\n")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,163 @@
+"""The launcher's watch over a running system: when it ends, gives up, and helps along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deployments.local.launcher import NUDGE_SECONDS, Watch
+from deployments.local.part import PartFailed
+from deployments.local.problems import LauncherError
+from deployments.local.progress import Snapshot
+from lib.errors import StoreUnavailable
+from lib.models import PipelineSummary
+from lib.pipelines import Pipeline
+
+PENDING = PipelineSummary("sale", pending=4)
+WAITING = PipelineSummary("sale", pending=4, waiting=4)
+IN_FLIGHT = PipelineSummary("sale", pending=2, in_flight=2)
+DONE = PipelineSummary("sale", succeeded=3, failed=1)
+
+
+@dataclass
+class FakeStack:
+    """Parts that stop when a test says so."""
+
+    log_dir: Path = Path("/logs")
+    stopped: list[str] = field(default_factory=list)
+
+    def stopped_parts(self) -> list[str]:
+        return list(self.stopped)
+
+    def failure(self, name: str) -> PartFailed:
+        return PartFailed(name, "has stopped by itself", self.log_dir / name, "last words")
+
+
+@dataclass
+class FakeSource:
+    """Gives the next summary at each look, the last one for ever."""
+
+    summaries: list[PipelineSummary | Exception]
+
+    def summary(self, _pipelines: Sequence[Pipeline]) -> list[PipelineSummary]:
+        now = self.summaries.pop(0) if len(self.summaries) > 1 else self.summaries[0]
+        if isinstance(now, Exception):
+            raise now
+        return [now]
+
+
+@dataclass
+class FakeSystem:
+    """As much of a system as the watch looks at."""
+
+    source: FakeSource
+    stack: FakeStack = field(default_factory=FakeStack)
+    orchestrated_at: list[float] = field(default_factory=list)
+    clock: Callable[[], float] = lambda: 0.0
+    prefect_error: httpx.HTTPError | None = None
+
+    def run_orchestrator(self) -> None:
+        self.orchestrated_at.append(self.clock())
+        if self.prefect_error:
+            raise self.prefect_error
+
+
+class FakeDisplay:
+    def __init__(self) -> None:
+        self.shown: list[Snapshot] = []
+        self.said: list[str] = []
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.shown.append(snapshot)
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
+class FakeTime:
+    """Moves on only by sleeping; can end an endless watch."""
+
+    def __init__(self, end: float = float("inf")) -> None:
+        self.now = 0.0
+        self._end = end
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now >= self._end:
+            raise KeyboardInterrupt
+
+
+def make_watch(
+    *summaries: PipelineSummary | Exception, end: float = float("inf")
+) -> tuple[Watch, FakeSystem, FakeDisplay]:
+    time = FakeTime(end)
+    system = FakeSystem(FakeSource(list(summaries)), clock=lambda: time.now)
+    display = FakeDisplay()
+    watch = Watch(system, display, clock=lambda: time.now, sleep=time.sleep)  # type: ignore[arg-type]
+    return watch, system, display
+
+
+def test_it_ends_with_the_last_document() -> None:
+    watch, _, display = make_watch(PENDING, IN_FLIGHT, IN_FLIGHT, DONE)
+    end = watch.until_done(deadline=None)
+    assert (end.finished, end.unfinished, end.seconds) == (4, 0, 3)
+    assert len(display.shown) == 4
+
+
+def test_it_gives_up_at_the_deadline() -> None:
+    watch, _, _ = make_watch(IN_FLIGHT)
+    with pytest.raises(LauncherError, match="4 documents have no final status after 31 s"):
+        watch.until_done(deadline=30)
+
+
+def test_it_ends_when_a_part_has_stopped() -> None:
+    watch, system, _ = make_watch(IN_FLIGHT)
+    system.stack.stopped.append("worker-sale")
+    with pytest.raises(LauncherError, match=r"worker-sale has stopped by itself(.|\n)*last words"):
+        watch.until_done(deadline=None)
+
+
+def test_it_ends_when_the_source_does_not_answer() -> None:
+    watch, _, _ = make_watch(IN_FLIGHT, StoreUnavailable("source", "gone"))
+    with pytest.raises(LauncherError, match="source database does not answer"):
+        watch.until_done(deadline=None)
+
+
+def test_the_orchestrator_starts_at_once_and_again_when_idle_but_not_too_often() -> None:
+    watch, system, _ = make_watch(*[PENDING] * 20, *[IN_FLIGHT] * 20, *[PENDING] * 2, DONE)
+    watch.until_done(deadline=None)
+    assert system.orchestrated_at == [0, NUDGE_SECONDS, 40]
+
+
+def test_the_orchestrator_is_left_alone_while_documents_wait_for_their_next_attempt() -> None:
+    watch, system, _ = make_watch(*[WAITING] * 30, DONE)
+    watch.until_done(deadline=None)
+    assert system.orchestrated_at == []
+
+
+def test_a_prefect_server_that_refuses_is_told_and_asked_again() -> None:
+    watch, system, display = make_watch(*[PENDING] * 20, DONE)
+    system.prefect_error = httpx.ConnectError("refused")
+    watch.until_done(deadline=None)
+    assert len(system.orchestrated_at) == 2
+    assert "refused" in display.said[0]
+
+
+def test_afterwards_it_goes_on_and_tells_once_of_each_part_that_stops() -> None:
+    watch, system, display = make_watch(DONE, end=10)
+    system.stack.stopped.append("mongo")
+    with pytest.raises(KeyboardInterrupt):
+        watch.for_ever()
+    assert len(display.said) == 1
+    assert "mongo has stopped" in display.said[0]
+
+
+def test_afterwards_new_documents_are_sent_too() -> None:
+    watch, system, _ = make_watch(DONE, DONE, PENDING, end=10)
+    with pytest.raises(KeyboardInterrupt):
+        watch.for_ever()
+    assert system.orchestrated_at == [2]

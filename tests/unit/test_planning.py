@@ -1,0 +1,132 @@
+"""The claim plan: batch sizes, places, pauses, probes, and a slow start after an outage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lib.breaker import BreakerSnapshot, BreakerState
+from lib.models import PipelineSummary
+from lib.planning import ClaimPlan, PoolState, batch_sizes, is_worth_another_round, plan_from
+from lib.settings import BreakerSettings, Granularity, SyncSettings
+
+SYNC = SyncSettings(batch_size=100, task_batch_size=1000, auto_flow_limit=200, batches_in_flight=2)
+ONLINE = PoolState(workers=1)
+
+
+def breaker(
+    state: BreakerState = BreakerState.CLOSED, *, closed_for: float | None = None
+) -> BreakerSnapshot:
+    return BreakerSnapshot("name", state, reason="503", closed_for=closed_for)
+
+
+def make_plan(
+    ready: int,
+    *,
+    batches: int = 0,
+    pool: PoolState = ONLINE,
+    state: BreakerSnapshot | None = None,
+    shops: dict[str, BreakerSnapshot] | None = None,
+    **sync: Any,
+) -> ClaimPlan:
+    return plan_from(
+        PipelineSummary("sale", pending=ready, batches=batches),
+        pool,
+        breaker=state or breaker(),
+        shops=shops or {},
+        sync=SYNC.model_copy(update=sync),
+        ramp=BreakerSettings(ramp=100),
+    )
+
+
+@pytest.mark.parametrize(
+    ("ready", "free", "largest", "sizes"),
+    [
+        (0, 2, 100, ()),
+        (30, 2, 100, (30,)),
+        (100, 2, 100, (100,)),
+        (101, 2, 100, (51, 50)),
+        (1000, 2, 100, (100, 100)),
+        (1000, 0, 100, ()),
+    ],
+)
+def test_batches_are_few_and_even(
+    ready: int, free: int, largest: int, sizes: tuple[int, ...]
+) -> None:
+    assert batch_sizes(ready, free, largest) == sizes
+
+
+def test_a_small_backlog_is_sent_as_subflows() -> None:
+    plan = make_plan(200)
+    assert (plan.limits, plan.granularity) == ((100, 100), Granularity.FLOW)
+
+
+def test_a_large_backlog_is_sent_as_task_runs_in_larger_batches() -> None:
+    plan = make_plan(5000)
+    assert (plan.limits, plan.granularity) == ((1000, 1000), Granularity.TASK)
+
+
+@pytest.mark.parametrize("granularity", [Granularity.FLOW, Granularity.TASK])
+def test_a_set_granularity_is_kept_whatever_the_backlog(granularity: Granularity) -> None:
+    assert make_plan(5000, granularity=granularity).granularity is granularity
+    assert make_plan(1, granularity=granularity).granularity is granularity
+
+
+def test_no_more_than_the_places_left_in_flight() -> None:
+    assert make_plan(500, batches=1).limits == (500,)
+    assert make_plan(500, batches=2).limits == ()
+
+
+def test_no_more_than_the_pool_starts_at_once() -> None:
+    pool = PoolState(workers=3, concurrency_limit=1)
+    assert len(make_plan(5000, pool=pool).limits) == 1
+
+
+@pytest.mark.parametrize("pool", [PoolState(paused=True, workers=1), PoolState(workers=0)])
+def test_nothing_is_claimed_for_a_pool_that_would_not_start_it(pool: PoolState) -> None:
+    plan = make_plan(10, pool=pool)
+    assert plan.limits == ()
+    assert plan.note
+
+
+def test_a_pool_that_needs_no_worker_is_served() -> None:
+    assert make_plan(10, pool=PoolState(workers=None)).limits == (10,)
+
+
+@pytest.mark.parametrize("state", [BreakerState.OPEN, BreakerState.HELD])
+def test_a_paused_pipeline_claims_nothing_and_says_why(state: BreakerState) -> None:
+    plan = make_plan(10, state=breaker(state))
+    assert plan.limits == ()
+    assert "503" in plan.note
+
+
+def test_one_document_probes_after_a_pause() -> None:
+    assert make_plan(500, state=breaker(BreakerState.HALF_OPEN)).limits == (1,)
+
+
+def test_after_an_outage_batches_grow_with_the_time_since() -> None:
+    sizes = [make_plan(5000, state=breaker(closed_for=age)).limits for age in (0, 10, 50, 100)]
+    assert sizes == [(1,), (100,), (500,), (1000, 1000)]
+
+
+def test_paused_shops_are_left_out_and_probed_when_their_pause_is_over() -> None:
+    plan = make_plan(
+        10,
+        shops={
+            "S1": breaker(),
+            "S2": breaker(BreakerState.OPEN),
+            "S3": breaker(BreakerState.HALF_OPEN),
+        },
+    )
+    assert plan.paused_shops == {"S2", "S3"}
+    assert plan.probe_shops == ("S3",)
+    assert "S2" in plan.note
+
+
+def test_only_full_batches_are_worth_another_round() -> None:
+    assert not is_worth_another_round(PipelineSummary("sale", pending=99), SYNC)
+    assert is_worth_another_round(PipelineSummary("sale", pending=100), SYNC)
+    assert not is_worth_another_round(PipelineSummary("sale", pending=999), SYNC)
+    assert is_worth_another_round(PipelineSummary("sale", pending=1000), SYNC)
+    assert not is_worth_another_round(PipelineSummary("sale", pending=150, waiting=100), SYNC)
