@@ -128,13 +128,20 @@ def is_worth_another_round(summary: PipelineSummary, sync: SyncSettings) -> bool
     return summary.ready >= _batch_kind(summary.ready, sync)[1]
 
 
+def resolve_granularity(wanted: Granularity, ready: int, sync: SyncSettings) -> Granularity:
+    """What each of so many documents is to Prefect; never `auto`."""
+    if wanted is not Granularity.AUTO:
+        return wanted
+    if ready <= sync.auto_flow_limit:
+        return Granularity.FLOW
+    return Granularity.TASK if ready <= sync.auto_task_limit else Granularity.GROUP
+
+
 def _batch_kind(ready: int, sync: SyncSettings) -> tuple[Granularity, int]:
-    by_flow = sync.granularity is Granularity.FLOW or (
-        sync.granularity is Granularity.AUTO and ready <= sync.auto_flow_limit
-    )
-    if by_flow:
-        return Granularity.FLOW, sync.batch_size
-    return Granularity.TASK, sync.task_batch_size
+    granularity = resolve_granularity(sync.granularity, ready, sync)
+    if granularity is Granularity.FLOW:
+        return granularity, sync.batch_size
+    return granularity, sync.task_batch_size
 
 
 def _free_batches(summary: PipelineSummary, pool: PoolState, sync: SyncSettings) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lib.errors import SyncError
 from lib.models import Acceptance, Attempt, Document, DocumentRef, Outcome, Payload
 
 
@@ -16,6 +17,7 @@ class Record:
         unconfirmed: the API may have the document: look it up before sending it.
         attempts: every HTTP call made about it in this run.
         run_id: the Prefect run that works on it.
+        error: why the last call failed, where it may be repeated in this run.
         outcome: what was decided; `saved` says whether the source database has it.
     """
 
@@ -25,6 +27,7 @@ class Record:
     payload: Payload | None = None
     acceptance: Acceptance | None = None
     run_id: str | None = None
+    error: SyncError | None = None
     outcome: Outcome | None = None
     saved: bool = False
 

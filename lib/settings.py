@@ -184,10 +184,11 @@ class ApiSettings(Section):
 
 
 class Granularity(StrEnum):
-    """What one document is to Prefect: a subflow, a task run, or whichever fits the batch."""
+    """What one document is to Prefect: a subflow, a task run, part of one, or what fits best."""
 
     FLOW = "flow"
     TASK = "task"
+    GROUP = "group"
     AUTO = "auto"
 
 
@@ -198,13 +199,22 @@ class SyncSettings(Section):
         100, ge=1, le=4000, description="documents one batch run claims at granularity `flow`"
     )
     task_batch_size: int = Field(
-        1000, ge=1, le=4000, description="documents one batch run claims at granularity `task`"
+        1000,
+        ge=1,
+        le=4000,
+        description="documents one batch run claims at granularity `task` and `group`",
+    )
+    documents_per_task: int = Field(
+        50, ge=2, le=1000, description="documents that share a task run at granularity `group`"
     )
     batches_in_flight: int = Field(
         2, ge=1, le=100, description="batch runs of one pipeline under way at once"
     )
     concurrency: int = Field(
-        64, ge=1, le=256, description="documents of a batch sent at once at granularity `task`"
+        64,
+        ge=1,
+        le=256,
+        description="documents of a batch sent at once at granularity `task` and `group`",
     )
     flow_concurrency: int = Field(
         16, ge=1, le=256, description="the same at granularity `flow`: the Prefect server's pace"
@@ -218,10 +228,16 @@ class SyncSettings(Section):
     orchestrate_poll: Seconds = Field(2, description="seconds between two looks in that time")
     granularity: Granularity = Field(
         Granularity.AUTO,
-        description="`flow`: one subflow a document; `task`: one task run; `auto`: by the backlog",
+        description="`flow`: one subflow a document; `task`: one task run; `group`: one task run "
+        "for several; `auto`: by the backlog",
     )
     auto_flow_limit: int = Field(
         200, ge=0, description="`auto` uses subflows while no more documents than this are ready"
+    )
+    auto_task_limit: int = Field(
+        1000,
+        ge=0,
+        description="above that, `auto` uses a task run each up to this many, then groups",
     )
     lease_seconds: float = Field(
         300, ge=3, description="seconds until an abandoned claim may be taken over"
