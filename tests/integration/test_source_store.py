@@ -260,7 +260,7 @@ def test_claim_takes_over_an_expired_lease_as_unconfirmed(db: Database) -> None:
     assert db.claim(SALE, token="token-2") == [record_id]
 
     (stored,) = db.store.get(SALE, [record_id])
-    assert (stored.claim_token, stored.attempts, stored.unconfirmed) == ("token-2", 2, True)
+    assert (stored.claim_token, stored.attempts, stored.unconfirmed) == ("token-2", 1, True)
 
 
 def test_claim_keeps_the_unconfirmed_flag_of_a_released_document(db: Database) -> None:
