@@ -35,6 +35,7 @@ from lib.source.dialects import (
     MAX_IN_LIST,
     age_in_seconds,
     local_in,
+    local_midnight,
     one_of,
     seconds_until,
     utc_now,
@@ -204,6 +205,7 @@ class ShopSummary:
 
     Attributes:
         pharmacy_codes: facilities the counted documents belong to.
+        succeeded, failed: since midnight, local time.
     """
 
     pipeline: str
@@ -218,9 +220,9 @@ class ShopSummary:
 
 
 def shop_summaries(
-    connection: Connection, tables: SourceTables, pipeline: Pipeline, finished_within: timedelta
+    connection: Connection, tables: SourceTables, pipeline: Pipeline
 ) -> list[ShopSummary]:
-    """Counts of one pipeline by shop, of finished documents only those of so long; two statements.
+    """Counts of one pipeline by shop, of finished documents only those of today; two statements.
 
     A shop without any such document is not there.
     """
@@ -256,7 +258,7 @@ def shop_summaries(
         select(*place, succeeded, func.count())
         .where(
             header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]),
-            header.c.updated_at >= local_in(-finished_within.total_seconds()),
+            header.c.updated_at >= local_midnight(),
         )
         .group_by(*place)
     ):
