@@ -21,7 +21,8 @@ from deployments.cli.context import (
     table,
 )
 from deployments.cli.language import N_, _
-from deployments.cli.runs import read_runs, run_url
+from deployments.cli.prefect_state import run_url
+from deployments.cli.runs import read_runs
 from deployments.cli.selection import (
     OlderThan,
     OnlyClass,

@@ -53,7 +53,8 @@ async def read_pools(names: list[str]) -> dict[str, PoolState | None]:
     return found
 
 
-def ui_url() -> str | None:
-    """Address of the UI, as far as Prefect's settings tell."""
-    url = PREFECT_UI_URL.value()
-    return url.rstrip("/") if url else None
+def run_url(run_id: str | None, *, is_task: bool = False) -> str | None:
+    """Where a run is shown in the UI; None where that is not known."""
+    ui = PREFECT_UI_URL.value()
+    kind = "task-run" if is_task else "flow-run"
+    return f"{ui.rstrip('/')}/runs/{kind}/{run_id}" if ui and run_id else None

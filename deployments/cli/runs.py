@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from deployments.cli.prefect_state import prefect_errors, ui_url
+from deployments.cli.prefect_state import prefect_errors, run_url
 
 #: The server answers with at most so many runs at once.
 _PAGE = 200
@@ -58,13 +58,6 @@ class Run:
             "end": self.end,
             "url": self.url,
         }
-
-
-def run_url(run_id: str | None, *, is_task: bool = False) -> str | None:
-    """Where a run is shown in the UI; None where that is not known."""
-    ui = ui_url()
-    kind = "task-run" if is_task else "flow-run"
-    return f"{ui}/runs/{kind}/{run_id}" if ui and run_id else None
 
 
 async def read_runs(ids: Iterable[str | None], names: Collection[str] = ()) -> dict[str, Run]:

@@ -91,7 +91,7 @@ def make_filter(
 
 
 async def read_failures(
-    operator: Operator, wanted: FailureFilter, *, quiet: bool
+    operator: Operator, wanted: FailureFilter, *, quiet: bool = True
 ) -> list[dict[str, Any]]:
     """All failures of a filter, newest first.
 
@@ -107,7 +107,7 @@ async def read_failures(
 
 
 async def read_groups(
-    operator: Operator, wanted: FailureFilter, *, quiet: bool
+    operator: Operator, wanted: FailureFilter, *, quiet: bool = True
 ) -> list[FailureGroup]:
     """Failures folded by reason; where no payload was kept, the lines tell the drug codes.
 
@@ -119,7 +119,7 @@ async def read_groups(
 
 
 async def _drug_codes(
-    operator: Operator, rows: Iterable[Mapping[str, Any]], *, quiet: bool
+    operator: Operator, rows: Iterable[Mapping[str, Any]], *, quiet: bool = True
 ) -> dict[tuple[str, int], list[str | None]]:
     missing: dict[str, set[int]] = defaultdict(set)
     for row in rows:

@@ -24,8 +24,7 @@ from deployments.cli.context import (
     run,
 )
 from deployments.cli.language import N_, _
-from deployments.cli.prefect_state import prefect_errors, read_pools
-from deployments.cli.runs import run_url
+from deployments.cli.prefect_state import prefect_errors, read_pools, run_url
 from deployments.cli.selection import Pharmacy, one_document
 from deployments.cli.status import refusal_of
 from lib.errors import AlreadySent, ConfigurationError, StoreUnavailable, SyncError
@@ -106,7 +105,11 @@ async def _send(
                 run=run_url(str(following.run_id)) or following.run_id,
             )
         )
-        await _follow(pipeline, following, seconds, say)
+        try:
+            await _follow(pipeline, following, seconds, say)
+        except asyncio.CancelledError:
+            say(_("no longer followed; the run goes on"))
+            raise
         result = await _result(operator, pipeline, document, following)
     accepted = result["accepted"]
     if json:

@@ -205,7 +205,6 @@ class ShopSummary:
 
     Attributes:
         pharmacy_codes: facilities the counted documents belong to.
-        succeeded, failed: since midnight, local time.
     """
 
     pipeline: str
@@ -220,9 +219,14 @@ class ShopSummary:
 
 
 def shop_summaries(
-    connection: Connection, tables: SourceTables, pipeline: Pipeline
+    connection: Connection,
+    tables: SourceTables,
+    pipeline: Pipeline,
+    finished_within: timedelta | None,
 ) -> list[ShopSummary]:
-    """Counts of one pipeline by shop, of finished documents only those of today; two statements.
+    """Counts of one pipeline by shop, in two statements.
+
+    Of finished documents only those of so long are counted; without it those of today.
 
     A shop without any such document is not there.
     """
@@ -258,7 +262,12 @@ def shop_summaries(
         select(*place, succeeded, func.count())
         .where(
             header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]),
-            header.c.updated_at >= local_midnight(),
+            header.c.updated_at
+            >= (
+                local_midnight()
+                if finished_within is None
+                else local_in(-finished_within.total_seconds())
+            ),
         )
         .group_by(*place)
     ):

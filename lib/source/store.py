@@ -249,14 +249,20 @@ class SourceStore:
             lambda c: [queries.summary(c, self._tables, p, finished_within) for p in pipelines]
         )
 
-    def shop_summaries(self, pipelines: Sequence[Pipeline]) -> list[ShopSummary]:
+    def shop_summaries(
+        self, pipelines: Sequence[Pipeline], *, finished_within: timedelta | None = None
+    ) -> list[ShopSummary]:
         """Counts of each pipeline by shop, for a person; two statements each.
 
-        Of accepted and failed documents only those of today are counted.
+        Args:
+            finished_within: count accepted and failed documents of this long only; by default
+                those of today.
         """
         return self._run(
             lambda c: [
-                shop for p in pipelines for shop in queries.shop_summaries(c, self._tables, p)
+                shop
+                for p in pipelines
+                for shop in queries.shop_summaries(c, self._tables, p, finished_within)
             ]
         )
 

@@ -35,5 +35,6 @@ TEXTS = {
     "after {seconds} s the run has not ended ({why}); it goes on": (
         "sau {seconds} giây lần chạy chưa xong ({why}); nó vẫn tiếp tục"
     ),
+    "no longer followed; the run goes on": "không theo dõi nữa; lần chạy vẫn tiếp tục",
     "not accepted, {status}: {reason}": "không được chấp nhận, {status}: {reason}",
 }
