@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from deployments.cli import control, failures, repair, status
+from deployments.cli import configuration, control, failures, repair, send, status, trace
+from deployments.cli.language import TranslatedGroup
 
 app = typer.Typer(
     name="dqg",
+    cls=TranslatedGroup,
     help="Watch and steer the sending of documents to the national database.",
     no_args_is_help=True,
     add_completion=False,
@@ -15,10 +17,13 @@ app = typer.Typer(
 )
 app.command("status")(status.status)
 app.add_typer(failures.app, name="failures")
+app.command("send")(send.send)
+app.command("trace")(trace.trace)
 app.command("requeue")(repair.requeue)
 app.command("resolve")(repair.resolve)
 app.add_typer(control.pause, name="pause")
 app.add_typer(control.resume, name="resume")
+app.add_typer(configuration.app, name="config")
 
 if __name__ == "__main__":
     app(prog_name="dqg")
