@@ -24,6 +24,7 @@ class Row:
     password: SecretStr = PASSWORD
     active: bool = True
     updated_at: datetime | None = datetime(2026, 1, 1, tzinfo=UTC)
+    encrypted_password: str | None = None
 
 
 def directory(*rows: Row, username: str | None = None) -> AccountDirectory:
