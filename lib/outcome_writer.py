@@ -58,7 +58,11 @@ class OutcomeWriter:
             logger.warning(
                 "claim on %s lost: its outcome is the next holder's to write",
                 record.ref.local_id,
-                extra={"action": "claim_lost"},
+                extra={
+                    "action": "claim_lost",
+                    "pipeline": record.ref.pipeline,
+                    "local_id": record.ref.local_id,
+                },
             )
             return False
         await self._tracking.finished(record, outcome)

@@ -81,7 +81,9 @@ async def _look_up_or_send(
         found = await platform.look_up(payload, account, observe, gate)
         if isinstance(found, Acceptance):
             logger.info(
-                "%s was accepted earlier", record.ref.local_id, extra={"action": "found_accepted"}
+                "%s was accepted earlier",
+                record.ref.local_id,
+                extra={"action": "found_accepted", "local_id": record.ref.local_id},
             )
             return found
         if found is Lookup.ABSENT:

@@ -15,6 +15,7 @@ from lib.errors import ConfigurationError, StoreUnavailable
 from lib.secret_references import SecretReference, find_references
 from lib.services import Services
 from lib.settings import Settings, environment_name, load_settings
+from tasks.log_context import add_run_context
 
 #: A run or a command waits so long for a block.
 _BLOCK_SECONDS = 30.0
@@ -41,6 +42,7 @@ async def open_services() -> AsyncIterator[Services]:
         ConfigurationError: settings are wrong or missing; its text names each.
         StoreUnavailable: the source database cannot be reached.
     """
+    add_run_context()
     settings = await read_settings()
     async with lib_services.open_services(settings, await source_url(settings)) as services:
         reset = _current.set(services)
