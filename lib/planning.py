@@ -69,6 +69,8 @@ async def plan_claims(
     }
     own = pipeline_breaker(pipeline.name)
     snapshots = await services.breakers.snapshot([own, *names.values()])
+    paused = sum(snapshots[name].state is not BreakerState.CLOSED for name in names.values())
+    services.metrics.breakers_read(pipeline.name, snapshots[own].state.value, paused)
     return plan_from(
         summary,
         pool,
