@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from deployments.metrics import main, metrics_of, serving
@@ -319,3 +321,29 @@ def test_the_exporter_says_what_is_missing(
         monkeypatch.setenv("DQG_METRICS__PORT", str(port))
         assert main([]) == 1
     assert "in use" in capsys.readouterr().err
+
+
+# Documented
+
+
+def test_the_page_names_every_metric_with_its_labels_and_no_other() -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(dqg_\w+)` \| (\w+)(?:: ([\w, ]+))? \|", page, re.MULTILINE)
+    documented = {
+        name: (kind, tuple(filter(None, labels.split(", ")))) for name, kind, labels in rows
+    }
+    assert documented.pop("dqg_runs") == ("gauge", ())
+    assert documented == {
+        name: (family.kind.value, family.labels) for name, family in FAMILIES.items()
+    }
+
+
+def test_the_rules_of_the_page_use_metrics_and_labels_that_exist() -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    blocks = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    (rules,) = [block["groups"][0]["rules"] for block in blocks if "groups" in block]
+    assert len(rules) > 5
+    for rule in rules:
+        for name, labels in re.findall(r"(dqg_\w+)(?:\{(\w+)=)?", rule["expr"]):
+            family = FAMILIES[name.removesuffix("_bucket")]
+            assert not labels or labels in family.labels, rule
