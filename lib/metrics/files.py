@@ -30,9 +30,9 @@ logger = logging.getLogger("dqg.metrics")
 TOTAL = "total.json"
 _LOCK = "fold.lock"
 #: Written out in advance: a full disk must not kill a process that counts.
-_SIZE = 256 * 1024
+_SIZE = 64 * 1024
 #: Fits into that size; more would mean that a label is not bounded.
-_MOST_KEYS = 1000
+_MOST_KEYS = 400
 #: So many files are folded by the next process, should nobody read them.
 _MANY_FILES = 50
 #: A file that is being made becomes whole within this many seconds.

@@ -176,7 +176,7 @@ def test_labels_without_bound_do_not_fill_the_disk(
         for number in range(1500):
             metrics.retried(f"pipeline {number}")
         (file,) = tmp_path.glob("*.db")
-        assert file.stat().st_size == 256 * 1024
+        assert file.stat().st_size == 64 * 1024
     assert caplog.text.count("is not counted") == 1
 
 
