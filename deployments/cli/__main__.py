@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from deployments.cli import accounts, control, failures, repair, status
+from deployments.cli import accounts, configuration, control, failures, repair, send, status, trace
 from deployments.cli.language import TranslatedGroup
 
 app = typer.Typer(
@@ -17,10 +17,13 @@ app = typer.Typer(
 )
 app.command("status")(status.status)
 app.add_typer(failures.app, name="failures")
+app.command("send")(send.send)
+app.command("trace")(trace.trace)
 app.command("requeue")(repair.requeue)
 app.command("resolve")(repair.resolve)
 app.add_typer(control.pause, name="pause")
 app.add_typer(control.resume, name="resume")
+app.add_typer(configuration.app, name="config")
 app.add_typer(accounts.app, name="accounts")
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
-from rich.progress import track
 from rich.text import Text
 
 from deployments.cli.context import (
@@ -25,6 +24,7 @@ from deployments.cli.context import (
     table,
 )
 from deployments.cli.language import N_, _
+from deployments.cli.progress import progress
 from lib.encryption import PasswordBox, new_key
 from lib.errors import PasswordUnreadable
 from lib.source.store import ShopAccount, StoredPassword
@@ -100,8 +100,10 @@ async def _convert(yes: bool, json: bool, change: Change) -> int:
         results = await _look(operator, box, change)
         if yes:
             pending = [result for result in results if result.wanted]
-            for result in track(pending, console=console(), disable=json, transient=True):
-                await _carry_out(operator, box, result, change)
+            with progress(_("converting"), len(pending), shown=not json) as advance:
+                for result in pending:
+                    await _carry_out(operator, box, result, change)
+                    advance(1)
     (_print_json if json else _print)(results, yes)
     return ATTENTION if any(result.now is Form.UNREADABLE for result in results) else 0
 

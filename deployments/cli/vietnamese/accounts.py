@@ -17,6 +17,7 @@ TEXTS = {
     "encrypted, no key fits": "đã mã hóa, không có khóa phù hợp",
     "no password": "không có mật khẩu",
     "{count} accounts in AccountShop": "{count} tài khoản trong AccountShop",
+    "converting": "đang chuyển đổi",
     "before": "trước",
     "now": "hiện tại",
     "accounts": "tài khoản",
