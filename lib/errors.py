@@ -2,7 +2,8 @@
 
 SyncError
 |-- ConfigurationError      a person must correct the installation; no document is at fault
-|   `-- WrongEndpoint       the API has no such path (404, 405 on POST): the pipeline pauses
+|   |-- WrongEndpoint       the API has no such path (404, 405 on POST): the pipeline pauses
+|   `-- PasswordUnreadable  an encrypted password, and no key that fits
 |-- DocumentNotFound        a manual run named a document that is not there
 |-- AmbiguousDocument       a manual run named a document that several pharmacies have
 |-- DocumentBusy            a manual run named a document that somebody else holds
@@ -67,6 +68,10 @@ class ConfigurationError(SyncError):
 
 class WrongEndpoint(ConfigurationError):
     """The API answered 404 or 405 to a POST: base URL or resource path is wrong."""
+
+
+class PasswordUnreadable(ConfigurationError):
+    """A password in AccountShop is encrypted, and there is no key that fits."""
 
 
 class DocumentNotFound(SyncError):

@@ -7,10 +7,11 @@ import math
 from dataclasses import dataclass
 
 from lib.breaker import BreakerSnapshot, BreakerState
+from lib.limit_settings import BreakerSettings
 from lib.models import PipelineSummary
 from lib.pipelines import Pipeline
 from lib.services import Services
-from lib.settings import BreakerSettings, Granularity, SyncSettings
+from lib.settings import Granularity, SyncSettings
 from lib.submission import pipeline_breaker
 
 
@@ -68,6 +69,8 @@ async def plan_claims(
     }
     own = pipeline_breaker(pipeline.name)
     snapshots = await services.breakers.snapshot([own, *names.values()])
+    paused = sum(snapshots[name].state is not BreakerState.CLOSED for name in names.values())
+    services.metrics.breakers_read(pipeline.name, snapshots[own].state.value, paused)
     return plan_from(
         summary,
         pool,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import URL
 
@@ -13,6 +13,7 @@ from lib.accounts import AccountDirectory
 from lib.breaker import Breakers
 from lib.dqg.adapter import DqgPlatform
 from lib.dqg.client import NationalApiClient
+from lib.metrics.recorder import Metrics, open_metrics
 from lib.outcome_writer import OutcomeWriter
 from lib.pacing import Pacer
 from lib.platform import Platform
@@ -37,6 +38,7 @@ class Services:
     pacer: Pacer
     platform: Platform
     outcomes: OutcomeWriter
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 @asynccontextmanager
@@ -51,6 +53,7 @@ async def open_services(settings: Settings, source_url: str | URL) -> AsyncItera
         ConfigurationError: it can, but is not what the settings say.
     """
     async with AsyncExitStack() as stack:
+        metrics = stack.enter_context(open_metrics(settings.metrics))
         source = SourceStore(
             create_source_engine(source_url, settings.source), build_tables(settings.source)
         )
@@ -70,5 +73,6 @@ async def open_services(settings: Settings, source_url: str | URL) -> AsyncItera
             breakers=Breakers(redis, settings.redis.prefix, settings.breaker),
             pacer=Pacer(redis, settings.redis.prefix, settings.rate),
             platform=DqgPlatform(client, settings.api),
-            outcomes=OutcomeWriter(source, tracking, settings.sync),
+            outcomes=OutcomeWriter(source, tracking, settings.sync, metrics=metrics),
+            metrics=metrics,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from deployments.cli import configuration, control, failures, repair, send, status, trace
+from deployments.cli import accounts, configuration, control, failures, repair, send, status, trace
 from deployments.cli.language import TranslatedGroup
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("resolve")(repair.resolve)
 app.add_typer(control.pause, name="pause")
 app.add_typer(control.resume, name="resume")
 app.add_typer(configuration.app, name="config")
+app.add_typer(accounts.app, name="accounts")
 
 if __name__ == "__main__":
     app(prog_name="dqg")

@@ -50,7 +50,7 @@ from lib.source.rows import (
     to_ref,
     to_stored,
 )
-from lib.source.tables import CLAIM_FIELDS, SourceTables
+from lib.source.tables import CLAIM_FIELDS, ENCRYPTED_COLUMN, SourceTables
 
 ACTIVE = 1
 
@@ -60,6 +60,7 @@ class ShopAccount:
     """A row of AccountShop: the login that a shop's documents are sent with.
 
     Attributes:
+        password: as other software wrote it; blank where it is stored encrypted only.
         active: False where the chain has switched the account off.
     """
 
@@ -69,6 +70,7 @@ class ShopAccount:
     password: SecretStr = field(repr=False)
     active: bool
     updated_at: datetime | None
+    encrypted_password: str | None = field(default=None, repr=False)
 
 
 def find(
@@ -359,11 +361,14 @@ def accounts(connection: Connection, tables: SourceTables) -> list[ShopAccount]:
             table.c.password,
             table.c.status,
             table.c.updated_at,
+            table.c[ENCRYPTED_COLUMN],
         ).order_by(table.c.shop_pharmacy_code, table.c.pharmacy_code, table.c.account)
     )
     return [
-        ShopAccount(shop, pharmacy, account, SecretStr(password), status == ACTIVE, updated_at)
-        for shop, pharmacy, account, password, status, updated_at in rows
+        ShopAccount(
+            shop, pharmacy, account, SecretStr(password), status == ACTIVE, updated_at, encrypted
+        )
+        for shop, pharmacy, account, password, status, updated_at, encrypted in rows
     ]
 
 

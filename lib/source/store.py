@@ -19,13 +19,14 @@ from lib.models import (
     StoredDocument,
 )
 from lib.pipelines import Pipeline, get_pipeline
-from lib.source import claims, outcomes, queries
+from lib.source import claims, outcomes, passwords, queries
 from lib.source.dialects import MAX_IN_LIST
+from lib.source.passwords import StoredPassword
 from lib.source.queries import PendingShop, ShopAccount, ShopSummary
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
 
-__all__ = ["PendingShop", "ShopAccount", "ShopSummary", "SourceStore"]
+__all__ = ["PendingShop", "ShopAccount", "ShopSummary", "SourceStore", "StoredPassword"]
 
 
 class SourceStore:
@@ -285,6 +286,23 @@ class SourceStore:
     def accounts(self) -> list[ShopAccount]:
         """Every shop's logins, switched off ones included."""
         return self._run(lambda c: queries.accounts(c, self._tables))
+
+    def change_password(
+        self, account: ShopAccount, change: Callable[[StoredPassword], StoredPassword]
+    ) -> StoredPassword | None:
+        """Write the password of one account in another form, in one transaction.
+
+        Args:
+            change: gets what is stored now, which may be newer than `account`. May be called again
+                after a deadlock; what it raises undoes everything.
+
+        Returns:
+            What the database holds now, None where the account is gone.
+
+        Raises:
+            ConfigurationError: the new form does not fit into its column, or did not arrive there.
+        """
+        return self._run(lambda c: passwords.change(c, self._tables, account, change))
 
     def ping(self) -> None:
         """Reach the database, or raise."""

@@ -189,6 +189,7 @@ class InterruptedBreakers(Breakers):
 class _ShopAccount:
     shop_pharmacy_code, pharmacy_code, username = SHOP, PHARMACY, "demo"
     password, active, updated_at = SecretStr("demo"), True, None
+    encrypted_password = None
 
 
 def make_services(source: SourceStore, api: CountingApi) -> Services:
