@@ -62,7 +62,8 @@ async def open_operator() -> AsyncIterator[Operator]:
     settings = load_settings()
     async with AsyncExitStack() as stack:
         engine = create_source_engine(await source_url(settings), settings.source)
-        source = SourceStore(engine, build_tables(settings.source))
+        tables = build_tables(settings.source)
+        source = SourceStore(engine, tables, not_before=settings.sync.not_before)
         stack.callback(source.dispose)
         accounts = AccountDirectory(await asyncio.to_thread(source.accounts), settings.api)
         redis = open_redis(settings.redis)
