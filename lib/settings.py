@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lib.cli_settings import CliSettings
 from lib.errors import ConfigurationError
 
 #: Names the file of settings to read; the one variable that is no setting.
@@ -328,6 +329,7 @@ class Settings(BaseSettings):
     sync: SyncSettings = Field(default_factory=SyncSettings)
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     rate: RateSettings = Field(default_factory=RateSettings)
+    cli: CliSettings = Field(default_factory=CliSettings)
 
     @model_validator(mode="after")
     def _a_source(self) -> Settings:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import typer
 
 from deployments.cli import control, failures, repair, status
+from deployments.cli.language import TranslatedGroup
 
 app = typer.Typer(
     name="dqg",
+    cls=TranslatedGroup,
     help="Watch and steer the sending of documents to the national database.",
     no_args_is_help=True,
     add_completion=False,
