@@ -95,6 +95,17 @@ class AccountDirectory:
             keys[shop].add(account.key)
         return dict(keys)
 
+    def logins(self) -> list[tuple[Account, list[str]]]:
+        """Each account once, with its shops; the installation's own is the last, without any."""
+        accounts: dict[str, Account] = {}
+        shops: defaultdict[str, set[str]] = defaultdict(set)
+        for (shop, _), account in self._own.items():
+            accounts[account.key] = account
+            shops[account.key].add(shop)
+        if self._global is not None:
+            accounts.setdefault(self._global.key, self._global)
+        return [(account, sorted(shops[key])) for key, account in accounts.items()]
+
     def _find(self, shop: str, pharmacy_code: str) -> Account | None:
         shop, pharmacy_code = shop.strip(), pharmacy_code.strip()
         return self._own.get((shop, pharmacy_code)) or self._own.get((shop, "")) or self._global

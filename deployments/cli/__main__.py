@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from deployments.cli import control, failures, repair, status
+from deployments.cli import control, failures, installation, repair, status
+from deployments.cli.doctor.command import doctor
 from deployments.cli.language import TranslatedGroup
 
 app = typer.Typer(
@@ -21,6 +22,8 @@ app.command("requeue")(repair.requeue)
 app.command("resolve")(repair.resolve)
 app.add_typer(control.pause, name="pause")
 app.add_typer(control.resume, name="resume")
+app.command("doctor")(doctor)
+app.add_typer(installation.app, name="installation")
 
 if __name__ == "__main__":
     app(prog_name="dqg")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, select
 
@@ -20,7 +20,7 @@ from lib.models import (
 )
 from lib.pipelines import Pipeline, get_pipeline
 from lib.source import claims, installation, outcomes, queries
-from lib.source.dialects import MAX_IN_LIST
+from lib.source.dialects import MAX_IN_LIST, utc_now
 from lib.source.installation import Installation
 from lib.source.queries import ShopAccount, ShopSummary
 from lib.source.shops import PendingShop, pending_shops
@@ -312,6 +312,11 @@ class SourceStore:
             also: those that were recorded before stay valid.
         """
         self._run(lambda c: installation.record(c, self._tables, by=by, why=why, replaces=not also))
+
+    def now(self) -> datetime:
+        """The present moment by the database's clock."""
+        moment: datetime = self._run(lambda c: c.execute(select(utc_now())).scalar_one())
+        return moment.replace(tzinfo=UTC)
 
     def ping(self) -> None:
         """Reach the database, or raise."""
