@@ -113,7 +113,7 @@ def check_alembic(words: list[str]) -> None:
 def _branch_labels(path: Path) -> Iterator[str]:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "branch_labels":
-            yield from ast.literal_eval(node.value)
+            yield from ast.literal_eval(node.value) or ()
 
 
 def check_prefect(words: list[str]) -> None:
