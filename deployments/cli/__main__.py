@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from deployments.cli import control, failures, installation, repair, status
+from deployments.cli import (
+    configuration,
+    control,
+    failures,
+    installation,
+    repair,
+    send,
+    status,
+    trace,
+)
 from deployments.cli.doctor.command import doctor
 from deployments.cli.language import TranslatedGroup
 
@@ -18,10 +27,13 @@ app = typer.Typer(
 )
 app.command("status")(status.status)
 app.add_typer(failures.app, name="failures")
+app.command("send")(send.send)
+app.command("trace")(trace.trace)
 app.command("requeue")(repair.requeue)
 app.command("resolve")(repair.resolve)
 app.add_typer(control.pause, name="pause")
 app.add_typer(control.resume, name="resume")
+app.add_typer(configuration.app, name="config")
 app.command("doctor")(doctor)
 app.add_typer(installation.app, name="installation")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Date,
     DateTime,
     Dialect,
     Float,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     String,
     Unicode,
     bindparam,
+    cast,
     literal,
     select,
 )
@@ -102,6 +104,11 @@ def utc_in(seconds: float) -> ColumnElement[Any]:
 def local_in(seconds: float) -> ColumnElement[Any]:
     """The moment so many seconds from now (before now where negative), local time."""
     return _local_in(literal(round(seconds), Integer()))
+
+
+def local_midnight() -> ColumnElement[Any]:
+    """The beginning of this day, local time."""
+    return cast(local_now(), Date())
 
 
 def seconds_until(moment: ColumnElement[Any]) -> ColumnElement[float]:

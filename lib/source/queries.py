@@ -34,6 +34,7 @@ from lib.source.dialects import (
     MAX_IN_LIST,
     age_in_seconds,
     local_in,
+    local_midnight,
     one_of,
     seconds_until,
     utc_now,
@@ -226,10 +227,12 @@ def shop_summaries(
     connection: Connection,
     tables: SourceTables,
     pipeline: Pipeline,
-    finished_within: timedelta,
+    finished_within: timedelta | None,
     cut_off: date | None = None,
 ) -> list[ShopSummary]:
-    """Counts of one pipeline by shop, of finished documents only those of so long; two statements.
+    """Counts of one pipeline by shop, in two statements.
+
+    Of finished documents only those of so long are counted; without it those of today.
 
     A shop without any such document is not there.
     """
@@ -271,7 +274,12 @@ def shop_summaries(
         select(*place, succeeded, func.count())
         .where(
             header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]),
-            header.c.updated_at >= local_in(-finished_within.total_seconds()),
+            header.c.updated_at
+            >= (
+                local_midnight()
+                if finished_within is None
+                else local_in(-finished_within.total_seconds())
+            ),
         )
         .group_by(*place)
     ):

@@ -263,12 +263,13 @@ class SourceStore:
         )
 
     def shop_summaries(
-        self, pipelines: Sequence[Pipeline], *, finished_within: timedelta
+        self, pipelines: Sequence[Pipeline], *, finished_within: timedelta | None = None
     ) -> list[ShopSummary]:
         """Counts of each pipeline by shop, for a person; two statements each.
 
         Args:
-            finished_within: count accepted and failed documents of this long only.
+            finished_within: count accepted and failed documents of this long only; by default
+                those of today.
         """
         return self._run(
             lambda c: [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -39,6 +40,24 @@ def prefect(system: System, *arguments: str) -> str:
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def dqg(system: System, *arguments: str, status: int = 0) -> str:
+    """The operator's command line, likewise."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "deployments.cli", *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **prefect_client_environment(system.stack, system.prefect),
+            **system.environment,
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
 
 
@@ -198,3 +217,24 @@ def test_a_repaired_document_is_sent_again_by_hand(drained: System) -> None:
         "the repaired invoice is accepted",
         timeout=120,
     )
+
+
+def test_one_command_sends_a_document_and_another_tells_its_story(drained: System) -> None:
+    engine = create_source_engine(drained.source_url, SourceSettings())
+    insert_document(engine, TABLES, "sale", "HD-TOLD", status="SYNC_FAILED")
+    insert_document(
+        engine, TABLES, "sale", "HD-WRONG", status="SYNC_FAILED", line={"lot_number": " "}
+    )
+    engine.dispose()
+    shown = dqg(drained, "send", "sale", "HD-TOLD")
+    assert "Running" in shown
+    assert f"accepted as {document(drained, 'HD-TOLD').national_id}" in shown
+    refused = json.loads(dqg(drained, "send", "sale", "HD-WRONG", "--json", status=1))
+    assert (refused["status"], refused["run_ended"]) == ("SYNC_FAILED", True)
+    assert "so_lo" in refused["reason"]
+
+    (told,) = json.loads(dqg(drained, "trace", "HD-TOLD", "--json"))["documents"]
+    assert [e["event"] for e in told["events"] if e["store"] == "task_logs"] == [
+        *("logged", "started", "attempt", "accepted", "closed"),
+    ]
+    assert {run["name"] for run in told["runs"]} == {"sale HD-TOLD", "sale-invoice HD-TOLD"}

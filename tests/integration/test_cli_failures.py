@@ -77,7 +77,9 @@ def test_one_failure_is_shown_whole(failed: System) -> None:
     assert found["payload"]["ho_ten_khach_hang"] == "Nguyễn Thị Bí Mật"
     assert "ma_thuoc" in found["answer"]
     assert [attempt["http_status"] for attempt in found["attempts"]] == [400]
-    assert found["run_url"].endswith(f"/runs/flow-run/{found['record_run_id']}")
+    assert found["record_run_url"].endswith(f"/runs/flow-run/{found['record_run_id']}")
+    assert found["batch_run_url"].endswith(f"/runs/flow-run/{found['batch_run_id']}")
+    assert found["batch_run_id"] != found["record_run_id"]
     assert dqg_json("failures", "show", found["_id"]) == [found]
     assert "Bí Mật" in dqg("failures", "show", "U-1")
 

@@ -9,6 +9,7 @@ from deployments.cli.context import ATTENTION, AsJson, console, print_json, run,
 from deployments.cli.doctor.checks import CHECKS
 from deployments.cli.doctor.findings import Finding, Patient, Verdict, examine
 from deployments.cli.language import N_, _, use_language
+from deployments.cli.progress import progress
 from lib.cli_settings import Language
 
 _VERDICTS = {
@@ -31,7 +32,8 @@ async def _doctor(json: bool) -> int:
     if json:
         use_language(Language.ENGLISH)
     async with AsyncExitStack() as closing:
-        findings = await examine(Patient(closing), CHECKS)
+        with progress(_("examining"), len(CHECKS), shown=not json) as advance:
+            findings = await examine(Patient(closing), CHECKS, advance)
     well = all(finding.verdict is Verdict.OK for finding in findings)
     if json:
         print_json({"ok": well, "findings": [asdict(finding) for finding in findings]})

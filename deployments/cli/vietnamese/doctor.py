@@ -17,6 +17,7 @@ TEXTS = {
     "ok": "tốt",
     "fault": "lỗi",
     "not checked": "chưa kiểm tra",
+    "examining": "đang kiểm tra",
     "all is well": "mọi thứ đều ổn",
     "{count} faults": "{count} lỗi",
     "needs {checks} to be in order": "cần {checks} ổn trước đã",
