@@ -113,6 +113,22 @@ class AccountDirectory:
                 keys[place[0]].add(account.key)
         return dict(keys)
 
+    def logins(self) -> list[tuple[Account, list[str]]]:
+        """Each account once, with its shops; the installation's own is the last, without any.
+
+        An account whose password cannot be decrypted is not among them.
+        """
+        accounts: dict[str, Account] = {}
+        shops: defaultdict[str, set[str]] = defaultdict(set)
+        for place in self._rows:
+            account = self._at(place)
+            if isinstance(account, Account):
+                accounts[account.key] = account
+                shops[account.key].add(place[0])
+        if self._global is not None:
+            accounts.setdefault(self._global.key, self._global)
+        return [(account, sorted(shops[key])) for key, account in accounts.items()]
+
     def _find(self, shop: str, pharmacy_code: str) -> Account | PasswordUnreadable | None:
         shop, pharmacy_code = shop.strip(), pharmacy_code.strip()
         return self._at((shop, pharmacy_code)) or self._at((shop, "")) or self._global

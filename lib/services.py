@@ -51,13 +51,18 @@ async def open_services(settings: Settings, source_url: str | URL) -> AsyncItera
     Raises:
         StoreUnavailable: the source database cannot be reached.
         ConfigurationError: it can, but is not what the settings say.
+        UnconfirmedDatabase: it is another one than was recorded, such as a restored copy.
     """
     async with AsyncExitStack() as stack:
         metrics = stack.enter_context(open_metrics(settings.metrics))
         source = SourceStore(
-            create_source_engine(source_url, settings.source), build_tables(settings.source)
+            create_source_engine(source_url, settings.source),
+            build_tables(settings.source),
+            not_before=settings.sync.not_before,
         )
         stack.callback(source.dispose)
+        installation = await asyncio.to_thread(source.installation)
+        installation.check()
         accounts = AccountDirectory(await asyncio.to_thread(source.accounts), settings.api)
         redis = open_redis(settings.redis)
         stack.push_async_callback(redis.aclose)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Any, Literal
@@ -202,6 +202,9 @@ class Granularity(StrEnum):
 class SyncSettings(Section):
     """How documents are claimed, sent and tried again."""
 
+    not_before: date | None = Field(
+        None, description="cut-off: documents dated earlier are sent by hand with `force` only"
+    )
     batch_size: int = Field(
         100, ge=1, le=4000, description="documents one batch run claims at granularity `flow`"
     )

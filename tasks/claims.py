@@ -63,7 +63,7 @@ async def claim_document(
     """Claim one document by its local id, whatever its status.
 
     Raises:
-        DocumentNotFound, AmbiguousDocument, DocumentBusy, AlreadySent.
+        DocumentNotFound, AmbiguousDocument, DocumentBusy, AlreadySent, BeforeCutOff.
     """
     services = current_services()
     return await asyncio.to_thread(

@@ -71,6 +71,7 @@ def summary_rows(backlog: Sequence[PipelineSummary], done: Round) -> list[dict[s
             "unconfirmed": summary.unconfirmed,
             "succeeded (24 h)": summary.succeeded,
             "failed (24 h)": summary.failed,
+            "before the cut-off": summary.before_cut_off,
         }
         for summary in backlog
     ]

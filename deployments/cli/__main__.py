@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from deployments.cli import accounts, configuration, control, failures, repair, send, status, trace
+from deployments.cli import (
+    accounts,
+    configuration,
+    control,
+    failures,
+    installation,
+    repair,
+    send,
+    status,
+    trace,
+)
+from deployments.cli.doctor.command import doctor
 from deployments.cli.language import TranslatedGroup
 
 app = typer.Typer(
@@ -25,6 +36,8 @@ app.add_typer(control.pause, name="pause")
 app.add_typer(control.resume, name="resume")
 app.add_typer(configuration.app, name="config")
 app.add_typer(accounts.app, name="accounts")
+app.command("doctor")(doctor)
+app.add_typer(installation.app, name="installation")
 
 if __name__ == "__main__":
     app(prog_name="dqg")

@@ -68,7 +68,8 @@ async def open_operator(*, source_may_be_away: bool = False) -> AsyncIterator[Op
     settings = await read_settings()
     async with AsyncExitStack() as stack:
         engine = create_source_engine(await source_url(settings), settings.source)
-        source = SourceStore(engine, build_tables(settings.source))
+        tables = build_tables(settings.source)
+        source = SourceStore(engine, tables, not_before=settings.sync.not_before)
         stack.callback(source.dispose)
         accounts = await _accounts(source, required=not source_may_be_away)
         redis = open_redis(settings.redis)

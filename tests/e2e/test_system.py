@@ -128,6 +128,25 @@ def test_pools_and_artifacts_are_there(drained: System) -> None:
     assert artifacts["sale-progress"]["data"] == 100.0
 
 
+def test_the_doctor_finds_nothing_wrong(drained: System) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.cli", "doctor", "--json"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **drained.environment,
+            **prefect_client_environment(drained.stack, drained.prefect),
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)["findings"]
+    assert {finding["verdict"] for finding in found} == {"ok"}
+    assert {"clocks", "workers", "api-login"} <= {finding["check"] for finding in found}
+
+
 def test_prefects_database_holds_identifiers_only(drained: System) -> None:
     runs = query(drained, "/flow_runs/filter", {"limit": 200})
     parameters = [run["parameters"] for run in runs]

@@ -93,7 +93,9 @@ def test_both_branches_give_exactly_the_tables_that_the_code_reads(engine: Engin
                 ),
             },
         )
-        differences = compare_metadata(context, build_tables(SourceSettings()).metadata)
+        tables = build_tables(SourceSettings())
+        expected = [tables.metadata, tables.installation.metadata]
+        differences = compare_metadata(context, expected)  # type: ignore[arg-type]
     # Keys and indexes are the migrations' own affair.
     assert [d for d in differences if "index" not in d[0] and "constraint" not in d[0]] == []
 
@@ -113,7 +115,7 @@ def test_the_sync_branch_works_on_tables_that_were_there_before(engine: Engine) 
     for pipeline in PIPELINES.values():
         assert set(CLAIM_FIELDS) <= _columns(engine, pipeline.header_table)
     assert _our_indexes(engine) == {
-        *(f"ix_dqg_{kind}_{p.header_table}" for kind in ("claim", "token", "finished", "code")
+        *(f"ix_dqg_{kind}_{p.header_table}" for kind in ("due", "token", "finished", "code")
           for p in PIPELINES.values()),
         *(f"ix_dqg_lines_{p.detail_table}" for p in PIPELINES.values()),
     }  # fmt: skip
@@ -140,7 +142,7 @@ def test_the_sync_branch_adds_only_what_is_missing(engine: Engine) -> None:
     names = _our_indexes(engine)
     assert "ix_dqg_code_SalesInvoices" not in names
     assert "ix_dqg_lines_SalesInvoiceDetails" not in names
-    assert "ix_dqg_claim_SalesInvoices" in names
+    assert "ix_dqg_due_SalesInvoices" in names
 
 
 def test_undoing_the_sync_branch_removes_ours_alone(engine: Engine) -> None:
@@ -204,7 +206,7 @@ def test_codes_on_several_rows_are_reported_and_stop_nothing(
     assert "SalesInvoices: 1 codes" in caplog.text
     assert "HD-1 of pharmacy 790760001234" in caplog.text
     assert "HD-2" not in caplog.text
-    assert "ix_dqg_claim_SalesInvoices" in _our_indexes(engine)
+    assert "ix_dqg_due_SalesInvoices" in _our_indexes(engine)
 
 
 def test_names_come_from_the_settings(engine: Engine) -> None:
@@ -270,6 +272,28 @@ def test_the_script_for_sql_server_is_exact() -> None:
     assert "CREATE TABLE [" not in script  # only the version table, which needs no brackets
 
 
+def test_the_script_for_sql_server_records_where_documents_may_be_sent_from() -> None:
+    script = _script("upgrade", "sync@head", RENAMED)
+    assert (
+        "CREATE TABLE dqg_installation ( id INTEGER NOT NULL IDENTITY, "
+        "server_name NVARCHAR(256) NOT NULL, database_name NVARCHAR(256) NOT NULL, "
+        "recorded_at DATETIME2(7) NOT NULL, recorded_by NVARCHAR(256) NOT NULL, "
+        "why NVARCHAR(500) NOT NULL, replaces BIT NOT NULL, "
+        "CONSTRAINT pk_dqg_installation PRIMARY KEY (id) ); GO "
+        "INSERT INTO dqg_installation "
+        "(server_name, database_name, recorded_at, recorded_by, why, replaces) VALUES "
+        "(COALESCE(@@SERVERNAME, CONVERT(nvarchar(256), SERVERPROPERTY('ServerName'))), "
+        "DB_NAME(), sysutcdatetime(), SUSER_SNAME(), N'recorded by the migration', 1); GO"
+    ) in script
+    assert (
+        "CREATE INDEX [ix_dqg_due_HoaDon] ON [HoaDon] "
+        "(shop_pharmacy_code, sale_date, created_at, id) INCLUDE "
+        "(sync_claim_token, sync_lease_expires_at, sync_next_attempt_at, sync_unconfirmed, "
+        "pharmacy_code, ma_hoa_don) WHERE trang_thai = 'PENDING_SYNC'; GO "
+        "DROP INDEX [ix_dqg_claim_HoaDon] ON [HoaDon]; GO"
+    ) in script
+
+
 def test_the_business_script_for_sql_server_keeps_vietnamese_text_and_dates() -> None:
     script = _script("upgrade", "business@head", SourceSettings(db_schema="dbo"))
     assert "CREATE TABLE dbo.[SalesInvoices] ( id INTEGER NOT NULL IDENTITY" in script
@@ -281,8 +305,8 @@ def test_the_business_script_for_sql_server_keeps_vietnamese_text_and_dates() ->
 
 
 def test_the_script_that_undoes_the_sync_branch_drops_indexes_before_columns() -> None:
-    script = _script("downgrade", "sync_0001:base")
+    script = _script("downgrade", "sync_0002:base")
     assert script.index("DROP INDEX [ix_dqg_token_SalesInvoices] ON [SalesInvoices]") < (
         script.index("ALTER TABLE [SalesInvoices] DROP COLUMN sync_claim_token")
     )
-    assert "DROP TABLE [" not in script
+    assert script.count("DROP TABLE") == script.count("DROP TABLE dqg_") > 0

@@ -14,7 +14,7 @@ from lib.errors import ConfigurationError
 from lib.source.tables import build_tables
 
 revision = "sync_0003"
-down_revision = "sync_0001"
+down_revision = "sync_0002"
 branch_labels = None
 depends_on = None
 
