@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from deployments.cli import control, failures, repair, status
+from deployments.cli import close, control, failures, repair, status
 from deployments.cli.language import TranslatedGroup
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("requeue")(repair.requeue)
 app.command("resolve")(repair.resolve)
 app.add_typer(control.pause, name="pause")
 app.add_typer(control.resume, name="resume")
+app.add_typer(close.app, name="close")
 
 if __name__ == "__main__":
     app(prog_name="dqg")

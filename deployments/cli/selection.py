@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from deployments.cli.context import Operator, PipelineName
 from lib.clock import utc_now
-from lib.failures import FailureFilter, FailureGroup, group_failures
-from lib.pipelines import get_pipeline
+from lib.failure_groups import failure_groups
+from lib.failures import FailureFilter, FailureGroup
 
 _AGE = re.compile(r"(\d+)\s*(min|m|h|d|w)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -84,19 +81,4 @@ async def read_groups(operator: Operator, wanted: FailureFilter) -> list[Failure
     Raises:
         StoreUnavailable.
     """
-    rows = await operator.failures.find(wanted)
-    return group_failures(rows, await _drug_codes(operator, rows))
-
-
-async def _drug_codes(
-    operator: Operator, rows: Iterable[Mapping[str, Any]]
-) -> dict[tuple[str, int], list[str | None]]:
-    missing: dict[str, set[int]] = defaultdict(set)
-    for row in rows:
-        if not row["drug_codes"]:
-            missing[row["pipeline"]].add(row["record_id"])
-    found: dict[tuple[str, int], list[str | None]] = {}
-    for name, ids in missing.items():
-        codes = await asyncio.to_thread(operator.source.drug_codes, get_pipeline(name), sorted(ids))
-        found.update({(name, record_id): of_lines for record_id, of_lines in codes.items()})
-    return found
+    return await failure_groups(operator.failures, operator.source, wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 
 from sqlalchemy import Connection, Engine, select
 
@@ -19,13 +19,14 @@ from lib.models import (
     StoredDocument,
 )
 from lib.pipelines import Pipeline, get_pipeline
-from lib.source import claims, outcomes, queries
+from lib.source import claims, daily, outcomes, queries
+from lib.source.daily import DailyDocument
 from lib.source.dialects import MAX_IN_LIST
 from lib.source.queries import PendingShop, ShopAccount, ShopSummary
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
 
-__all__ = ["PendingShop", "ShopAccount", "ShopSummary", "SourceStore"]
+__all__ = ["DailyDocument", "PendingShop", "ShopAccount", "ShopSummary", "SourceStore"]
 
 
 class SourceStore:
@@ -264,6 +265,10 @@ class SourceStore:
                 for shop in queries.shop_summaries(c, self._tables, p, finished_within)
             ]
         )
+
+    def documents_of_day(self, pipeline: Pipeline, day: date) -> list[DailyDocument]:
+        """Documents whose own date is this day, with what their lines come to; two statements."""
+        return self._run(lambda c: daily.documents_of_day(c, self._tables, pipeline, day))
 
     def drug_codes(
         self, pipeline: Pipeline, record_ids: Sequence[int]
