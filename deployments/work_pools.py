@@ -19,7 +19,7 @@ from lib.pipelines import PIPELINES, SCHEDULER_POOL
 TEMPLATES = Path(__file__).parent / "pools"
 
 DESCRIPTIONS = {
-    SCHEDULER_POOL: "orchestrate and reconcile only, so that no backlog can hold them up",
+    SCHEDULER_POOL: "orchestrate, reconcile, daily-close: no backlog of documents can hold them up",
 } | {
     pipeline.name: f"sends {pipeline.header_table} to {pipeline.resource}"
     for pipeline in PIPELINES.values()

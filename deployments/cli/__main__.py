@@ -6,6 +6,7 @@ import typer
 
 from deployments.cli import (
     accounts,
+    close,
     configuration,
     control,
     failures,
@@ -38,6 +39,7 @@ app.add_typer(configuration.app, name="config")
 app.add_typer(accounts.app, name="accounts")
 app.command("doctor")(doctor)
 app.add_typer(installation.app, name="installation")
+app.add_typer(close.app, name="close")
 
 if __name__ == "__main__":
     app(prog_name="dqg")

@@ -19,7 +19,8 @@ from lib.models import (
     StoredDocument,
 )
 from lib.pipelines import Pipeline, get_pipeline
-from lib.source import claims, installation, outcomes, passwords, queries
+from lib.source import claims, daily, installation, outcomes, passwords, queries
+from lib.source.daily import DailyDocument
 from lib.source.dialects import MAX_IN_LIST, utc_now
 from lib.source.installation import Installation
 from lib.source.passwords import StoredPassword
@@ -28,7 +29,14 @@ from lib.source.shops import PendingShop, pending_shops
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
 
-__all__ = ["PendingShop", "ShopAccount", "ShopSummary", "SourceStore", "StoredPassword"]
+__all__ = [
+    "DailyDocument",
+    "PendingShop",
+    "ShopAccount",
+    "ShopSummary",
+    "SourceStore",
+    "StoredPassword",
+]
 
 
 class SourceStore:
@@ -281,6 +289,10 @@ class SourceStore:
                 )
             ]
         )
+
+    def documents_of_day(self, pipeline: Pipeline, day: date) -> list[DailyDocument]:
+        """Documents whose own date is this day, with what their lines come to; two statements."""
+        return self._run(lambda c: daily.documents_of_day(c, self._tables, pipeline, day))
 
     def drug_codes(
         self, pipeline: Pipeline, record_ids: Sequence[int]
