@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import uuid4
 
 from redis.asyncio import Redis
 
@@ -13,6 +15,20 @@ from lib.redis_store import Degraded, degraded_for, read_script, redis_errors
 
 #: Nothing was looked at for so long: then everything counts as good again.
 _KEEP_MS = 30 * 24 * 3600 * 1000
+_GENERATION = "generation"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was told, by key of the subject.
+
+    Attributes:
+        generation: another one after Redis has lost what it knew, so that the numbers of changes,
+            which then begin anew, do not make the ids of other events.
+    """
+
+    generation: str
+    standings: Mapping[str, Standing]
 
 
 class AlertStandings:
@@ -28,12 +44,16 @@ class AlertStandings:
         self._replace = redis.register_script(read_script("replace_if_equal.lua"))
         self._degraded = degraded or degraded_for(redis)
 
-    async def read(self) -> dict[str, Standing]:
+    async def read(self) -> Told:
         """Of every subject that ever changed, what was told last."""
         with redis_errors():
-            found = await self._redis.hgetall(self._key)
-            await self._redis.pexpire(self._key, _KEEP_MS)
-        return {str(key): _standing(json.loads(text)) for key, text in found.items()}
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hsetnx(self._key, _GENERATION, uuid4().hex)
+                pipe.pexpire(self._key, _KEEP_MS)
+                pipe.hgetall(self._key)
+                *_, found = await pipe.execute()
+        generation = found.pop(_GENERATION)
+        return Told(generation, {key: _standing(json.loads(text)) for key, text in found.items()})
 
     async def write(self, key: str, before: Standing, after: Standing) -> bool:
         """Note what has been told; False where another process did so first."""

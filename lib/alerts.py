@@ -132,10 +132,9 @@ class Change:
         raised, recovered = _VERBS[self.condition.kind]
         return f"dqg.{self.condition.kind}.{raised if self.condition.raised else recovered}"
 
-    @property
-    def event_id(self) -> UUID:
+    def event_id(self, generation: str) -> UUID:
         """The same for every process that sees this change, and for no other change."""
-        return uuid5(_NAMESPACE, f"{self.key}:{self.after.changes}")
+        return uuid5(_NAMESPACE, f"{generation}:{self.key}:{self.after.changes}")
 
 
 def judge(conditions: Iterable[Condition], standings: Mapping[str, Standing]) -> list[Change]:

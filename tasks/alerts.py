@@ -30,16 +30,17 @@ async def tell_changes(
         Exception: Prefect does not take events. In both cases the next time tells it.
     """
     services = current_services()
-    standings = await services.alerts.read()
-    changes = judge(await observe(services, backlog, paused, standings), standings)
+    told = await services.alerts.read()
+    conditions = await observe(services, backlog, paused, told.standings)
+    changes = judge(conditions, told.standings)
     if changes:
-        await _emit(changes)
+        await _emit(changes, told.generation)
     for change in changes:
         await services.alerts.write(change.key, change.before, change.after)
     return [change.event for change in changes]
 
 
-async def _emit(changes: Sequence[Change]) -> None:
+async def _emit(changes: Sequence[Change], generation: str) -> None:
     async with get_client() as client:
         related = await related_resources_from_run_context(client)
     # A checkpoint after each event: the server has it, or this raises.
@@ -52,7 +53,7 @@ async def _emit(changes: Sequence[Change]) -> None:
             }
             await events.emit(
                 Event(
-                    id=change.event_id,
+                    id=change.event_id(generation),
                     event=change.event,
                     resource=Resource(resource),
                     related=related,

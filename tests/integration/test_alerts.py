@@ -53,13 +53,22 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 async def test_of_two_processes_one_notes_a_change(redis: Redis) -> None:
     one, other = AlertStandings(redis, "dqg"), AlertStandings(redis, "dqg")
-    assert await one.read() == {}
+    first = await one.read()
+    assert first.standings == {}
     noted = [await p.write("account:ab", Standing(), RAISED) for p in (one, other)]
     assert noted == [True, False]
-    assert await other.read() == {"account:ab": RAISED}
+    assert (await other.read()).standings == {"account:ab": RAISED}
     assert await other.write("account:ab", RAISED, GOOD)
-    assert await one.read() == {"account:ab": GOOD}
+    last = await one.read()
+    assert (last.standings, last.generation) == ({"account:ab": GOOD}, first.generation)
     assert await redis.pttl("dqg:alerts") > 0
+
+
+async def test_a_redis_that_forgot_begins_anew(redis: Redis) -> None:
+    standings = AlertStandings(redis, "dqg")
+    before = await standings.read()
+    await redis.flushall()
+    assert (await standings.read()).generation != before.generation
 
 
 async def test_without_redis_nothing_is_known() -> None:

@@ -157,9 +157,9 @@ def test_a_subject_survives_a_change_of_password_and_a_missing_account_has_one()
 def test_the_same_change_is_the_same_event_and_the_next_one_another() -> None:
     condition = Condition(AlertKind.BREAKER, "sale", "sale", True, "503")
     first, twin = Change(condition, Standing()), Change(condition, Standing())
-    assert first.event_id == twin.event_id
+    assert first.event_id("a") == twin.event_id("a")
     later = Change(condition, Standing(raised=False, changes=2))
-    assert later.event_id != first.event_id
+    assert len({first.event_id("a"), first.event_id("b"), later.event_id("a")}) == 3
 
 
 def test_every_kind_has_an_event_each_way() -> None:
