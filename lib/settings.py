@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lib.alert_settings import AlertSettings
 from lib.cli_settings import CliSettings
 from lib.encryption import check_keys
 from lib.errors import ConfigurationError
@@ -310,6 +311,7 @@ class Settings(BaseSettings):
     rate: RateSettings = Field(default_factory=RateSettings)
     cli: CliSettings = Field(default_factory=CliSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
 
     @model_validator(mode="after")
     def _a_source(self) -> Settings:
