@@ -10,11 +10,12 @@ find the code at the same path, so from the image for everything that runs in co
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
 
-from deployments.work_pools import parser
+from deployments import work_pools
 
 
 def commands(options: Sequence[str]) -> list[list[str]]:
@@ -26,12 +27,17 @@ def commands(options: Sequence[str]) -> list[list[str]]:
     ]
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    made = work_pools.parser()
+    made.prog, made.description = "python -m deployments.apply", __doc__
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the status of the first command that failed, with which it ends; else 0."""
     options = list(sys.argv[1:] if arguments is None else arguments)
-    made = parser()
-    made.prog, made.description = "python -m deployments.apply", __doc__
-    made.parse_args(options)
+    parser().parse_args(options)
     for command in commands(options):
         print(f"--- {' '.join(command[2:])}", flush=True)
         status = subprocess.run(command, check=False).returncode  # noqa: S603 - our own commands

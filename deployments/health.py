@@ -73,13 +73,18 @@ def check_services(url: str, name: str, host: str, now: float) -> None:
         raise Unwell(f"the last heartbeat of {host} is {min(ages):.0f} s old")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 1 where something is not well."""
-    parser = argparse.ArgumentParser(prog="python -m deployments.health")
-    kinds = parser.add_subparsers(dest="kind", required=True)
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    made = argparse.ArgumentParser(prog="python -m deployments.health")
+    kinds = made.add_subparsers(dest="kind", required=True)
     kinds.add_parser("http", help="an address answers").add_argument("url")
     kinds.add_parser("services", help="Prefect's background services of this host are at work")
-    options = parser.parse_args(arguments)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 1 where something is not well."""
+    options = parser().parse_args(arguments)
     try:
         if options.kind == "http":
             check_http(options.url)

@@ -77,18 +77,21 @@ def _write(path: Path, value: str) -> None:
     draft.replace(path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    made = argparse.ArgumentParser(
         prog="python -m deployments.compose.prepare",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--folder", type=Path, default=FOLDER, help="where to (default: %(default)s)"
-    )
-    parser.add_argument("--trial", action="store_true", help="use the SQL Server of profile trial")
-    options = parser.parse_args(arguments)
+    made.add_argument("--folder", type=Path, default=FOLDER, help="where to (default: %(default)s)")
+    made.add_argument("--trial", action="store_true", help="use the SQL Server of profile trial")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    options = parser().parse_args(arguments)
     try:
         empty = prepare(options.folder, trial=options.trial)
     except OSError as error:
