@@ -2,9 +2,10 @@
 
     python -m deployments.secret_files prefect worker start --pool sale
 
-Every file below `/run/secrets` whose name is a variable's name (`DQG_SOURCE__URL`) becomes that
-variable; this is where Docker and Kubernetes mount secrets. One way for all programs of the image:
-Prefect's own settings can't be read from files, and a worker hands its environment to its runs.
+Every file in `/run/secrets` or `/etc/dqg-sync/secrets` whose name is a variable's name
+(`DQG_SOURCE__URL`) becomes that variable. Docker mounts secrets at the first place; Kubernetes
+keeps its own below it, so ours go to the second. One way for all programs of the image: Prefect's
+own settings can't be read from files, and a worker hands its environment to its runs.
 Imports only the standard library, since it runs before everything in the image.
 """
 
@@ -16,9 +17,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-#: Where the files are, if not in the usual place.
+#: Where the files are, if not in the usual places.
 FOLDER_VARIABLE = "SECRETS_FOLDER"
-DEFAULT_FOLDER = "/run/secrets"
+DEFAULT_FOLDERS = ("/run/secrets", "/etc/dqg-sync/secrets")
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -58,9 +59,11 @@ def main(command: Sequence[str]) -> None:
     """Become the command; signals reach it, because no process is left in between."""
     if not command:
         sys.exit("usage: python -m deployments.secret_files COMMAND [ARGUMENT ...]")
-    folder = Path(os.environ.get(FOLDER_VARIABLE, DEFAULT_FOLDER))
+    given = os.environ.get(FOLDER_VARIABLE)
+    environment = dict(os.environ)
     try:
-        environment = with_secrets(os.environ, folder)
+        for folder in (given,) if given else DEFAULT_FOLDERS:
+            environment = with_secrets(environment, Path(folder))
     except SecretUnreadable as problem:
         sys.exit(f"error: {problem}")
     try:
