@@ -27,7 +27,7 @@ from deployments import settings_docs
 from deployments.settings_docs import sections
 from deployments.work_pools import DESCRIPTIONS
 from lib.settings import Settings
-from tests.support.compose import ours, services
+from tests.support.container_commands import check_docker, check_helm, check_kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -39,7 +39,7 @@ VARIABLES = {setting.variable for _, _, group in sections() for setting in group
 _FENCE = re.compile(r"^[ ]*```(\w*)\n(.*?)^[ ]*```", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_PROGRAMS = ("make", "python", "prefect", "alembic", "docker")
+_PROGRAMS = ("make", "python", "prefect", "alembic", "docker", "helm", "kubectl")
 #: A folder or file of the project, as the text names it.
 _PATH = re.compile(r"(?:flows|tasks|lib|deployments|tests|docs)/[\w./-]*|[\w.-]+\.(?:md|toml|yaml)")
 #: Read by Prefect, although no settings: its folder, and an override in its logging configuration.
@@ -82,7 +82,9 @@ def check_command(words: list[str]) -> None:
         "python": check_python,
         "prefect": check_prefect,
         "alembic": check_alembic,
-        "docker": check_docker,
+        "docker": functools.partial(check_docker, check_command=check_command),
+        "helm": check_helm,
+        "kubectl": check_kubectl,
     }
     checks[words[0]](words[1:])
 
@@ -103,58 +105,9 @@ def check_python(words: list[str]) -> None:
             importlib.import_module(words[1]).parser().parse_args(words[2:])
         except SystemExit as ended:
             raise AssertionError(words) from ended
-    if words[1] == "deployments.secret_files":
-        check_command(words[2:])
 
 
-def check_docker(words: list[str]) -> None:
-    """`docker compose`: the subcommand takes these options, and the file has these services."""
-    if words[0] == "build":
-        assert (ROOT / words[words.index("--file") + 1]).is_file(), words
-        return
-    assert words[0] == "compose", words
-    rest = words[1:]
-    while rest[0].startswith("-"):
-        option, value, *rest = rest
-        assert option in ("--profile", "--file"), words
-        if option == "--profile":
-            profiles = {p for s in services().values() for p in s.get("profiles", [])}
-            assert value in profiles, words
-        else:
-            assert (ROOT / value).is_file(), words
-    subcommand, *rest = rest
-    flags, with_value = _COMPOSE_OPTIONS[subcommand]
-    named: list[str] = []
-    while rest:
-        word, *rest = rest
-        if word in with_value:
-            named.append(rest.pop(0).split("=")[0])
-        elif word.startswith("-"):
-            assert word in flags, words
-        else:
-            named.append(word)
-            if subcommand == "run" and rest:
-                assert word in ours(), words
-                check_command(rest)
-                break
-    assert set(named) <= set(services()), words
-
-
-#: By subcommand: its options that we use, without a value and with one (that names a service).
-_COMPOSE_OPTIONS: dict[str, tuple[set[str], set[str]]] = {
-    "build": ({"--pull"}, set()),
-    "pull": ({"--ignore-buildable"}, set()),
-    "up": ({"--detach", "--wait", "--build", "--no-deps"}, {"--scale"}),
-    "stop": (set(), set()),
-    "restart": (set(), set()),
-    "down": (set(), set()),
-    "ps": ({"--all"}, set()),
-    "logs": ({"--follow", "--timestamps", "--no-log-prefix"}, set()),
-    "run": ({"--rm", "--build"}, set()),
-    "config": ({"--quiet"}, set()),
-    "exec": ({"--no-TTY"}, set()),
-}
-#: They have a function `parser` that knows their options.
+#: They have a function `parser`, which knows their options.
 _COMMANDS_WITH_PARSERS = {
     "deployments.work_pools",
     "deployments.apply",
@@ -247,6 +200,8 @@ def test_every_command_can_be_run(page: Path) -> None:
         "docker compose logs nothing",
         "docker compose run --rm cli prefect nothing",
         "docker build --file nothing .",
+        "helm upgrade --install x prefect/prefect-server --values nothing",
+        "kubectl apply --filename nothing",
     ],
 )
 def test_a_command_that_is_not_there_would_be_noticed(command: str) -> None:

@@ -11,6 +11,7 @@ from prefect.utilities.schema_tools import is_valid_schema, validate
 from prefect.utilities.templating import apply_values
 
 from deployments.work_pools import TYPES, PoolMismatch, job_template, main
+from tests.support.compose import compose_file, services
 
 EVERY_TYPE = pytest.mark.parametrize("pool_type", TYPES)
 
@@ -113,3 +114,13 @@ def test_an_unknown_variable_is_refused_with_the_known_ones(
 def test_wrong_options_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
+
+
+def test_runs_in_containers_join_the_networks_of_the_compose_file() -> None:
+    job, file = rendered("docker"), compose_file()
+    assert {name.removeprefix(f"{file['name']}_") for name in job["networks"]} == set(
+        services()["worker-sale"]["networks"]
+    )
+    api = services()["worker-sale"]["environment"]["PREFECT_API_URL"]
+    assert job["env"]["PREFECT_API_URL"] == api
+    assert job["image"] == services()["worker-sale"]["image"]
