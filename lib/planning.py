@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from lib.alerts import PlaceState
 from lib.breaker import BreakerSnapshot, BreakerState
 from lib.models import PipelineSummary
 from lib.pipelines import Pipeline
@@ -45,6 +46,7 @@ class ClaimPlan:
         paused_shops: shops whose account is paused: none of their documents is claimed.
         probe_shops: paused shops whose pause is over: one document each shows whether it holds.
         note: why less than usual is claimed; empty when nothing is in the way.
+        accounts: of the paused shops, what their accounts' breakers say.
     """
 
     limits: tuple[int, ...] = ()
@@ -52,6 +54,7 @@ class ClaimPlan:
     paused_shops: frozenset[str] = frozenset()
     probe_shops: tuple[str, ...] = ()
     note: str = ""
+    accounts: tuple[PlaceState, ...] = ()
 
 
 async def plan_claims(
@@ -68,7 +71,7 @@ async def plan_claims(
     }
     own = pipeline_breaker(pipeline.name)
     snapshots = await services.breakers.snapshot([own, *names.values()])
-    return plan_from(
+    plan = plan_from(
         summary,
         pool,
         breaker=snapshots[own],
@@ -76,6 +79,8 @@ async def plan_claims(
         sync=services.settings.sync,
         ramp=services.settings.breaker,
     )
+    states = (PlaceState((s.code, s.pharmacy_code), snapshots[names[s.code]]) for s in shops)
+    return replace(plan, accounts=tuple(s for s in states if s.place[0] in plan.paused_shops))
 
 
 def plan_from(

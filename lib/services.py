@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import URL
 
 from lib.accounts import AccountDirectory
+from lib.alert_standings import AlertStandings
 from lib.breaker import Breakers
 from lib.dqg.adapter import DqgPlatform
 from lib.dqg.client import NationalApiClient
@@ -37,6 +38,8 @@ class Services:
     pacer: Pacer
     platform: Platform
     outcomes: OutcomeWriter
+    tokens: TokenCache
+    alerts: AlertStandings
 
 
 @asynccontextmanager
@@ -59,9 +62,8 @@ async def open_services(settings: Settings, source_url: str | URL) -> AsyncItera
         redis = open_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
         tracking = await stack.enter_async_context(TrackingStore(settings.mongo, settings.sync))
-        client = await stack.enter_async_context(
-            NationalApiClient(settings.api, TokenCache(redis, settings.redis, settings.api))
-        )
+        tokens = TokenCache(redis, settings.redis, settings.api)
+        client = await stack.enter_async_context(NationalApiClient(settings.api, tokens))
         yield Services(
             settings=settings,
             source=source,
@@ -71,4 +73,6 @@ async def open_services(settings: Settings, source_url: str | URL) -> AsyncItera
             pacer=Pacer(redis, settings.redis.prefix, settings.rate),
             platform=DqgPlatform(client, settings.api),
             outcomes=OutcomeWriter(source, tracking, settings.sync),
+            tokens=tokens,
+            alerts=AlertStandings(redis, settings.redis.prefix),
         )

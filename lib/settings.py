@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from limits import parse_many
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -26,18 +24,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lib.alert_settings import AlertSettings
 from lib.errors import ConfigurationError
+from lib.settings_section import Seconds, Section
 
 #: Names the file of settings to read; the one variable that is no setting.
 ENV_FILE_VARIABLE = "DQG_ENV_FILE"
-
-Seconds = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """Base of the nested groups: frozen, and a misspelt name is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class SourceSettings(Section):
@@ -325,6 +317,7 @@ class Settings(BaseSettings):
     sync: SyncSettings = Field(default_factory=SyncSettings)
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     rate: RateSettings = Field(default_factory=RateSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
 
     @model_validator(mode="after")
     def _a_source(self) -> Settings:

@@ -140,8 +140,11 @@ def start_system(
         settings or {},
     )
     workers = [_worker_starter(stack, prefect, pool, environment) for pool in pools]
-    at_once(stack, *workers)
-    report("the workers are up")
+    alerts = [sys.executable, "-m", "deployments.alerts"]
+    at_once(
+        stack, *workers, lambda: run_command(stack, "alerts", alerts, {**client, **environment})
+    )
+    report("the workers are up, and the alerts in place")
     with sandbox:
         source = SourceStore(engine, tables)
         try:

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from lib.models import (
     Document,
     DocumentRef,
+    FinishedCount,
     HeldClaim,
     PipelineSummary,
     StoredDocument,
@@ -176,15 +177,7 @@ def summary(
         ).where(is_pending(header))
     ).one()
     pending_count, waiting, held, batches, unconfirmed, oldest = row
-    finished = (
-        select(header.c.status, func.count())
-        .where(header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]))
-        .group_by(header.c.status)
-    )
-    if finished_within is not None:
-        since = local_in(-finished_within.total_seconds())
-        finished = finished.where(header.c.updated_at >= since)
-    ends: dict[str, int] = dict(connection.execute(finished).tuples().all())
+    ends = finished(connection, header, finished_within)
     return PipelineSummary(
         pipeline.name,
         pending=pending_count,
@@ -192,9 +185,24 @@ def summary(
         in_flight=held,
         batches=batches,
         unconfirmed=unconfirmed,
-        succeeded=ends.get(SyncStatus.SUCCESS.value, 0),
-        failed=ends.get(SyncStatus.FAILED.value, 0),
+        succeeded=ends.succeeded,
+        failed=ends.failed,
         oldest_pending_seconds=None if oldest is None else float(oldest),
+    )
+
+
+def finished(connection: Connection, header: Table, within: timedelta | None) -> FinishedCount:
+    """How many documents ended how, in so long or ever; reads an index alone where so long."""
+    query = (
+        select(header.c.status, func.count())
+        .where(header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]))
+        .group_by(header.c.status)
+    )
+    if within is not None:
+        query = query.where(header.c.updated_at >= local_in(-within.total_seconds()))
+    ends: dict[str, int] = dict(connection.execute(query).tuples().all())
+    return FinishedCount(
+        ends.get(SyncStatus.SUCCESS.value, 0), ends.get(SyncStatus.FAILED.value, 0)
     )
 
 

@@ -13,6 +13,7 @@ from lib.models import (
     Claim,
     Document,
     DocumentRef,
+    FinishedCount,
     HeldClaim,
     Outcome,
     PipelineSummary,
@@ -247,6 +248,16 @@ class SourceStore:
         """
         return self._run(
             lambda c: [queries.summary(c, self._tables, p, finished_within) for p in pipelines]
+        )
+
+    def finished(
+        self, pipelines: Sequence[Pipeline], within: timedelta
+    ) -> dict[str, FinishedCount]:
+        """How many documents of each pipeline ended how, in so long; one statement each."""
+        return self._run(
+            lambda c: {
+                p.name: queries.finished(c, self._tables.header(p), within) for p in pipelines
+            }
         )
 
     def shop_summaries(

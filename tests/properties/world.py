@@ -200,6 +200,7 @@ def make_services(source: SourceStore, api: CountingApi) -> Services:
         sync=SYNC,
     )
     log: Any = MemoryLog()
+    unused: Any = None
     return Services(
         settings=settings,
         source=source,
@@ -209,6 +210,8 @@ def make_services(source: SourceStore, api: CountingApi) -> Services:
         pacer=Pacer(None, "dqg", RateSettings()),
         platform=api,
         outcomes=OutcomeWriter(source, log, SYNC),
+        tokens=unused,
+        alerts=unused,
     )
 
 
