@@ -16,6 +16,7 @@ import httpx
 from deployments.demo import DemoPlan, seed_demo
 from deployments.local.postgres import PostgresServer, start_postgres
 from deployments.local.problems import LauncherError
+from deployments.local.second_terminal import offer_environment
 from deployments.local.servers import (
     PrefectServer,
     prefect_client_environment,
@@ -142,7 +143,7 @@ def start_system(
     workers = [_worker_starter(stack, prefect, pool, environment) for pool in pools]
     at_once(stack, *workers)
     report("the workers are up")
-    with sandbox:
+    with sandbox, offer_environment(stack, {**client, **environment}):
         source = SourceStore(engine, tables)
         try:
             yield System(
