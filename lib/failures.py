@@ -131,13 +131,14 @@ class FailureLog:
         Args:
             limit: 0 for all of them.
         """
-        fields = dict.fromkeys(_SUMMARY_FIELDS, True)
+        fields = dict.fromkeys((*_SUMMARY_FIELDS, "drug_codes"), True)
         fields |= dict.fromkeys((f"payload.{name}.{_DRUG_CODE}" for name in _LINES), True)
         with mongo_errors():
             cursor = self._failures.find(wanted.query(), fields).sort("created_at", -1)
             rows = await cursor.limit(limit).to_list()
         for row in rows:
-            row["drug_codes"] = _drug_codes(row.pop("payload", None))
+            sent = _drug_codes(row.pop("payload", None))
+            row["drug_codes"] = row.get("drug_codes") or sent
         return rows
 
     async def count(self, wanted: FailureFilter) -> int:
