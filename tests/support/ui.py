@@ -55,13 +55,8 @@ class Ui:
         return part.filter(has=self.page.locator("fieldset")).last
 
     def fill(self, name: str, value: str) -> None:
-        """Give a parameter a text; where it is none at first, its type has to be chosen."""
-        part = self.parameter(name)
-        part.wait_for()
-        choice = part.get_by_role("tab", name="str", exact=True)
-        if choice.count():
-            choice.click()
-        part.get_by_role("textbox").fill(value)
+        """Give a parameter a text."""
+        self.parameter(name).get_by_role("textbox").fill(value)
 
     def submit(self) -> None:
         """Start the run of the form, and open its page."""
