@@ -81,14 +81,14 @@ def test_from_the_readme_alone_a_failure_becomes_accepted(refused: System) -> No
     assert "UPDATE 3" in corrected
     assert "Nothing was changed. With --yes and --why, 3 would be made pending again." in corrected
     assert corrected.count("pending again") > 3
-    drain(refused)
-    assert statuses(refused) == {"SYNC_SUCCESS"}
-    assert re.search(r"SYNC_SUCCESS \| \S+", run_block(refused, see))
-
     with pymongo.MongoClient[dict[str, Any]](refused.mongo_url) as client:
         query = {"local_id": {"$in": ["HD-S02-000905", *ALIKE]}}
         records = list(client[MONGO_DATABASE].sync_failures.find(query))
     assert {record["settled_why"] for record in records} == {"drug code corrected"}
+
+    drain(refused)
+    assert statuses(refused) == {"SYNC_SUCCESS"}
+    assert re.search(r"SYNC_SUCCESS \| \S+", run_block(refused, see))
     for local_id in ("HD-S02-000905", *ALIKE):
         (counters,) = refused.sandbox.documents(code=local_id)
         assert counters["accepted"] == 1
