@@ -16,6 +16,7 @@ import httpx
 from deployments.demo import DemoPlan, seed_demo
 from deployments.local.postgres import PostgresServer, start_postgres
 from deployments.local.problems import LauncherError
+from deployments.local.second_terminal import offer_environment
 from deployments.local.servers import (
     PrefectServer,
     prefect_client_environment,
@@ -145,7 +146,7 @@ def start_system(
         stack, *workers, lambda: run_command(stack, "alerts", alerts, {**client, **environment})
     )
     report("the workers are up, and the alerts in place")
-    with sandbox:
+    with sandbox, offer_environment(stack, {**client, **environment}):
         source = SourceStore(engine, tables)
         try:
             yield System(

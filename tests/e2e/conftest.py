@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import pymongo
 import pytest
 
 from deployments.local.stack import Stack
-from deployments.local.system import System, start_system
+from deployments.local.system import MONGO_DATABASE, System, start_system
+from deployments.local.verdict import judge
+from tests.support.running import DemoEnd, drain
 
 SETTINGS = {
     "api": {"read_timeout": 5},
@@ -20,9 +24,28 @@ QUICKER = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the one running system come last, so that it takes no CPU from the others."""
+    items.sort(key=lambda item: "running" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with Stack(tmp_path_factory.mktemp("e2e")) as stack:
         stack.environment |= QUICKER
         with start_system(stack, settings=SETTINGS) as system:
             yield system
+
+
+@pytest.fixture(scope="session")
+def demo_end(running: System) -> DemoEnd:
+    drain(running)
+    with pymongo.MongoClient[dict[str, Any]](running.mongo_url) as client:
+        failures = list(client[MONGO_DATABASE].sync_failures.find())
+    return DemoEnd(judge(running), failures)
+
+
+@pytest.fixture(scope="session")
+def drained(running: System, demo_end: DemoEnd) -> System:
+    """The system with its demo documents done; a test adds documents of names of its own."""
+    return running
