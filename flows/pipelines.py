@@ -69,7 +69,7 @@ async def import_receipts(
         local_receipt_id: the receipt to send, e.g. PN-S01-000021, whatever its status is.
         pharmacy_code: national facility code, needed where several pharmacies use the same id.
         force: send it even if it is already accepted.
-        granularity: flow, task or auto; by default as set for the installation.
+        granularity: flow, task, group or auto; by default as set for the installation.
         claim_token: leave it empty; orchestrate gives the claim whose documents are to be sent.
     """
     return await run_pipeline(
@@ -96,7 +96,7 @@ async def sale(
         local_invoice_id: the invoice to send, e.g. HD-S01-000101, whatever its status is.
         pharmacy_code: national facility code, needed where several pharmacies use the same id.
         force: send it even if it is already accepted.
-        granularity: flow, task or auto; by default as set for the installation.
+        granularity: flow, task, group or auto; by default as set for the installation.
         claim_token: leave it empty; orchestrate gives the claim whose documents are to be sent.
     """
     return await run_pipeline(
@@ -123,7 +123,7 @@ async def cancellation(
         local_slip_id: the slip to send, e.g. PX-S01-000004, whatever its status is.
         pharmacy_code: national facility code, needed where several pharmacies use the same id.
         force: send it even if it is already accepted.
-        granularity: flow, task or auto; by default as set for the installation.
+        granularity: flow, task, group or auto; by default as set for the installation.
         claim_token: leave it empty; orchestrate gives the claim whose documents are to be sent.
     """
     return await run_pipeline(

@@ -144,7 +144,8 @@ def check_dqg(words: list[str]) -> None:
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     if words:
-        assert not hasattr(command, "commands"), words
+        # Options alone are for a command that also has commands of its own.
+        assert not hasattr(command, "commands") or words[0].startswith("-"), words
         command.make_context("dqg", list(words))
 
 
