@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from lib.models import Claim, PipelineSummary
+from tasks.markdown import plain
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ def summary_rows(backlog: Sequence[PipelineSummary], done: Round) -> list[dict[s
 
 def _note(pipeline: str, done: Round) -> str:
     error = done.errors.get(pipeline)
-    return f"error: {error}" if error else done.notes.get(pipeline, "")
+    return plain(f"error: {error}" if error else done.notes.get(pipeline, ""))
 
 
 def _age(seconds: float | None) -> str:
