@@ -46,7 +46,7 @@ async def orchestrate() -> State[Any]:
         await acreate_table_artifact(
             table=summary_rows(backlog, total),
             key="orchestrate-summary",
-            description="Documents of each pipeline in the source database; the note says what is in the way",
+            description="Documents of each pipeline; the note says what is in the way",
         )
     if total.errors:
         return Failed(message="; ".join(f"{p}: {error}" for p, error in total.errors.items()))

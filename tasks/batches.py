@@ -64,7 +64,7 @@ async def _progress(batch: Batch) -> AsyncIterator[None]:
     artifact_id = await acreate_progress_artifact(
         progress=0.0,
         key=f"{batch.pipeline.name}-progress",
-        description=f"{len(batch)} documents of claim {batch.token}",
+        description=f"{batch.pipeline.name} batch {batch.token[:8]}: {len(batch)} documents",
     )
     updates = asyncio.create_task(_keep_updating(batch, artifact_id), name="progress")
     try:
