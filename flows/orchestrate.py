@@ -47,7 +47,7 @@ async def orchestrate() -> State[Any]:
         await acreate_table_artifact(
             table=summary_rows(backlog, total),
             key="orchestrate-summary",
-            description="Documents of each pipeline in the source database",
+            description="Documents of each pipeline; the note says what is in the way",
         )
         # Its failure is its own: it shows in the run, and what was dispatched stays so.
         await tell_changes(backlog, total.paused_accounts, return_state=True)

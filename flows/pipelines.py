@@ -68,9 +68,9 @@ async def import_receipts(
     Args:
         local_receipt_id: the receipt to send, e.g. PN-S01-000021, whatever its status is.
         pharmacy_code: national facility code, needed where several pharmacies use the same id.
-        force: send it even if it is already accepted.
-        granularity: flow, task, group or auto; by default as set for the installation.
-        claim_token: leave it empty; orchestrate gives the claim whose documents are to be sent.
+        force: send it even if it is accepted already; otherwise that is refused.
+        granularity: leave it empty; a subflow, a task run or part of one a document, or as fits.
+        claim_token: leave it empty; `orchestrate` fills in whose documents are to be sent.
     """
     return await run_pipeline(
         IMPORT, claim_token, local_receipt_id, pharmacy_code, force, granularity
@@ -95,9 +95,9 @@ async def sale(
     Args:
         local_invoice_id: the invoice to send, e.g. HD-S01-000101, whatever its status is.
         pharmacy_code: national facility code, needed where several pharmacies use the same id.
-        force: send it even if it is already accepted.
-        granularity: flow, task, group or auto; by default as set for the installation.
-        claim_token: leave it empty; orchestrate gives the claim whose documents are to be sent.
+        force: send it even if it is accepted already; otherwise that is refused.
+        granularity: leave it empty; a subflow, a task run or part of one a document, or as fits.
+        claim_token: leave it empty; `orchestrate` fills in whose documents are to be sent.
     """
     return await run_pipeline(
         SALE, claim_token, local_invoice_id, pharmacy_code, force, granularity
@@ -122,9 +122,9 @@ async def cancellation(
     Args:
         local_slip_id: the slip to send, e.g. PX-S01-000004, whatever its status is.
         pharmacy_code: national facility code, needed where several pharmacies use the same id.
-        force: send it even if it is already accepted.
-        granularity: flow, task, group or auto; by default as set for the installation.
-        claim_token: leave it empty; orchestrate gives the claim whose documents are to be sent.
+        force: send it even if it is accepted already; otherwise that is refused.
+        granularity: leave it empty; a subflow, a task run or part of one a document, or as fits.
+        claim_token: leave it empty; `orchestrate` fills in whose documents are to be sent.
     """
     return await run_pipeline(
         CANCELLATION, claim_token, local_slip_id, pharmacy_code, force, granularity

@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from lib.close_file import checksum, rows_of
 from lib.daily_close import DayClose, ShopClose
 from lib.daily_read import read_day
+from tasks.markdown import plain
 from tasks.services import current_services
 
 DAILY_CLOSE = "daily-close"
@@ -50,7 +51,7 @@ def description_of(close: DayClose) -> str:
     if differences:
         lines += ["", "Differences:", ""]
         lines += [
-            f"- {ref.pipeline} {ref.local_id} ({ref.shop_pharmacy_code}): {item.text}"
+            f"- {plain(f'{ref.pipeline} {ref.local_id} ({ref.shop_pharmacy_code}): {item.text}')}"
             for item in differences[:_DIFFERENCES_SHOWN]
             for ref in (item.ref,)
         ]
@@ -63,7 +64,7 @@ def _row(shop: ShopClose) -> dict[str, Any]:
     unknown = "not known"
     return {
         "pipeline": shop.pipeline,
-        "shop": shop.shop,
+        "shop": plain(shop.shop),
         "documents": shop.documents,
         "sent": unknown if shop.sent is None else shop.sent,
         "accepted": shop.accepted,

@@ -21,6 +21,7 @@ from lib.errors import StoreUnavailable
 from lib.failure_groups import failure_groups
 from lib.failures import FailureFilter, FailureGroup, FailureLog
 from lib.task_logs import TaskLogReader
+from tasks.markdown import link, plain
 from tasks.services import current_services
 
 logger = logging.getLogger("dqg.overview")
@@ -102,25 +103,22 @@ def _row(group: FailureGroup, runs: set[str]) -> dict[str, Any]:
     more = f" and {len(shops) - _SHOPS_SHOWN} more" if len(shops) > _SHOPS_SHOWN else ""
     return {
         "documents": len(group.refs),
-        "reason": reason.text,
-        "field": reason.field,
-        "drug code": reason.drug_code,
+        "reason": plain(reason.text),
+        "field": plain(reason.field),
+        "drug code": plain(reason.drug_code),
         "pipelines": ", ".join(sorted({ref.pipeline for ref in group.refs})),
-        "shops": ", ".join(shops[:_SHOPS_SHOWN]) + more,
-        "example": _link(example["local_id"], example.get("record_run_id"), runs),
+        "shops": plain(", ".join(shops[:_SHOPS_SHOWN])) + more,
+        "example": _example(example["local_id"], example.get("record_run_id"), runs),
         "newest": f"{example['created_at']:%Y-%m-%d %H:%M} UTC",
         "class": reason.error_class,
         "group": reason.key,
     }
 
 
-def _link(text: str, run_id: str | None, flow_runs: set[str]) -> str:
-    """The document with a link to its run. From the page's own address: wherever the UI is reached
-    under, that is where the run is too."""
+def _example(text: str, run_id: str | None, flow_runs: set[str]) -> str:
     if run_id is None:
-        return text
-    kind = "flow-run" if run_id in flow_runs else "task-run"
-    return f"[{text}](/runs/{kind}/{run_id})"
+        return plain(text)
+    return link(text, f"/runs/{'flow-run' if run_id in flow_runs else 'task-run'}/{run_id}")
 
 
 async def _flow_runs(run_ids: Sequence[str | None]) -> set[str]:

@@ -10,6 +10,7 @@ from typing import Any, Self
 from lib.alerts import PlaceState
 from lib.models import Claim, PipelineSummary
 from lib.planning import ClaimPlan
+from tasks.markdown import plain
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ def summary_rows(backlog: Sequence[PipelineSummary], done: Round) -> list[dict[s
 
 def _note(pipeline: str, done: Round) -> str:
     error = done.errors.get(pipeline)
-    return f"error: {error}" if error else done.notes.get(pipeline, "")
+    return plain(f"error: {error}" if error else done.notes.get(pipeline, ""))
 
 
 def _age(seconds: float | None) -> str:
