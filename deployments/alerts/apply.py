@@ -80,17 +80,15 @@ def _automation(alert: Alert, targets: Sequence[UUID]) -> AutomationCore:
         SendNotification(block_document_id=target, subject=alert.subject, body=alert.body)
         for target in targets
     ]
-    return AutomationCore(
+    made = AutomationCore(
         name=alert.name,
         description=alert.description,
-        enabled=True,
         tags=[TAG],
         trigger=alert.trigger,
         actions=messages or [DoNothing()],
-        actions_on_trigger=[],
-        actions_on_resolve=[],
-        owner_resource=None,
     )
+    # An update sends only what was set, and must not send an owner: now the rest is set.
+    return AutomationCore.model_validate(made.model_dump(exclude={"owner_resource"}))
 
 
 async def _apply(
