@@ -6,8 +6,8 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
@@ -82,18 +82,33 @@ async def open_operator() -> AsyncIterator[Operator]:
 def run(work: Coroutine[Any, Any, int], *, as_json: bool) -> None:
     """Carries out a command and ends with the exit status it returns; 1 after an error of ours."""
     # Warnings of the stores would stand between the tables; each command says itself what is away.
-    logging.getLogger("dqg").setLevel(logging.ERROR)
+    with _only_errors_logged():
+        code = _carry_out(work, as_json=as_json)
+    raise typer.Exit(code)
+
+
+def _carry_out(work: Coroutine[Any, Any, int], *, as_json: bool) -> int:
     try:
-        code = asyncio.run(work)
+        return asyncio.run(work)
     except SyncError as error:
         if as_json:
             print_json({"error": str(error)})
         else:
             complain(str(error))
-        code = ATTENTION
+        return ATTENTION
     except KeyboardInterrupt:
-        code = 130
-    raise typer.Exit(code)
+        return 130
+
+
+@contextmanager
+def _only_errors_logged() -> Iterator[None]:
+    logger = logging.getLogger("dqg")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def require_redis(operator: Operator) -> None:
