@@ -1,11 +1,12 @@
-"""Brings the Prefect server up to date with this version: work pools, then deployments.
+"""Brings the Prefect server up to date with this version: work pools, deployments, alerts.
 
     python -m deployments.apply
     python -m deployments.apply --type kubernetes --default image=HOST/dqg-sync:0.1.0
 
-The order matters: a deployment needs its pool. May be repeated; at an installation, and after each
-change of version. The options are those of `deployments.work_pools`. Run it where the runs will
-find the code at the same path, so from the image for everything that runs in containers.
+The order matters: a deployment needs its pool, an alert its deployment. May be repeated; at an
+installation, and after each change of version. The options are those of `deployments.work_pools`.
+Run it where the runs will find the code at the same path, so from the image for everything that
+runs in containers.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def commands(options: Sequence[str]) -> list[list[str]]:
     return [
         [*python, "deployments.work_pools", *options],
         [*python, "prefect", "--no-prompt", "deploy", "--all"],
+        [*python, "deployments.alerts"],
     ]
 
 

@@ -31,7 +31,9 @@ BY_HAND = {
     "source_url": "the service's login at SQL Server, which reads and updates documents",
     "migration_url": "a login that may alter the tables; else the same as source_url",
 }
-FILES = (*_PASSWORDS, "prefect_auth", *_DERIVED, *BY_HAND)
+#: What may stay empty.
+OPTIONAL = ("alerts_webhook_url", "alerts_email_url")
+FILES = (*_PASSWORDS, "prefect_auth", *_DERIVED, *BY_HAND, *OPTIONAL)
 
 
 def prepare(folder: Path, *, trial: bool = False) -> list[str]:
@@ -55,6 +57,7 @@ def prepare(folder: Path, *, trial: bool = False) -> list[str]:
         **{name: text.format(**values) for name, text in _DERIVED.items()},
         **dict.fromkeys(BY_HAND, _TRIAL_URL.format(**values) if trial else ""),
     }
+    made |= dict.fromkeys(OPTIONAL, "")
     for name in FILES:
         if not _kept(folder / name):
             _write(folder / name, made[name])
