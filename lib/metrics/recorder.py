@@ -50,7 +50,7 @@ class Metrics:
         self._add(families.RETRIES, (pipeline,))
 
     def claim_lost(self, pipeline: str) -> None:
-        """An outcome could not be written: another holder has the document."""
+        """A document was not sent or its outcome not written: it is another holder's."""
         self._add(families.CLAIMS_LOST, (pipeline,))
 
     def saved(self, size: int, seconds: float) -> None:
