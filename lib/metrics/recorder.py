@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from lib.metrics import families
 from lib.metrics.families import Family, Key
-from lib.metrics_settings import MetricsSettings
 from lib.models import Attempt, Outcome, PipelineSummary
+from lib.settings import MetricsSettings
 
 if TYPE_CHECKING:
     from lib.breaker import Transition

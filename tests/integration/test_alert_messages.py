@@ -16,11 +16,10 @@ from deployments.local.servers import start_worker
 from deployments.local.stack import Stack
 from flows.orchestrate import orchestrate
 from flows.pipelines import sale
-from lib.alert_settings import AlertSettings
 from lib.breaker import Breakers
 from lib.pipelines import get_pipeline
 from lib.redis_store import open_redis
-from lib.settings import BreakerSettings, RedisSettings
+from lib.settings import AlertSettings, BreakerSettings, RedisSettings
 from tests.support.documents import SHOPS
 from tests.support.receivers import MailReceiver, WebhookReceiver, listening
 from tests.support.system import System
