@@ -180,6 +180,7 @@ def as_tables(status: Status) -> Group:
         [
             *(_("pipeline"), _("shop"), _("pending"), _("in flight"), _("unconfirmed")),
             *(_("failed"), _("succeeded"), _("open failures"), _("oldest pending"), _("account")),
+            _("before cut-off"),
         ],
         [
             (
@@ -187,6 +188,7 @@ def as_tables(status: Status) -> Group:
                 *(s.failed, s.succeeded, _or_unknown(_open_failures(status, s))),
                 duration(s.oldest_pending_seconds),
                 _state((status.shop_breakers or {}).get(s.shop)),
+                s.before_cut_off or None,
             )
             for s in status.shops
         ],

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     Select,
     String,
+    Unicode,
     bindparam,
     cast,
     literal,
@@ -71,6 +72,27 @@ class _seconds_until(GenericFunction[Any]):
 
 class _age_in_seconds(GenericFunction[Any]):
     type = Float()
+    inherit_cache = True
+
+
+class server_identity(GenericFunction[str]):
+    """Which server this is, the same for every client and after a restart."""
+
+    type = Unicode()
+    inherit_cache = True
+
+
+class database_name(GenericFunction[str]):
+    """Name of the database that is connected to."""
+
+    type = Unicode()
+    inherit_cache = True
+
+
+class login_name(GenericFunction[str]):
+    """Who is logged in to the database."""
+
+    type = Unicode()
     inherit_cache = True
 
 
@@ -162,6 +184,38 @@ def _(element: Any, compiler: Any, **kw: Any) -> str:
 @compiles(_age_in_seconds, "postgresql")
 def _(element: Any, compiler: Any, **kw: Any) -> str:
     return f"extract(epoch FROM LOCALTIMESTAMP - {compiler.process(element.clauses, **kw)})"
+
+
+@compiles(server_identity, "mssql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    # @@SERVERNAME is NULL on a server that was never given one.
+    return "COALESCE(@@SERVERNAME, CONVERT(nvarchar(256), SERVERPROPERTY('ServerName')))"
+
+
+@compiles(server_identity, "postgresql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    # Address and port are those of a container or a proxy, and change with it.
+    return "(SELECT system_identifier::text FROM pg_control_system())"
+
+
+@compiles(database_name, "mssql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return "DB_NAME()"
+
+
+@compiles(database_name, "postgresql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return "current_database()::text"
+
+
+@compiles(login_name, "mssql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return "SUSER_SNAME()"
+
+
+@compiles(login_name, "postgresql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return "session_user::text"
 
 
 def constant(value: str) -> ColumnElement[str]:

@@ -66,10 +66,17 @@ def test_failures_alike_are_one_group(failed: System) -> None:
     largest, blank = dqg_json("failures", "group")
     assert (largest["documents"], largest["drug_code"]) == (2, "DQG99999999")
     assert largest["shops"] == ["SHOP01", "SHOP02"]
-    # Refused before it was sent, so only the source database knows the drug.
+    # Refused before it was sent, so there is no payload that tells the drug.
     assert (blank["field"], blank["drug_code"]) == ("so_lo", "DQG00010421")
     assert blank["example"] == "BLANK"
     assert "so_lo" in dqg("failures", "group")
+
+
+def test_a_group_keeps_its_name_when_the_source_is_corrected(failed: System) -> None:
+    before = dqg_json("failures", "group")
+    with failed.engine.begin() as connection:
+        connection.execute(failed.tables.details(SALE).update().values(drug_code="DQG00010877"))
+    assert dqg_json("failures", "group") == before
 
 
 def test_one_failure_is_shown_whole(failed: System) -> None:

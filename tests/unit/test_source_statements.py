@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Dialect, Select, select
 from sqlalchemy.dialects import mssql, postgresql
 
-from lib.pipelines import SALE
+from lib.pipelines import IMPORT, SALE
 from lib.settings import SourceSettings
 from lib.source.claims import claim_statement, due_documents
+from lib.source.daily import documents_statement, lines_statement
 from lib.source.dialects import age_in_seconds, lock, one_of, seconds_until, utc_in, utc_now
 from lib.source.tables import build_tables
 
@@ -36,7 +37,7 @@ def test_sql_server_claims_in_one_update_with_output_over_locked_rows() -> None:
     assert "OUTPUT inserted.id, inserted.local_invoice_id" in sql
     assert "IN (SELECT TOP 100 due.id FROM [SalesInvoices] AS due WITH" in sql
     assert "AS due WITH (ROWLOCK, READPAST, UPDLOCK) WHERE" in sql
-    assert "ORDER BY due.created_at, due.id)" in sql
+    assert "ORDER BY due.sale_date, due.created_at, due.id)" in sql
     assert "sync_lease_expires_at=dateadd(millisecond, " in sql
     assert "due.sync_lease_expires_at <= sysutcdatetime()" in sql
     assert sql.count("UPDATE ") == 1
@@ -49,6 +50,15 @@ def test_sql_server_never_skips_a_locked_row_of_the_same_code() -> None:
     rivals = sql[sql.index("NOT (EXISTS") :]
     assert "[SalesInvoices] AS other WITH (READCOMMITTEDLOCK)" in rivals
     assert "READPAST" not in rivals
+
+
+@pytest.mark.parametrize("dialect", [mssql.dialect(), postgresql.dialect()], ids=lambda d: d.name)
+def test_a_cut_off_bounds_the_claim_in_the_type_of_the_column(dialect: Dialect) -> None:
+    sql = _claim(dialect, due_documents(HEADER, SALE, "SHOP01", 100, date(2026, 11, 1)))
+    kind = "DATETIME" if dialect.name == "mssql" else "TIMESTAMP WITHOUT TIME ZONE"
+    assert sql.count("sale_date >= CAST(") == 2
+    assert f" AS {kind})" in sql
+    assert "sale_date >=" not in _claim(dialect)
 
 
 def test_the_status_is_a_literal_so_that_the_filtered_index_serves() -> None:
@@ -94,3 +104,25 @@ def test_moments_are_by_the_databases_clock() -> None:
     assert "dateadd(millisecond, " in sql
     assert "datediff(second, sysutcdatetime(), [SalesInvoices].sync_lease_expires_at)" in sql
     assert "datediff(second, [SalesInvoices].created_at, getdate())" in sql
+
+
+@pytest.mark.parametrize("dialect", [mssql.dialect(), postgresql.dialect()], ids=lambda d: d.name)
+def test_a_day_is_a_range_that_an_index_can_serve(dialect: Dialect) -> None:
+    day = date(2026, 2, 28)
+    for statement in (documents_statement, lines_statement):
+        compiled = statement(TABLES, SALE, day).compile(dialect=dialect)
+        assert re.search(r"sale_date\W* >= .*sale_date\W* < ", str(compiled).replace("\n", " "))
+        bounds = [value for value in compiled.params.values() if hasattr(value, "isoformat")]
+        assert [bound.isoformat() for bound in bounds] == [
+            "2026-02-28T00:00:00",
+            "2026-03-01T00:00:00",
+        ]
+
+
+def test_lines_without_a_total_come_to_quantity_times_price() -> None:
+    assert "sum([SalesInvoiceDetails].line_total)" in _sql(
+        lines_statement(TABLES, SALE, date(2026, 1, 1)), mssql.dialect()
+    )
+    assert "quantity * coalesce([PurchaseReceiptDetails].unit_price, " in _sql(
+        lines_statement(TABLES, IMPORT, date(2026, 1, 1)), mssql.dialect()
+    )
