@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
 from lib.repair import Repairs
+from tasks.overview import show_overview
 from tasks.repair import repair_claims, repair_logs, repair_runs
 from tasks.run_names import scheduler_run_name
 from tasks.services import open_services
@@ -18,12 +19,17 @@ from tasks.services import open_services
 
 @flow(name="reconcile", flow_run_name=scheduler_run_name)
 async def reconcile() -> State[None]:
-    """Repair claims nobody works on, acceptances not saved, logs left open and runs that lie."""
+    """Repair claims nobody works on, acceptances not saved, logs left open and runs that lie.
+
+    What was repaired is in the artifact `reconcile`. It also keeps `failure-groups` and
+    `api-availability` up to date.
+    """
     repairs = Repairs()
     async with open_services():
         repairs.add(await repair_logs())
         repairs.add(await repair_claims())
         repairs.add(await repair_runs(str(flow_run.id)))
+        await show_overview()
     rows = [row for row in repairs.rows() if row["found"]]
     await acreate_table_artifact(
         table=rows or [{"what": "everything agrees", "found": 0}],

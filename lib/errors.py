@@ -3,6 +3,7 @@
 SyncError
 |-- ConfigurationError      a person must correct the installation; no document is at fault
 |   |-- WrongEndpoint       the API has no such path (404, 405 on POST): the pipeline pauses
+|   |-- PasswordUnreadable  an encrypted password, and no key that fits
 |   `-- UnconfirmedDatabase the source database is not the one this was installed for
 |-- DocumentNotFound        a manual run named a document that is not there
 |-- AmbiguousDocument       a manual run named a document that several pharmacies have
@@ -69,6 +70,10 @@ class ConfigurationError(SyncError):
 
 class WrongEndpoint(ConfigurationError):
     """The API answered 404 or 405 to a POST: base URL or resource path is wrong."""
+
+
+class PasswordUnreadable(ConfigurationError):
+    """A password in AccountShop is encrypted, and there is no key that fits."""
 
 
 class UnconfirmedDatabase(ConfigurationError):

@@ -140,7 +140,7 @@ class FailureLog:
             limit: 0 for all of them.
             seen: is told of so many more records, again and again.
         """
-        fields = dict.fromkeys(_SUMMARY_FIELDS, True)
+        fields = dict.fromkeys((*_SUMMARY_FIELDS, "drug_codes"), True)
         fields |= dict.fromkeys((f"payload.{name}.{_DRUG_CODE}" for name in _LINES), True)
         rows: list[dict[str, Any]] = []
         with mongo_errors():
@@ -149,7 +149,8 @@ class FailureLog:
                 rows += page
                 seen(len(page))
         for row in rows:
-            row["drug_codes"] = _drug_codes(row.pop("payload", None))
+            sent = _drug_codes(row.pop("payload", None))
+            row["drug_codes"] = row.get("drug_codes") or sent
         return rows
 
     async def count(self, wanted: FailureFilter) -> int:

@@ -190,6 +190,18 @@ class PipelineSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishedCount:
+    """Documents of one pipeline that ended within some time."""
+
+    succeeded: int = 0
+    failed: int = 0
+
+    @property
+    def failed_share(self) -> float:
+        return self.failed / max(1, self.failed + self.succeeded)
+
+
+@dataclass(frozen=True, slots=True)
 class HeldClaim:
     """A claim token found on rows of the source database.
 

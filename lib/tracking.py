@@ -323,6 +323,8 @@ class TrackingStore:
             "record_run_id": record.run_id,
             "attempts": [asdict(attempt) for attempt in record.attempts],
             "payload": body,
+            # As they were: a group of failures keeps its name when the source is corrected.
+            "drug_codes": [line.get("drug_code") for line in record.document.lines],
             "answer": outcome.answer,
             "http_status": outcome.http_status,
             "error_class": outcome.error_class,

@@ -21,6 +21,7 @@ from lib.lease import Lease
 from lib.models import Document, OutcomeKind
 from lib.pipelines import Pipeline
 from lib.records import as_records
+from tasks.markdown import plain
 from tasks.services import current_services
 
 logger = logging.getLogger("dqg.batch")
@@ -63,7 +64,7 @@ async def _progress(batch: Batch) -> AsyncIterator[None]:
     artifact_id = await acreate_progress_artifact(
         progress=0.0,
         key=f"{batch.pipeline.name}-progress",
-        description=f"{len(batch)} documents of claim {batch.token}",
+        description=f"{batch.pipeline.name} batch {batch.token[:8]}: {len(batch)} documents",
     )
     updates = asyncio.create_task(_keep_updating(batch, artifact_id), name="progress")
     try:
@@ -102,11 +103,13 @@ async def verdict(batch: Batch, *, single: bool) -> State[None]:
     text = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
     not_accepted = [
         {
-            "document": record.ref.local_id,
-            "shop": record.ref.shop_pharmacy_code,
+            "document": plain(record.ref.local_id),
+            "shop": plain(record.ref.shop_pharmacy_code),
             "outcome": record.outcome.kind.value if record.outcome else "open",
             "class": record.outcome.error_class if record.outcome else None,
-            "reason": record.outcome.message if record.outcome else "no outcome was saved",
+            "reason": plain(
+                (record.outcome.message or "") if record.outcome else "no outcome was saved"
+            ),
         }
         for record in batch
         if not (record.saved and record.outcome and record.outcome.kind is OutcomeKind.ACCEPTED)

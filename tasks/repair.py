@@ -42,9 +42,12 @@ _OPEN_STATES = [
 ]
 _STARTED_STATES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _PAGE = 200
-#: The scheduler's own flows take seconds; a run this old is one whose process died.
-_SCHEDULER_FLOWS = ("orchestrate", "reconcile")
-_SCHEDULER_LIMIT = timedelta(minutes=10)
+#: How long the scheduler's own flows take at most; a run older than that is one whose process died.
+_SCHEDULER_LIMITS = {
+    "orchestrate": timedelta(minutes=10),
+    "reconcile": timedelta(minutes=10),
+    "daily-close": timedelta(hours=2),
+}
 
 
 @task(cache_policy=NO_CACHE)
@@ -235,12 +238,13 @@ async def _crash_orphans(client: PrefectClient, repairs: Repairs) -> None:
 
 async def _crash_overdue(client: PrefectClient, own_run_id: str, repairs: Repairs) -> None:
     """Runs of the scheduler's own flows whose process died."""
-    for run in await _open_runs(client, list(_SCHEDULER_FLOWS)):
-        if str(run.id) == own_run_id or run.start_time is None:
-            continue
-        if datetime.now(UTC) - run.start_time > _SCHEDULER_LIMIT:
-            await _set_state(client, run, "it should have ended long ago")
-            repairs.note("overdue scheduler runs: set to Crashed", [run.name])
+    for flow_name, limit in _SCHEDULER_LIMITS.items():
+        for run in await _open_runs(client, [flow_name]):
+            if str(run.id) == own_run_id or run.start_time is None:
+                continue
+            if datetime.now(UTC) - run.start_time > limit:
+                await _set_state(client, run, "it should have ended long ago")
+                repairs.note("overdue scheduler runs: set to Crashed", [run.name])
 
 
 async def _open_runs(client: PrefectClient, flows: Iterable[str]) -> list[FlowRun]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from deployments.cli import (
+    accounts,
+    close,
     configuration,
     control,
     failures,
@@ -34,8 +36,10 @@ app.command("resolve")(repair.resolve)
 app.add_typer(control.pause, name="pause")
 app.add_typer(control.resume, name="resume")
 app.add_typer(configuration.app, name="config")
+app.add_typer(accounts.app, name="accounts")
 app.command("doctor")(doctor)
 app.add_typer(installation.app, name="installation")
+app.add_typer(close.app, name="close")
 
 if __name__ == "__main__":
     app(prog_name="dqg")

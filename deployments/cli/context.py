@@ -26,12 +26,12 @@ from lib.errors import StoreUnavailable, SyncError
 from lib.failures import FailureLog
 from lib.pipelines import PIPELINES
 from lib.redis_store import degraded_for, open_redis
-from lib.settings import Settings, load_settings
+from lib.settings import Settings
 from lib.source.engine import create_source_engine
 from lib.source.store import ShopAccount, SourceStore
 from lib.source.tables import build_tables
 from lib.tracking import TrackingStore
-from tasks.services import source_url
+from tasks.services import read_settings, source_url
 
 #: Exit status: nothing found, not done, or something needs a person. Wrong usage is 2.
 ATTENTION = 1
@@ -65,7 +65,7 @@ async def open_operator(*, source_may_be_away: bool = False) -> AsyncIterator[Op
     Raises:
         ConfigurationError, StoreUnavailable.
     """
-    settings = load_settings()
+    settings = await read_settings()
     async with AsyncExitStack() as stack:
         engine = create_source_engine(await source_url(settings), settings.source)
         tables = build_tables(settings.source)

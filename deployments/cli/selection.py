@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
@@ -17,6 +16,7 @@ from deployments.cli.language import _
 from deployments.cli.progress import progress
 from lib.clock import utc_now
 from lib.errors import AmbiguousDocument, DocumentNotFound
+from lib.failure_groups import drug_codes_of, without_drug_codes
 from lib.failures import FailureFilter, FailureGroup, group_failures
 from lib.models import StoredDocument
 from lib.pipelines import PIPELINES, get_pipeline
@@ -115,25 +115,11 @@ async def read_groups(
         StoreUnavailable.
     """
     rows = await read_failures(operator, wanted, quiet=quiet)
-    return group_failures(rows, await _drug_codes(operator, rows, quiet=quiet))
-
-
-async def _drug_codes(
-    operator: Operator, rows: Iterable[Mapping[str, Any]], *, quiet: bool = True
-) -> dict[tuple[str, int], list[str | None]]:
-    missing: dict[str, set[int]] = defaultdict(set)
-    for row in rows:
-        if not row["drug_codes"]:
-            missing[row["pipeline"]].add(row["record_id"])
-    found: dict[tuple[str, int], list[str | None]] = {}
-    total = sum(map(len, missing.values()))
+    unknown = without_drug_codes(rows)
+    total = sum(map(len, unknown.values()))
     with progress(_("reading drug codes"), total, shown=not quiet) as advance:
-        for name, record_ids in missing.items():
-            for ids in chunks(sorted(record_ids)):
-                codes = await asyncio.to_thread(operator.source.drug_codes, get_pipeline(name), ids)
-                found.update({(name, record_id): codes[record_id] for record_id in codes})
-                advance(len(ids))
-    return found
+        codes = await drug_codes_of(operator.source, unknown, seen=advance)
+    return group_failures(rows, codes)
 
 
 def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

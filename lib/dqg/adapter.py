@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta, timezone
 from typing import Any
 
-from lib.clock import Clock, utc_now
+from lib.clock import Clock, pharmacy_date, utc_now
 from lib.dqg.answers import parse_lookup, parse_submit
 from lib.dqg.client import Call, CallObserver, NationalApiClient
 from lib.dqg.payloads import build_payload
@@ -20,9 +19,6 @@ from lib.privacy import PERSONAL_FIELDS
 from lib.settings import ApiSettings
 
 logger = logging.getLogger("dqg.platform")
-
-#: The pharmacies' clock; Vietnam has no summer time.
-_LOCAL = timezone(timedelta(hours=7))
 
 Parser = Callable[[Reply], Any]
 
@@ -46,7 +42,7 @@ class DqgPlatform:
 
     def build(self, document: Document) -> Payload:
         """See `Platform.build`."""
-        today = self._clock().astimezone(_LOCAL).date()
+        today = pharmacy_date(self._clock())
         return build_payload(document, self._settings, today)
 
     async def submit(
@@ -132,7 +128,7 @@ class DqgPlatform:
                 "%s is accepted, its national code could not be fetched: %s",
                 payload.local_id,
                 error.message,
-                extra={"action": "national_code_missing"},
+                extra={"action": "national_code_missing", "local_id": payload.local_id},
             )
             return acceptance
         if isinstance(found, Acceptance):

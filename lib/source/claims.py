@@ -299,10 +299,14 @@ def requeue(
 
 def _claimed(header: Table, token: str, lease: timedelta) -> dict[Any, Any]:
     left_behind = header.c.sync_claim_token.is_not(None)
+    attempts = func.coalesce(header.c.sync_attempts, 0)
     return {
         header.c.sync_claim_token: token,
         header.c.sync_lease_expires_at: utc_in(lease.total_seconds()),
-        header.c.sync_attempts: func.coalesce(header.c.sync_attempts, 0) + 1,
+        # A holder that vanished says nothing about the document: its attempt becomes this one.
+        header.c.sync_attempts: case(
+            (and_(left_behind, attempts > 0), attempts), else_=attempts + 1
+        ),
         header.c.sync_unconfirmed: case((left_behind, true()), else_=header.c.sync_unconfirmed),
     }
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from lib.models import (
     Document,
     DocumentRef,
+    FinishedCount,
     HeldClaim,
     PipelineSummary,
     StoredDocument,
@@ -50,7 +51,7 @@ from lib.source.rows import (
     to_ref,
     to_stored,
 )
-from lib.source.tables import CLAIM_FIELDS, SourceTables
+from lib.source.tables import CLAIM_FIELDS, ENCRYPTED_COLUMN, SourceTables
 
 ACTIVE = 1
 
@@ -60,6 +61,7 @@ class ShopAccount:
     """A row of AccountShop: the login that a shop's documents are sent with.
 
     Attributes:
+        password: as other software wrote it; blank where it is stored encrypted only.
         active: False where the chain has switched the account off.
     """
 
@@ -69,6 +71,7 @@ class ShopAccount:
     password: SecretStr = field(repr=False)
     active: bool
     updated_at: datetime | None
+    encrypted_password: str | None = field(default=None, repr=False)
 
 
 def find(
@@ -180,15 +183,7 @@ def summary(
         ).where(is_pending(header))
     ).one()
     free_count, pending_count, waiting, held, batches, unconfirmed, oldest = row
-    finished = (
-        select(header.c.status, func.count())
-        .where(header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]))
-        .group_by(header.c.status)
-    )
-    if finished_within is not None:
-        since = local_in(-finished_within.total_seconds())
-        finished = finished.where(header.c.updated_at >= since)
-    ends: dict[str, int] = dict(connection.execute(finished).tuples().all())
+    ends = finished(connection, header, finished_within)
     return PipelineSummary(
         pipeline.name,
         pending=pending_count,
@@ -196,10 +191,25 @@ def summary(
         in_flight=held,
         batches=batches,
         unconfirmed=unconfirmed,
-        succeeded=ends.get(SyncStatus.SUCCESS.value, 0),
-        failed=ends.get(SyncStatus.FAILED.value, 0),
+        succeeded=ends.succeeded,
+        failed=ends.failed,
         oldest_pending_seconds=None if oldest is None else float(oldest),
         before_cut_off=free_count - pending_count,
+    )
+
+
+def finished(connection: Connection, header: Table, within: timedelta | None) -> FinishedCount:
+    """How many documents ended how, in so long or ever; reads an index alone where so long."""
+    query = (
+        select(header.c.status, func.count())
+        .where(header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]))
+        .group_by(header.c.status)
+    )
+    if within is not None:
+        query = query.where(header.c.updated_at >= local_in(-within.total_seconds()))
+    ends: dict[str, int] = dict(connection.execute(query).tuples().all())
+    return FinishedCount(
+        ends.get(SyncStatus.SUCCESS.value, 0), ends.get(SyncStatus.FAILED.value, 0)
     )
 
 
@@ -338,11 +348,14 @@ def accounts(connection: Connection, tables: SourceTables) -> list[ShopAccount]:
             table.c.password,
             table.c.status,
             table.c.updated_at,
+            table.c[ENCRYPTED_COLUMN],
         ).order_by(table.c.shop_pharmacy_code, table.c.pharmacy_code, table.c.account)
     )
     return [
-        ShopAccount(shop, pharmacy, account, SecretStr(password), status == ACTIVE, updated_at)
-        for shop, pharmacy, account, password, status, updated_at in rows
+        ShopAccount(
+            shop, pharmacy, account, SecretStr(password), status == ACTIVE, updated_at, encrypted
+        )
+        for shop, pharmacy, account, password, status, updated_at, encrypted in rows
     ]
 
 

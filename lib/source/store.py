@@ -13,21 +13,31 @@ from lib.models import (
     Claim,
     Document,
     DocumentRef,
+    FinishedCount,
     HeldClaim,
     Outcome,
     PipelineSummary,
     StoredDocument,
 )
 from lib.pipelines import Pipeline, get_pipeline
-from lib.source import claims, installation, outcomes, queries
+from lib.source import claims, daily, installation, outcomes, passwords, queries
+from lib.source.daily import DailyDocument
 from lib.source.dialects import MAX_IN_LIST, utc_now
 from lib.source.installation import Installation
+from lib.source.passwords import StoredPassword
 from lib.source.queries import ShopAccount, ShopSummary
 from lib.source.shops import PendingShop, pending_shops
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
 
-__all__ = ["PendingShop", "ShopAccount", "ShopSummary", "SourceStore"]
+__all__ = [
+    "DailyDocument",
+    "PendingShop",
+    "ShopAccount",
+    "ShopSummary",
+    "SourceStore",
+    "StoredPassword",
+]
 
 
 class SourceStore:
@@ -262,6 +272,16 @@ class SourceStore:
             ]
         )
 
+    def finished(
+        self, pipelines: Sequence[Pipeline], within: timedelta
+    ) -> dict[str, FinishedCount]:
+        """How many documents of each pipeline ended how, in so long; one statement each."""
+        return self._run(
+            lambda c: {
+                p.name: queries.finished(c, self._tables.header(p), within) for p in pipelines
+            }
+        )
+
     def shop_summaries(
         self, pipelines: Sequence[Pipeline], *, finished_within: timedelta | None = None
     ) -> list[ShopSummary]:
@@ -280,6 +300,10 @@ class SourceStore:
                 )
             ]
         )
+
+    def documents_of_day(self, pipeline: Pipeline, day: date) -> list[DailyDocument]:
+        """Documents whose own date is this day, with what their lines come to; two statements."""
+        return self._run(lambda c: daily.documents_of_day(c, self._tables, pipeline, day))
 
     def drug_codes(
         self, pipeline: Pipeline, record_ids: Sequence[int]
@@ -301,6 +325,23 @@ class SourceStore:
     def accounts(self) -> list[ShopAccount]:
         """Every shop's logins, switched off ones included."""
         return self._run(lambda c: queries.accounts(c, self._tables))
+
+    def change_password(
+        self, account: ShopAccount, change: Callable[[StoredPassword], StoredPassword]
+    ) -> StoredPassword | None:
+        """Write the password of one account in another form, in one transaction.
+
+        Args:
+            change: gets what is stored now, which may be newer than `account`. May be called again
+                after a deadlock; what it raises undoes everything.
+
+        Returns:
+            What the database holds now, None where the account is gone.
+
+        Raises:
+            ConfigurationError: the new form does not fit into its column, or did not arrive there.
+        """
+        return self._run(lambda c: passwords.change(c, self._tables, account, change))
 
     def installation(self) -> Installation:
         """Where this is, and where it may be. One statement."""

@@ -152,6 +152,10 @@ _DETAILS: dict[str, _Fields] = {
     },
 }
 
+#: Ours in AccountShop. Holds a password of 50 characters of any kind as a Fernet token.
+ENCRYPTED_COLUMN = "sync_encrypted_password"
+ENCRYPTED_LENGTH = 400
+
 _ACCOUNT_KEY: _Fields = {
     "shop_pharmacy_code": _text(50),
     "pharmacy_code": _text(50),
@@ -166,6 +170,7 @@ _ACCOUNT_REST: _Fields = {
     "status": _Field(Integer()),
     "created_at": _Field(MOMENT, now_by_default=True),
     "updated_at": _optional(MOMENT),
+    ENCRYPTED_COLUMN: _optional(Unicode(ENCRYPTED_LENGTH)),
 }
 
 

@@ -9,20 +9,19 @@ import sys
 from typing import Any
 
 import httpx
-import pymongo
 import pytest
 from sqlalchemy import update
 
 from deployments.local.servers import prefect_client_environment
 from deployments.local.stack import ROOT
-from deployments.local.system import MONGO_DATABASE, System
-from deployments.local.verdict import judge
+from deployments.local.system import System
 from lib.models import StoredDocument
 from lib.pipelines import CANCELLATION, PIPELINES, SALE
 from lib.settings import SourceSettings
 from lib.source.engine import create_source_engine
 from lib.source.tables import build_tables
 from tests.support.documents import insert_document
+from tests.support.running import DemoEnd, drain
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
@@ -81,31 +80,14 @@ def document(system: System, local_id: str) -> StoredDocument:
     return found
 
 
-def drain(system: System) -> None:
-    """Starts the orchestrator until nothing is pending any more."""
-
-    def is_drained() -> bool:
-        summaries = system.source.summary(list(PIPELINES.values()))
-        if any(s.pending > s.waiting and not s.in_flight for s in summaries):
-            system.run_orchestrator()
-        return not any(s.pending or s.in_flight for s in summaries)
-
-    wait_until(is_drained, "every document has its final status", timeout=300, poll=3)
+def test_all_three_pipelines_are_drained_as_planned(demo_end: DemoEnd) -> None:
+    assert demo_end.disagreements == []
 
 
-@pytest.fixture(scope="module")
-def drained(running: System) -> System:
-    drain(running)
-    return running
-
-
-def test_all_three_pipelines_are_drained_as_planned(drained: System) -> None:
-    assert judge(drained) == []
-
-
-def test_every_failure_is_recorded_with_payload_answer_and_reason(drained: System) -> None:
-    with pymongo.MongoClient[dict[str, Any]](drained.mongo_url) as client:
-        failures = list(client[MONGO_DATABASE].sync_failures.find())
+def test_every_failure_is_recorded_with_payload_answer_and_reason(
+    drained: System, demo_end: DemoEnd
+) -> None:
+    failures = demo_end.failures
     assert {row["record_id"] for row in failures} == {ref.record_id for ref in drained.plan.fail}
     assert all(row["error"] and row["state"] == "open" for row in failures)
     refused_by_the_api = [row for row in failures if row["error_class"] == "rejected"]

@@ -22,7 +22,7 @@ from deployments.migrations.context import VERSION_TABLE
 from lib.errors import ConfigurationError, StoreUnavailable
 from lib.pipelines import PIPELINES, SALE
 from lib.settings import SourceSettings
-from lib.source.tables import CLAIM_FIELDS, build_tables
+from lib.source.tables import CLAIM_FIELDS, ENCRYPTED_COLUMN, build_tables
 
 ROOT = Path(__file__).parents[2]
 RENAMED = SourceSettings(
@@ -51,6 +51,9 @@ def _make_existing_tables(engine: Engine, settings: SourceSettings | None = None
             header = tables.header(pipeline)
             for name in CLAIM_FIELDS:
                 connection.execute(text(f'ALTER TABLE "{header.name}" DROP COLUMN {name}'))
+        connection.execute(
+            text(f'ALTER TABLE "{tables.accounts.name}" DROP COLUMN {ENCRYPTED_COLUMN}')
+        )
 
 
 def _columns(engine: Engine, table: str) -> set[str]:
@@ -120,7 +123,8 @@ def test_the_sync_branch_works_on_tables_that_were_there_before(engine: Engine) 
         heads = MigrationContext.configure(
             connection, opts={"version_table": VERSION_TABLE}
         ).get_current_heads()
-    assert heads == ("sync_0002",)
+    assert heads == ("sync_0003",)
+    assert ENCRYPTED_COLUMN in _columns(engine, "AccountShop")
 
 
 def test_the_sync_branch_adds_only_what_is_missing(engine: Engine) -> None:
@@ -160,6 +164,26 @@ def test_undoing_the_sync_branch_keeps_documents_and_the_business_branch(engine:
     assert "SalesInvoices" in inspect(engine).get_table_names()
     unmigrate(_url(engine), BUSINESS)
     assert inspect(engine).get_table_names() == [VERSION_TABLE]
+
+
+def test_encrypted_passwords_are_not_thrown_away(engine: Engine) -> None:
+    migrate(_url(engine), BUSINESS, SYNC)
+    account = (
+        'INSERT INTO "AccountShop" (shop_pharmacy_code, pharmacy_code, account, password, '
+        "shop_name, address, phone_number, status, sync_encrypted_password) "
+        "VALUES ('SHOP01', '79', 'demo', '', '-', '-', '-', 1, 'gAAAA')"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(account))
+    with pytest.raises(ConfigurationError, match="dqg accounts decrypt"):
+        unmigrate(_url(engine), SYNC)
+    with engine.begin() as connection:
+        connection.execute(
+            text('UPDATE "AccountShop" SET password = :p, sync_encrypted_password = NULL'),
+            {"p": "plain"},
+        )
+    unmigrate(_url(engine), SYNC)
+    assert ENCRYPTED_COLUMN not in _columns(engine, "AccountShop")
 
 
 def test_codes_on_several_rows_are_reported_and_stop_nothing(

@@ -91,6 +91,7 @@ def test_schedules_are_what_they_are_meant_to_be() -> None:
     assert found == {
         "orchestrate": [60],
         "reconcile": [300],
+        "daily-close": [],
         "import": [],
         "sale": [],
         "cancellation": [],

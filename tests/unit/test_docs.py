@@ -30,6 +30,7 @@ from deployments.cli.__main__ import app as dqg_app
 from deployments.settings_docs import sections
 from deployments.work_pools import DESCRIPTIONS
 from lib.settings import Settings
+from tests.support.container_commands import check_docker, check_helm, check_kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -41,7 +42,7 @@ VARIABLES = {setting.variable for _, _, group in sections() for setting in group
 _FENCE = re.compile(r"^[ ]*```(\w*)\n(.*?)^[ ]*```", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_PROGRAMS = ("make", "python", "prefect", "alembic", "dqg")
+_PROGRAMS = ("make", "python", "prefect", "alembic", "dqg", "docker", "helm", "kubectl")
 #: A folder or file of the project, as the text names it.
 _PATH = re.compile(r"(?:flows|tasks|lib|deployments|tests|docs)/[\w./-]*|[\w.-]+\.(?:md|toml|yaml)")
 #: Read by Prefect, although no settings: its folder, and an override in its logging configuration.
@@ -85,6 +86,9 @@ def check_command(words: list[str]) -> None:
         "prefect": check_prefect,
         "alembic": check_alembic,
         "dqg": check_dqg,
+        "docker": functools.partial(check_docker, check_command=check_command),
+        "helm": check_helm,
+        "kubectl": check_kubectl,
     }
     checks[words[0]](words[1:])
 
@@ -100,6 +104,20 @@ def check_make(words: list[str]) -> None:
 def check_python(words: list[str]) -> None:
     assert words[0] == "-m", words
     assert importlib.util.find_spec(words[1]) is not None, words
+    if words[1] in _COMMANDS_WITH_PARSERS:
+        try:
+            importlib.import_module(words[1]).parser().parse_args(words[2:])
+        except SystemExit as ended:
+            raise AssertionError(words) from ended
+
+
+#: They have a function `parser`, which knows their options.
+_COMMANDS_WITH_PARSERS = {
+    "deployments.work_pools",
+    "deployments.apply",
+    "deployments.health",
+    "deployments.compose.prepare",
+}
 
 
 def check_alembic(words: list[str]) -> None:
@@ -126,7 +144,8 @@ def check_dqg(words: list[str]) -> None:
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     if words:
-        assert not hasattr(command, "commands"), words
+        # Options alone are for a command that also has commands of its own.
+        assert not hasattr(command, "commands") or words[0].startswith("-"), words
         command.make_context("dqg", list(words))
 
 
@@ -192,6 +211,16 @@ def test_every_command_can_be_run(page: Path) -> None:
         "dqg failures nothing",
         "dqg status --nothing",
         "dqg send nothing HD-1",
+        "python -m deployments.work_pools --type nothing",
+        "docker compose nothing",
+        "docker compose up --nothing",
+        "docker compose --profile nothing up",
+        "docker compose up --scale nothing=2",
+        "docker compose logs nothing",
+        "docker compose run --rm cli prefect nothing",
+        "docker build --file nothing .",
+        "helm upgrade --install x prefect/prefect-server --values nothing",
+        "kubectl apply --filename nothing",
     ],
 )
 def test_a_command_that_is_not_there_would_be_noticed(command: str) -> None:

@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import Dialect, Select, select
 from sqlalchemy.dialects import mssql, postgresql
 
-from lib.pipelines import SALE
+from lib.pipelines import IMPORT, SALE
 from lib.settings import SourceSettings
 from lib.source.claims import claim_statement, due_documents
+from lib.source.daily import documents_statement, lines_statement
 from lib.source.dialects import age_in_seconds, lock, one_of, seconds_until, utc_in, utc_now
 from lib.source.tables import build_tables
 
@@ -103,3 +104,25 @@ def test_moments_are_by_the_databases_clock() -> None:
     assert "dateadd(millisecond, " in sql
     assert "datediff(second, sysutcdatetime(), [SalesInvoices].sync_lease_expires_at)" in sql
     assert "datediff(second, [SalesInvoices].created_at, getdate())" in sql
+
+
+@pytest.mark.parametrize("dialect", [mssql.dialect(), postgresql.dialect()], ids=lambda d: d.name)
+def test_a_day_is_a_range_that_an_index_can_serve(dialect: Dialect) -> None:
+    day = date(2026, 2, 28)
+    for statement in (documents_statement, lines_statement):
+        compiled = statement(TABLES, SALE, day).compile(dialect=dialect)
+        assert re.search(r"sale_date\W* >= .*sale_date\W* < ", str(compiled).replace("\n", " "))
+        bounds = [value for value in compiled.params.values() if hasattr(value, "isoformat")]
+        assert [bound.isoformat() for bound in bounds] == [
+            "2026-02-28T00:00:00",
+            "2026-03-01T00:00:00",
+        ]
+
+
+def test_lines_without_a_total_come_to_quantity_times_price() -> None:
+    assert "sum([SalesInvoiceDetails].line_total)" in _sql(
+        lines_statement(TABLES, SALE, date(2026, 1, 1)), mssql.dialect()
+    )
+    assert "quantity * coalesce([PurchaseReceiptDetails].unit_price, " in _sql(
+        lines_statement(TABLES, IMPORT, date(2026, 1, 1)), mssql.dialect()
+    )

@@ -1,0 +1,36 @@
+"""The daily close at a person's request: nothing is sent, nothing is changed."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.states import Completed, Failed, State
+from pydantic import Field
+
+from lib.daily_read import DEFAULT_SAMPLE, yesterday
+from tasks.daily_close import compare_day, show_daily_close
+from tasks.run_names import daily_close_run_name
+from tasks.services import open_services
+
+
+@flow(name="daily-close", flow_run_name=daily_close_run_name)
+async def daily_close(
+    day: date | None = None, sample: Annotated[int, Field(ge=0, le=1000)] = DEFAULT_SAMPLE
+) -> State[Any]:
+    """Compare source database, logs and national API for all documents of one day.
+
+    The run fails where a document of the day is not accepted or the stores disagree. The result is
+    the artifact `daily-close`; `./dqg close` also writes every document to a file.
+
+    Args:
+        day: the documents' own date; by default yesterday, in Vietnam.
+        sample: look up so many documents of each shop at the API; 0 for none.
+    """
+    day = day or yesterday()
+    async with open_services():
+        close = await compare_day(day, sample)
+    await show_daily_close(close)
+    message = f"{day}: {close.summary()}"
+    return Completed(message=message) if close.is_closed else Failed(message=message)

@@ -1,0 +1,113 @@
+"""The documents of one day as the source database has them. Nothing here changes a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, func, select
+
+from lib.models import DocumentRef
+from lib.pipelines import Pipeline
+from lib.source.rows import live_flag, ref_columns, to_ref
+from lib.source.tables import SourceTables
+
+_CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class DailyDocument:
+    """A document of the day. Its status is as it stands there, be it one that nobody knows.
+
+    Attributes:
+        live: a run holds it.
+        lines, amount: of its detail rows.
+    """
+
+    ref: DocumentRef
+    status: str
+    national_id: str | None
+    message: str | None
+    live: bool
+    unconfirmed: bool
+    lines: int
+    amount: Decimal
+
+
+def documents_of_day(
+    connection: Connection, tables: SourceTables, pipeline: Pipeline, day: date
+) -> list[DailyDocument]:
+    """Documents whose own date is this day, by id; two statements, however many there are.
+
+    Without an index that begins with the document's date each reads the whole header table.
+    """
+    lines = {
+        record_id: (count, amount)
+        for record_id, count, amount in connection.execute(lines_statement(tables, pipeline, day))
+    }
+    return [
+        _to_document(pipeline, row, lines)
+        for row in connection.execute(documents_statement(tables, pipeline, day))
+    ]
+
+
+def documents_statement(tables: SourceTables, pipeline: Pipeline, day: date) -> Select[Any]:
+    """Selects what a `DailyDocument` needs but its lines."""
+    header = tables.header(pipeline)
+    return (
+        select(
+            *ref_columns(header, pipeline),
+            header.c.status,
+            tables.national_id(pipeline),
+            header.c.sync_response_message,
+            live_flag(header),
+            header.c.sync_unconfirmed,
+        )
+        .where(_is_of(header, pipeline, day))
+        .order_by(header.c.id)
+    )
+
+
+def lines_statement(tables: SourceTables, pipeline: Pipeline, day: date) -> Select[Any]:
+    """Selects number and amount of the lines by header id."""
+    header, details = tables.header(pipeline), tables.details(pipeline)
+    foreign_key = tables.foreign_key(pipeline)
+    return (
+        select(foreign_key, func.count(), func.sum(_amount(details)))
+        .select_from(details.join(header, foreign_key == header.c.id))
+        .where(_is_of(header, pipeline, day))
+        .group_by(foreign_key)
+    )
+
+
+def _is_of(header: Table, pipeline: Pipeline, day: date) -> ColumnElement[bool]:
+    # A range, not a conversion of the column, so that an index on it can serve.
+    column: Column[datetime] = header.c[pipeline.date_column]
+    begin = datetime.combine(day, time.min)
+    return and_(column >= begin, column < begin + timedelta(days=1))
+
+
+def _amount(details: Table) -> ColumnElement[Any]:
+    if "line_total" in details.c:
+        return details.c.line_total
+    return details.c.quantity * func.coalesce(details.c.unit_price, 0)
+
+
+def _to_document(
+    pipeline: Pipeline, row: Any, lines: dict[int, tuple[int, Decimal | None]]
+) -> DailyDocument:
+    ref = to_ref(pipeline, row)
+    status, national_id, message, live, unconfirmed = row[4:]
+    count, amount = lines.get(ref.record_id, (0, None))
+    return DailyDocument(
+        ref=ref,
+        status=(status or "").strip(),
+        national_id=(national_id or "").strip() or None,
+        message=message,
+        live=bool(live),
+        unconfirmed=bool(unconfirmed),
+        lines=count,
+        amount=Decimal(amount or 0).quantize(_CENT),
+    )
