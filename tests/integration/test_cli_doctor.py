@@ -25,6 +25,7 @@ from deployments.local.servers import check_http
 from deployments.local.stack import ROOT, Stack
 from deployments.migrations import SYNC, unmigrate
 from deployments.sandbox.client import SandboxAdmin
+from lib.pipelines import PIPELINES
 from tests.support.cli import dqg, dqg_json
 from tests.support.doctor import examine, faults, verdicts
 from tests.support.system import System
@@ -194,7 +195,9 @@ def test_sqlite_and_missing_pools_and_deployments_are_named(
     pools = faults(found, "work-pools")
     assert len(pools) == 4
     assert "there is no work pool sale -> python -m deployments.work_pools" in pools
-    assert len(faults(found, "deployments")) == 5
+    named = "\n".join(faults(found, "deployments"))
+    for name in ("orchestrate", "reconcile", *PIPELINES):
+        assert f"{name}/{name} -> prefect --no-prompt deploy -n {name}" in named
     assert verdicts(found)["workers"] == {"not checked"}
 
 

@@ -56,7 +56,9 @@ async def check_driver(patient: Patient) -> Sequence[Finding]:
         # The driver first: of a wrong path nobody should hear only that the manager is missing.
         find_odbc_driver(settings.odbc_driver)
     patient.engine = create_source_engine(url, settings)
-    patient.source = SourceStore(patient.engine, patient.tables)
+    patient.source = SourceStore(
+        patient.engine, patient.tables, not_before=patient.settings.sync.not_before
+    )
     patient.closing.callback(patient.source.dispose)
     if patient.engine.dialect.name != "mssql":
         return [ok(_("none is needed: the source database is no SQL Server"))]
