@@ -14,12 +14,13 @@
 #   make fuzz     fuzz answers and documents, each for FUZZ_SECONDS (20)
 #   make format   correct style
 #   make docs     write docs/settings.md and .env.example from lib/settings.py
+#   make pictures take the pictures of docs/images anew; needs a Chromium
 #   make lock     recompile requirements.txt and requirements-dev.txt from pyproject.toml
 #   make clean    remove what the other targets made
 #
 # PYTHON=... picks the interpreter the environment is made with.
 
-.PHONY: setup run faults bench test lint audit fuzz format docs lock clean
+.PHONY: setup run faults bench test lint audit fuzz format docs pictures lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -76,6 +77,9 @@ format: setup
 
 docs: setup
 	@$(BIN)/python -m deployments.settings_docs --write
+
+pictures: setup
+	@$(BIN)/python -m tests.renew_pictures
 
 lock: setup
 	@$(BIN)/python -m deployments.local.lock

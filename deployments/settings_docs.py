@@ -105,6 +105,8 @@ def _kind(properties: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return " or ".join(f"`{value}`" for value in schema["enum"])
     if schema.get("format") == "password":
         return "secret"
+    if schema.get("format") == "date":
+        return "date, `2026-11-30`"
     names = {
         "string": "text",
         "integer": "whole number",

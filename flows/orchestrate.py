@@ -15,8 +15,9 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.states import Completed, Failed, State
 
 from lib.models import Claim, PipelineSummary
-from lib.planning import is_worth_another_round
+from lib.planning import ClaimPlan, is_worth_another_round
 from lib.settings import SyncSettings
+from tasks.alerts import tell_changes
 from tasks.claims import claim_documents, plan_pipeline, read_backlog
 from tasks.dispatch import dispatch
 from tasks.run_names import scheduler_run_name
@@ -48,6 +49,8 @@ async def orchestrate() -> State[Any]:
             key="orchestrate-summary",
             description="Documents of each pipeline; the note says what is in the way",
         )
+        # Its failure is its own: it shows in the run, and what was dispatched stays so.
+        await tell_changes(backlog, total.paused_accounts, return_state=True)
     if total.errors:
         return Failed(message="; ".join(f"{p}: {error}" for p, error in total.errors.items()))
     return Completed(message=f"{total.documents} documents dispatched in {total.batches} batches")
@@ -59,8 +62,8 @@ async def dispatch_round(backlog: list[PipelineSummary]) -> Round:
     return Round.of([summary.pipeline for summary in backlog], results)
 
 
-async def dispatch_pipeline(summary: PipelineSummary) -> tuple[str, list[Claim]]:
-    """Claims and dispatches one pipeline's batches, one after another; returns the plan's note."""
+async def dispatch_pipeline(summary: PipelineSummary) -> tuple[ClaimPlan, list[Claim]]:
+    """Claims and dispatches one pipeline's batches, one after another."""
     plan = await plan_pipeline(summary)
     claims = []
     for limit in plan.limits:
@@ -76,7 +79,7 @@ async def dispatch_pipeline(summary: PipelineSummary) -> tuple[str, list[Claim]]
         claims.append(await claim_documents(summary.pipeline, str(uuid4()), 1, only_shops=only))
         if claims[-1].documents:
             await dispatch(claims[-1], plan.granularity)
-    return plan.note, [claim for claim in claims if claim.documents]
+    return plan, [claim for claim in claims if claim.documents]
 
 
 def _is_more_to_do(backlog: list[PipelineSummary], sync: SyncSettings) -> bool:

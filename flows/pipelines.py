@@ -25,25 +25,29 @@ from tasks.services import open_services
 
 async def run_pipeline(
     pipeline: Pipeline,
-    claim_token: str | None,
-    local_id: str | None,
-    pharmacy_code: str | None,
+    claim_token: str,
+    local_id: str,
+    pharmacy_code: str,
     force: bool,
     granularity: Granularity | None,
 ) -> State[Any]:
-    """Load what is held under the token (or claim the one document), send it, tell the result."""
-    if (claim_token is None) == (local_id is None):
+    """Load what is held under the token (or claim the one document), send it, tell the result.
+
+    What is not given is an empty text: the run form of the UI then has a plain field for it.
+    """
+    local_id, pharmacy_code = local_id.strip(), pharmacy_code.strip()
+    if bool(claim_token) == bool(local_id):
         raise ConfigurationError(f"give {pipeline.id_parameter} (or, internally, claim_token)")
     token = claim_token or str(flow_run.id)
     async with open_services():
-        if local_id is not None:
-            await claim_document(pipeline.name, local_id, pharmacy_code, token, force)
+        if local_id:
+            await claim_document(pipeline.name, local_id, pharmacy_code or None, token, force)
         documents = await load_documents(pipeline.name, token)
         if not documents:
             return nothing_to_do(token)
         async with leased_batch(pipeline, token, documents) as batch:
             await send_all(batch, granularity)
-        return await verdict(batch, single=local_id is not None)
+        return await verdict(batch, single=bool(local_id))
 
 
 @flow(
@@ -53,11 +57,11 @@ async def run_pipeline(
     on_cancellation=[batch_abandoned],
 )
 async def import_receipts(
-    local_receipt_id: str | None = None,
-    pharmacy_code: str | None = None,
+    local_receipt_id: str = "",
+    pharmacy_code: str = "",
     force: bool = False,
     granularity: Granularity | None = None,
-    claim_token: str | None = None,
+    claim_token: str = "",
 ) -> State[Any]:
     """Send purchase receipts (`phieu_nhap`) to the national database.
 
@@ -65,7 +69,7 @@ async def import_receipts(
         local_receipt_id: the receipt to send, e.g. PN-S01-000021, whatever its status is.
         pharmacy_code: national facility code, needed where several pharmacies use the same id.
         force: send it even if it is accepted already; otherwise that is refused.
-        granularity: leave it empty; whether each document is a subflow, a task, or as fits.
+        granularity: leave it empty; a subflow, a task run or part of one a document, or as fits.
         claim_token: leave it empty; `orchestrate` fills in whose documents are to be sent.
     """
     return await run_pipeline(
@@ -80,11 +84,11 @@ async def import_receipts(
     on_cancellation=[batch_abandoned],
 )
 async def sale(
-    local_invoice_id: str | None = None,
-    pharmacy_code: str | None = None,
+    local_invoice_id: str = "",
+    pharmacy_code: str = "",
     force: bool = False,
     granularity: Granularity | None = None,
-    claim_token: str | None = None,
+    claim_token: str = "",
 ) -> State[Any]:
     """Send sale invoices (`hoa_don`) to the national database.
 
@@ -92,7 +96,7 @@ async def sale(
         local_invoice_id: the invoice to send, e.g. HD-S01-000101, whatever its status is.
         pharmacy_code: national facility code, needed where several pharmacies use the same id.
         force: send it even if it is accepted already; otherwise that is refused.
-        granularity: leave it empty; whether each document is a subflow, a task, or as fits.
+        granularity: leave it empty; a subflow, a task run or part of one a document, or as fits.
         claim_token: leave it empty; `orchestrate` fills in whose documents are to be sent.
     """
     return await run_pipeline(
@@ -107,11 +111,11 @@ async def sale(
     on_cancellation=[batch_abandoned],
 )
 async def cancellation(
-    local_slip_id: str | None = None,
-    pharmacy_code: str | None = None,
+    local_slip_id: str = "",
+    pharmacy_code: str = "",
     force: bool = False,
     granularity: Granularity | None = None,
-    claim_token: str | None = None,
+    claim_token: str = "",
 ) -> State[Any]:
     """Send goods issue slips (`phieu_xuat`) to the national database.
 
@@ -119,7 +123,7 @@ async def cancellation(
         local_slip_id: the slip to send, e.g. PX-S01-000004, whatever its status is.
         pharmacy_code: national facility code, needed where several pharmacies use the same id.
         force: send it even if it is accepted already; otherwise that is refused.
-        granularity: leave it empty; whether each document is a subflow, a task, or as fits.
+        granularity: leave it empty; a subflow, a task run or part of one a document, or as fits.
         claim_token: leave it empty; `orchestrate` fills in whose documents are to be sent.
     """
     return await run_pipeline(

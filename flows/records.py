@@ -1,7 +1,9 @@
-"""A document on its own: the subflow an operator sees in the UI, and its cheaper sibling."""
+"""A document as a run: the subflow an operator sees in the UI, and its cheaper siblings."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,11 +15,19 @@ from prefect.states import Completed, State
 from flows.hooks import record_ended
 from lib.batch import Batch, current_batch
 from lib.defects import without_inputs
+from lib.groups import send_group
 from lib.pipelines import Pipeline
 from lib.records import Record
-from lib.settings import Granularity, SyncSettings
+from lib.settings import SyncSettings
 from lib.submission import submit
-from tasks.records import build_payload, is_transient, settle, submit_record, with_retries
+from tasks.records import (
+    build_payload,
+    is_transient,
+    settle,
+    settle_group,
+    submit_record,
+    with_retries,
+)
 
 
 async def sync_document(
@@ -105,11 +115,22 @@ async def run_as_task(batch: Batch, record: Record) -> None:
     await settle(record, state)
 
 
-def granularity_for(batch: Batch, wanted: Granularity | None) -> Granularity:
-    """What each record of a batch is to Prefect; never `auto`."""
-    sync = batch.services.settings.sync
-    chosen = wanted or sync.granularity
-    if chosen is Granularity.AUTO:
-        small = len(batch) <= sync.auto_flow_limit
-        return Granularity.FLOW if small else Granularity.TASK
-    return chosen
+async def run_as_group(batch: Batch, records: Sequence[Record], places: asyncio.Semaphore) -> None:
+    """One task run for several records, retried for what remains of them."""
+    first, last = records[0].ref.local_id, records[-1].ref.local_id
+    label = f"{batch.pipeline.noun} {first} to {last} ({len(records)})"
+
+    @task(
+        name=f"{batch.pipeline.noun} group",
+        # Prefect fills in names in braces.
+        task_run_name=label.replace("{", "{{").replace("}", "}}"),
+        cache_policy=NO_CACHE,
+        retry_condition_fn=is_transient,
+    )
+    async def send_together() -> State[Any]:
+        with without_inputs():
+            await send_group(batch, records, places, str(task_run.id))
+        return Completed(message=label)
+
+    state = await with_retries(send_together, batch.services.settings.sync)(return_state=True)
+    await settle_group(records, state)

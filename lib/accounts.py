@@ -10,7 +10,8 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from lib.errors import AccountRefused
+from lib.encryption import PasswordBox
+from lib.errors import AccountRefused, PasswordUnreadable
 from lib.models import Account
 from lib.settings import ApiSettings
 
@@ -30,6 +31,8 @@ class AccountShop(Protocol):
     def active(self) -> bool: ...
     @property
     def updated_at(self) -> datetime | None: ...
+    @property
+    def encrypted_password(self) -> str | None: ...
 
 
 def account_key(base_url: str, username: str, password: SecretStr) -> str:
@@ -48,6 +51,8 @@ class AccountDirectory:
     A shop's row counts for the pharmacy code it names; a row that names none counts for the whole
     shop. Rows of another pharmacy code are never used: documents would be filed under a facility
     the account does not belong to. Where several rows are left, the last updated one counts.
+    A row's password is decrypted when it is first asked for, and only where no plain one stands:
+    software that knows nothing of encryption writes new passwords plain.
     """
 
     def __init__(self, rows: Iterable[AccountShop], settings: ApiSettings) -> None:
@@ -57,9 +62,9 @@ class AccountDirectory:
             if row.active and (place not in newest or _is_newer(row, newest[place])):
                 newest[place] = row
         self._base_url = settings.base_url
-        self._own = {
-            place: self._account(row.username, row.password) for place, row in newest.items()
-        }
+        self._box = PasswordBox(settings.account_key)
+        self._rows = newest
+        self._own: dict[tuple[str, str], Account | PasswordUnreadable] = {}
         self._global: Account | None = None
         if settings.username is not None and settings.password is not None:
             self._global = self._account(settings.username, settings.password)
@@ -68,36 +73,78 @@ class AccountDirectory:
         """The account for a document.
 
         Raises:
-            AccountRefused: there is none.
+            AccountRefused: there is none, or its password cannot be decrypted.
         """
         account = self._find(shop_pharmacy_code, pharmacy_code)
         if account is None:
             raise AccountRefused(
                 f"shop {shop_pharmacy_code} has no active account for pharmacy {pharmacy_code}"
             )
+        if isinstance(account, PasswordUnreadable):
+            raise AccountRefused(
+                f"the encrypted password of shop {shop_pharmacy_code} for pharmacy "
+                f"{pharmacy_code} cannot be read: {account.message}"
+            )
         return account
 
     def breaker_name(self, shop_pharmacy_code: str, pharmacy_code: str) -> str:
         """Name of the breaker that guards the account, also where there is no account.
 
-        A shop without one pauses under a name of its own. That name is no longer asked for once a
-        row appears, so the shop goes on by itself.
+        A shop without one, or with one that cannot be decrypted, pauses under a name of its own.
+        That name is no longer asked for once a row or the right key appears, so the shop goes on
+        by itself.
         """
         account = self._find(shop_pharmacy_code, pharmacy_code)
         if account is None:
             return f"missing:{shop_pharmacy_code.strip()}"
+        if isinstance(account, PasswordUnreadable):
+            return f"unreadable:{shop_pharmacy_code.strip()}"
         return f"account:{account.key}"
 
     def keys(self) -> dict[str, set[str]]:
-        """Keys of the shops' own accounts by shop; the installation's account is not among them."""
+        """Keys of the shops' own accounts by shop; the installation's account is not among them.
+
+        An account whose password cannot be decrypted has none.
+        """
         keys: defaultdict[str, set[str]] = defaultdict(set)
-        for (shop, _), account in self._own.items():
-            keys[shop].add(account.key)
+        for place in self._rows:
+            account = self._at(place)
+            if isinstance(account, Account):
+                keys[place[0]].add(account.key)
         return dict(keys)
 
-    def _find(self, shop: str, pharmacy_code: str) -> Account | None:
+    def logins(self) -> list[tuple[Account, list[str]]]:
+        """Each account once, with its shops; the installation's own is the last, without any.
+
+        An account whose password cannot be decrypted is not among them.
+        """
+        accounts: dict[str, Account] = {}
+        shops: defaultdict[str, set[str]] = defaultdict(set)
+        for place in self._rows:
+            account = self._at(place)
+            if isinstance(account, Account):
+                accounts[account.key] = account
+                shops[account.key].add(place[0])
+        if self._global is not None:
+            accounts.setdefault(self._global.key, self._global)
+        return [(account, sorted(shops[key])) for key, account in accounts.items()]
+
+    def _find(self, shop: str, pharmacy_code: str) -> Account | PasswordUnreadable | None:
         shop, pharmacy_code = shop.strip(), pharmacy_code.strip()
-        return self._own.get((shop, pharmacy_code)) or self._own.get((shop, "")) or self._global
+        return self._at((shop, pharmacy_code)) or self._at((shop, "")) or self._global
+
+    def _at(self, place: tuple[str, str]) -> Account | PasswordUnreadable | None:
+        if place not in self._own and (row := self._rows.get(place)) is not None:
+            try:
+                self._own[place] = self._account(row.username, self._password(row))
+            except PasswordUnreadable as error:
+                self._own[place] = error
+        return self._own.get(place)
+
+    def _password(self, row: AccountShop) -> SecretStr:
+        if row.password.get_secret_value().strip() or not row.encrypted_password:
+            return row.password
+        return self._box.decrypt(row.encrypted_password)
 
     def _account(self, username: str, password: SecretStr) -> Account:
         return Account(username, password, account_key(self._base_url, username, password))

@@ -60,6 +60,11 @@ def working_on(batch: Batch) -> Iterator[Batch]:
         _current.reset(reset)
 
 
+def find_batch() -> Batch | None:
+    """The batch the caller works for, None where there is none."""
+    return _current.get(None)
+
+
 def current_batch() -> Batch:
     """The batch the caller works for.
 

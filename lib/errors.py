@@ -2,11 +2,14 @@
 
 SyncError
 |-- ConfigurationError      a person must correct the installation; no document is at fault
-|   `-- WrongEndpoint       the API has no such path (404, 405 on POST): the pipeline pauses
+|   |-- WrongEndpoint       the API has no such path (404, 405 on POST): the pipeline pauses
+|   |-- PasswordUnreadable  an encrypted password, and no key that fits
+|   `-- UnconfirmedDatabase the source database is not the one this was installed for
 |-- DocumentNotFound        a manual run named a document that is not there
 |-- AmbiguousDocument       a manual run named a document that several pharmacies have
 |-- DocumentBusy            a manual run named a document that somebody else holds
 |-- AlreadySent             a manual run named a document that is already accepted
+|-- BeforeCutOff            a manual run named a document from before the cut-off date
 |-- Rejected                terminal: the same bytes would get the same answer
 |   `-- InvalidDocument     found by our own validation, before any call
 |-- RetriesSpent            terminal for now: transient failures used up every attempt
@@ -69,6 +72,14 @@ class WrongEndpoint(ConfigurationError):
     """The API answered 404 or 405 to a POST: base URL or resource path is wrong."""
 
 
+class PasswordUnreadable(ConfigurationError):
+    """A password in AccountShop is encrypted, and there is no key that fits."""
+
+
+class UnconfirmedDatabase(ConfigurationError):
+    """The source database is none that was recorded: perhaps a restored copy of production."""
+
+
 class DocumentNotFound(SyncError):
     """No document has this local id."""
 
@@ -91,6 +102,12 @@ class AlreadySent(SyncError):
     """The document is already accepted; it is sent again only on explicit demand."""
 
     error_class = "already_sent"
+
+
+class BeforeCutOff(SyncError):
+    """The document is dated before the cut-off; it is sent only on explicit demand."""
+
+    error_class = "before_cut_off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -24,11 +24,13 @@ from lib.tracking import SYNC_FAILURES
 _SUMMARY_FIELDS = (
     *("pipeline", "record_id", "local_id", "pharmacy_code", "shop_pharmacy_code"),
     *("state", "error_class", "error", "http_status", "field_errors", "record_run_id"),
-    *("created_at", "updated_at", "settled_at", "settled_by", "settled_why"),
+    *("created_at", "updated_at", "settled_at", "settled_by", "settled_why", "history"),
 )
 #: Where a payload keeps its lines, and a line its drug code; the same in every kind of document.
 _LINES = ("hoa_don_chi_tiet", "chi_tiet")
 _DRUG_CODE = "ma_thuoc"
+#: Records read at once, and told in the progress.
+_PAGE = 1000
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|“[^”]*”|‘[^’]*’|`[^`]*`")
 _WORD_WITH_DIGIT = re.compile(r"[\w./-]*\d[\w./-]*")
@@ -125,25 +127,47 @@ class FailureLog:
     ) -> None:
         await self._client.close()
 
-    async def find(self, wanted: FailureFilter, *, limit: int = 0) -> list[dict[str, Any]]:
+    async def find(
+        self,
+        wanted: FailureFilter,
+        *,
+        limit: int = 0,
+        seen: Callable[[int], None] = lambda _: None,
+    ) -> list[dict[str, Any]]:
         """Records without payload and answer, newest first; `drug_codes` are those of the lines.
 
         Args:
             limit: 0 for all of them.
+            seen: is told of so many more records, again and again.
         """
-        fields = dict.fromkeys(_SUMMARY_FIELDS, True)
+        fields = dict.fromkeys((*_SUMMARY_FIELDS, "drug_codes"), True)
         fields |= dict.fromkeys((f"payload.{name}.{_DRUG_CODE}" for name in _LINES), True)
+        rows: list[dict[str, Any]] = []
         with mongo_errors():
-            cursor = self._failures.find(wanted.query(), fields).sort("created_at", -1)
-            rows = await cursor.limit(limit).to_list()
+            cursor = self._failures.find(wanted.query(), fields).sort("created_at", -1).limit(limit)
+            while page := await cursor.to_list(_PAGE):
+                rows += page
+                seen(len(page))
         for row in rows:
-            row["drug_codes"] = _drug_codes(row.pop("payload", None))
+            sent = _drug_codes(row.pop("payload", None))
+            row["drug_codes"] = row.get("drug_codes") or sent
         return rows
 
     async def count(self, wanted: FailureFilter) -> int:
         """How many records there are."""
         with mongo_errors():
             return await self._failures.count_documents(wanted.query())
+
+    async def open_by_shop(self) -> dict[tuple[str, str], int]:
+        """How many records nobody has settled, by pipeline and shop."""
+        place = {"pipeline": "$pipeline", "shop": "$shop_pharmacy_code"}
+        steps = [
+            {"$match": FailureFilter().query()},
+            {"$group": {"_id": place, "count": {"$sum": 1}}},
+        ]
+        with mongo_errors():
+            rows = await (await self._failures.aggregate(steps)).to_list()
+        return {(row["_id"]["pipeline"], row["_id"]["shop"]): row["count"] for row in rows}
 
     async def get(self, name: str) -> list[dict[str, Any]]:
         """The record of this id whole, else every record of this local id, newest first."""
@@ -152,6 +176,13 @@ class FailureLog:
             if by_id is not None:
                 return [by_id]
             return await self._failures.find({"local_id": name}).sort("created_at", -1).to_list()
+
+    async def of_document(self, local_id: str) -> list[dict[str, Any]]:
+        """Every record of this local id without payload and answer, oldest first."""
+        fields = dict.fromkeys(_SUMMARY_FIELDS, True)
+        with mongo_errors():
+            cursor = self._failures.find({"local_id": local_id}, fields).sort("created_at", 1)
+            return await cursor.to_list()
 
 
 def ref_of(row: Mapping[str, Any]) -> DocumentRef:

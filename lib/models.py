@@ -167,6 +167,8 @@ class PipelineSummary:
     Attributes:
         pending: PENDING_SYNC rows nobody holds; `waiting` of them have a next attempt in future.
         in_flight: rows under a live lease, in `batches` different claims.
+        before_cut_off: PENDING_SYNC rows nobody holds that are dated before the cut-off; they
+            count as neither pending nor waiting, nor for the oldest.
         oldest_pending_seconds: age of the oldest PENDING_SYNC row, None when there is none.
     """
 
@@ -179,11 +181,24 @@ class PipelineSummary:
     succeeded: int = 0
     failed: int = 0
     oldest_pending_seconds: float | None = None
+    before_cut_off: int = 0
 
     @property
     def ready(self) -> int:
         """Documents that may be claimed now."""
         return self.pending - self.waiting
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedCount:
+    """Documents of one pipeline that ended within some time."""
+
+    succeeded: int = 0
+    failed: int = 0
+
+    @property
+    def failed_share(self) -> float:
+        return self.failed / max(1, self.failed + self.succeeded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from lib.errors import StoreUnavailable
 from lib.grouping import Grouped
+from lib.metrics.recorder import Metrics
 from lib.models import Outcome
 from lib.records import Record
 from lib.settings import SyncSettings
@@ -32,10 +34,12 @@ class OutcomeWriter:
         tracking: TrackingStore,
         settings: SyncSettings,
         *,
+        metrics: Metrics | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._source = source
         self._tracking = tracking
+        self._metrics = metrics or Metrics()
         self._sleep = sleep
         self._groups: Grouped[Outcome, bool] = Grouped(
             self._save, delay=settings.group_delay, size=settings.group_size
@@ -55,21 +59,30 @@ class OutcomeWriter:
         record.outcome = outcome
         record.saved = await self._groups.put(outcome)
         if not record.saved:
+            self._metrics.claim_lost(record.ref.pipeline)
             logger.warning(
                 "claim on %s lost: its outcome is the next holder's to write",
                 record.ref.local_id,
-                extra={"action": "claim_lost"},
+                extra={
+                    "action": "claim_lost",
+                    "pipeline": record.ref.pipeline,
+                    "local_id": record.ref.local_id,
+                },
             )
             return False
+        self._metrics.document_ended(outcome)
         await self._tracking.finished(record, outcome)
         return True
 
     async def _save(self, outcomes: Sequence[Outcome]) -> list[bool]:
         for delay in (*_DELAYS, None):
+            started = time.perf_counter()
             try:
                 saved = await asyncio.to_thread(self._source.save, outcomes)
+                self._metrics.saved(len(outcomes), time.perf_counter() - started)
                 break
             except StoreUnavailable as error:
+                self._metrics.save_failed()
                 if delay is None:
                     raise
                 logger.warning("outcomes not saved yet: %s", error, extra={"action": "save_retry"})

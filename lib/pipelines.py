@@ -42,7 +42,12 @@ class Pipeline:
         return self.name
 
     def run_name(self, local_id: str) -> str:
+        """Name of the run that sends one document of a batch."""
         return f"{self.noun} {local_id}"
+
+    def manual_run_name(self, local_id: str) -> str:
+        """Name of the pipeline's run that a person starts for one document."""
+        return f"{self.name} {local_id}"
 
 
 IMPORT = Pipeline(

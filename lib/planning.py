@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from lib.alerts import PlaceState
 from lib.breaker import BreakerSnapshot, BreakerState
+from lib.limit_settings import BreakerSettings
 from lib.models import PipelineSummary
 from lib.pipelines import Pipeline
 from lib.services import Services
-from lib.settings import BreakerSettings, Granularity, SyncSettings
+from lib.settings import Granularity, SyncSettings
 from lib.submission import pipeline_breaker
 
 
@@ -45,6 +47,7 @@ class ClaimPlan:
         paused_shops: shops whose account is paused: none of their documents is claimed.
         probe_shops: paused shops whose pause is over: one document each shows whether it holds.
         note: why less than usual is claimed; empty when nothing is in the way.
+        accounts: of the paused shops, what their accounts' breakers say.
     """
 
     limits: tuple[int, ...] = ()
@@ -52,6 +55,7 @@ class ClaimPlan:
     paused_shops: frozenset[str] = frozenset()
     probe_shops: tuple[str, ...] = ()
     note: str = ""
+    accounts: tuple[PlaceState, ...] = ()
 
 
 async def plan_claims(
@@ -68,7 +72,9 @@ async def plan_claims(
     }
     own = pipeline_breaker(pipeline.name)
     snapshots = await services.breakers.snapshot([own, *names.values()])
-    return plan_from(
+    paused = sum(snapshots[name].state is not BreakerState.CLOSED for name in names.values())
+    services.metrics.breakers_read(pipeline.name, snapshots[own].state.value, paused)
+    plan = plan_from(
         summary,
         pool,
         breaker=snapshots[own],
@@ -76,6 +82,8 @@ async def plan_claims(
         sync=services.settings.sync,
         ramp=services.settings.breaker,
     )
+    states = (PlaceState((s.code, s.pharmacy_code), snapshots[names[s.code]]) for s in shops)
+    return replace(plan, accounts=tuple(s for s in states if s.place[0] in plan.paused_shops))
 
 
 def plan_from(
@@ -128,13 +136,20 @@ def is_worth_another_round(summary: PipelineSummary, sync: SyncSettings) -> bool
     return summary.ready >= _batch_kind(summary.ready, sync)[1]
 
 
+def resolve_granularity(wanted: Granularity, ready: int, sync: SyncSettings) -> Granularity:
+    """What each of so many documents is to Prefect; never `auto`."""
+    if wanted is not Granularity.AUTO:
+        return wanted
+    if ready <= sync.auto_flow_limit:
+        return Granularity.FLOW
+    return Granularity.TASK if ready <= sync.auto_task_limit else Granularity.GROUP
+
+
 def _batch_kind(ready: int, sync: SyncSettings) -> tuple[Granularity, int]:
-    by_flow = sync.granularity is Granularity.FLOW or (
-        sync.granularity is Granularity.AUTO and ready <= sync.auto_flow_limit
-    )
-    if by_flow:
-        return Granularity.FLOW, sync.batch_size
-    return Granularity.TASK, sync.task_batch_size
+    granularity = resolve_granularity(sync.granularity, ready, sync)
+    if granularity is Granularity.FLOW:
+        return granularity, sync.batch_size
+    return granularity, sync.task_batch_size
 
 
 def _free_batches(summary: PipelineSummary, pool: PoolState, sync: SyncSettings) -> int:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import URL
 
 from lib.accounts import AccountDirectory
+from lib.alert_standings import AlertStandings
 from lib.breaker import Breakers
 from lib.dqg.adapter import DqgPlatform
 from lib.dqg.client import NationalApiClient
+from lib.metrics.recorder import Metrics, open_metrics
 from lib.outcome_writer import OutcomeWriter
 from lib.pacing import Pacer
 from lib.platform import Platform
@@ -37,6 +39,9 @@ class Services:
     pacer: Pacer
     platform: Platform
     outcomes: OutcomeWriter
+    tokens: TokenCache
+    alerts: AlertStandings
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 @asynccontextmanager
@@ -49,19 +54,24 @@ async def open_services(settings: Settings, source_url: str | URL) -> AsyncItera
     Raises:
         StoreUnavailable: the source database cannot be reached.
         ConfigurationError: it can, but is not what the settings say.
+        UnconfirmedDatabase: it is another one than was recorded, such as a restored copy.
     """
     async with AsyncExitStack() as stack:
+        metrics = stack.enter_context(open_metrics(settings.metrics))
         source = SourceStore(
-            create_source_engine(source_url, settings.source), build_tables(settings.source)
+            create_source_engine(source_url, settings.source),
+            build_tables(settings.source),
+            not_before=settings.sync.not_before,
         )
         stack.callback(source.dispose)
+        installation = await asyncio.to_thread(source.installation)
+        installation.check()
         accounts = AccountDirectory(await asyncio.to_thread(source.accounts), settings.api)
         redis = open_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
         tracking = await stack.enter_async_context(TrackingStore(settings.mongo, settings.sync))
-        client = await stack.enter_async_context(
-            NationalApiClient(settings.api, TokenCache(redis, settings.redis, settings.api))
-        )
+        tokens = TokenCache(redis, settings.redis, settings.api)
+        client = await stack.enter_async_context(NationalApiClient(settings.api, tokens))
         yield Services(
             settings=settings,
             source=source,
@@ -70,5 +80,8 @@ async def open_services(settings: Settings, source_url: str | URL) -> AsyncItera
             breakers=Breakers(redis, settings.redis.prefix, settings.breaker),
             pacer=Pacer(redis, settings.redis.prefix, settings.rate),
             platform=DqgPlatform(client, settings.api),
-            outcomes=OutcomeWriter(source, tracking, settings.sync),
+            outcomes=OutcomeWriter(source, tracking, settings.sync, metrics=metrics),
+            tokens=tokens,
+            alerts=AlertStandings(redis, settings.redis.prefix),
+            metrics=metrics,
         )

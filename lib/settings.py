@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from limits import parse_many
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -26,19 +23,17 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lib.alert_settings import AlertSettings
 from lib.cli_settings import CliSettings
+from lib.encryption import check_keys
 from lib.errors import ConfigurationError
+from lib.limit_settings import BreakerSettings, RateSettings
+from lib.metrics_settings import MetricsSettings
+from lib.secret_references import is_reference
+from lib.settings_section import Seconds, Section
 
 #: Names the file of settings to read; the one variable that is no setting.
 ENV_FILE_VARIABLE = "DQG_ENV_FILE"
-
-Seconds = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """Base of the nested groups: frozen, and a misspelt name is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class SourceSettings(Section):
@@ -132,6 +127,11 @@ class ApiSettings(Section):
         None, description="account for shops that have none of their own in AccountShop"
     )
     password: SecretStr | None = Field(None, description="password of that account")
+    account_key: SecretStr | None = Field(
+        None,
+        description="keys of the passwords that AccountShop holds encrypted, parted by commas: "
+        "the first one encrypts, all of them decrypt",
+    )
     connect_timeout: Seconds = Field(10, description="seconds to reach the API")
     read_timeout: Seconds = Field(60, description="seconds to wait for its answer")
     max_connections: int = Field(64, ge=1, description="connections a process opens at most")
@@ -174,6 +174,13 @@ class ApiSettings(Section):
             raise ValueError("must be an http(s) address")
         return value.rstrip("/")
 
+    @field_validator("account_key")
+    @classmethod
+    def _usable_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_reference(value):
+            check_keys(value)
+        return value
+
     @model_validator(mode="after")
     def _tls(self) -> ApiSettings:
         parts = urlsplit(self.base_url)
@@ -185,27 +192,40 @@ class ApiSettings(Section):
 
 
 class Granularity(StrEnum):
-    """What one document is to Prefect: a subflow, a task run, or whichever fits the batch."""
+    """What one document is to Prefect: a subflow, a task run, part of one, or what fits best."""
 
     FLOW = "flow"
     TASK = "task"
+    GROUP = "group"
     AUTO = "auto"
 
 
 class SyncSettings(Section):
     """How documents are claimed, sent and tried again."""
 
+    not_before: date | None = Field(
+        None, description="cut-off: documents dated earlier are sent by hand with `force` only"
+    )
     batch_size: int = Field(
         100, ge=1, le=4000, description="documents one batch run claims at granularity `flow`"
     )
     task_batch_size: int = Field(
-        1000, ge=1, le=4000, description="documents one batch run claims at granularity `task`"
+        1000,
+        ge=1,
+        le=4000,
+        description="documents one batch run claims at granularity `task` and `group`",
+    )
+    documents_per_task: int = Field(
+        50, ge=2, le=1000, description="documents that share a task run at granularity `group`"
     )
     batches_in_flight: int = Field(
         2, ge=1, le=100, description="batch runs of one pipeline under way at once"
     )
     concurrency: int = Field(
-        64, ge=1, le=256, description="documents of a batch sent at once at granularity `task`"
+        64,
+        ge=1,
+        le=256,
+        description="documents of a batch sent at once at granularity `task` and `group`",
     )
     flow_concurrency: int = Field(
         16, ge=1, le=256, description="the same at granularity `flow`: the Prefect server's pace"
@@ -219,10 +239,16 @@ class SyncSettings(Section):
     orchestrate_poll: Seconds = Field(2, description="seconds between two looks in that time")
     granularity: Granularity = Field(
         Granularity.AUTO,
-        description="`flow`: one subflow a document; `task`: one task run; `auto`: by the backlog",
+        description="`flow`: one subflow a document; `task`: one task run; `group`: one task run "
+        "for several; `auto`: by the backlog",
     )
     auto_flow_limit: int = Field(
         200, ge=0, description="`auto` uses subflows while no more documents than this are ready"
+    )
+    auto_task_limit: int = Field(
+        1000,
+        ge=0,
+        description="above that, `auto` uses a task run each up to this many, then groups",
     )
     lease_seconds: float = Field(
         300, ge=3, description="seconds until an abandoned claim may be taken over"
@@ -264,49 +290,6 @@ class SyncSettings(Section):
         return timedelta(seconds=self.lease_seconds)
 
 
-class BreakerSettings(Section):
-    """When calls stop after failures, and when they are tried again."""
-
-    failures: int = Field(5, ge=1, description="transient failures in a row that open a breaker")
-    pause: Seconds = Field(
-        30, description="seconds a breaker stays open the first time, then doubling"
-    )
-    pause_max: Seconds = Field(900, description="upper bound of that pause, seconds")
-    account_pause: Seconds = Field(
-        900, description="seconds a shop pauses after its account was refused, then doubling"
-    )
-    account_pause_max: Seconds = Field(6 * 3600, description="upper bound of that pause, seconds")
-    ramp: float = Field(
-        120, ge=0, description="seconds over which batches grow again after a breaker has closed"
-    )
-    probe_seconds: Seconds = Field(
-        120, description="seconds a probe may take before another one is let through"
-    )
-
-
-class RateSettings(Section):
-    """How fast the API may be called; without limits only a Retry-After slows calls down."""
-
-    per_account: str | None = Field(
-        None, description="calls of one account, e.g. `10/second` or `5/second;100/minute`"
-    )
-    per_pipeline: str | None = Field(None, description="calls of one pipeline, written likewise")
-    max_wait: Seconds = Field(
-        30, description="seconds a call waits for its turn before its document is put back"
-    )
-
-    @field_validator("per_account", "per_pipeline")
-    @classmethod
-    def _readable(cls, value: str | None) -> str | None:
-        try:
-            readable = value is None or all(rate.amount > 0 for rate in parse_many(value))
-        except ValueError:
-            readable = False
-        if not readable:
-            raise ValueError("must look like `10/second` and allow at least one call")
-        return value
-
-
 class Settings(BaseSettings):
     """All settings of the service."""
 
@@ -327,6 +310,8 @@ class Settings(BaseSettings):
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     rate: RateSettings = Field(default_factory=RateSettings)
     cli: CliSettings = Field(default_factory=CliSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
 
     @model_validator(mode="after")
     def _a_source(self) -> Settings:

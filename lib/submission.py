@@ -14,7 +14,7 @@ from lib.errors import (
     Unavailable,
     WrongEndpoint,
 )
-from lib.models import Acceptance, Account, Payload
+from lib.models import Acceptance, Account, Attempt, Payload
 from lib.platform import Gate, Lookup
 from lib.records import Record
 
@@ -49,6 +49,9 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
     names = breaker_names(batch, record)
     batch.lease.ensure_held()
     await services.breakers.admit(names)
+    record.calls += 1
+    if record.calls > 1:
+        services.metrics.retried(record.ref.pipeline)
 
     async def gate() -> None:
         await services.pacer.acquire(names)
@@ -67,7 +70,7 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
         raise
     # Known before anything else is waited for: what interrupts the rest must not undo it.
     record.acceptance = acceptance
-    await services.breakers.succeeded(names)
+    services.metrics.breakers_changed(*await services.breakers.succeeded(names))
     await services.tracking.accepted(record, acceptance)
     return acceptance
 
@@ -76,12 +79,18 @@ async def _look_up_or_send(
     batch: Batch, record: Record, payload: Payload, account: Account, gate: Gate
 ) -> Acceptance:
     platform = batch.services.platform
-    observe = record.attempts.append
+
+    def observe(attempt: Attempt) -> None:
+        record.attempts.append(attempt)
+        batch.services.metrics.called(record.ref.pipeline, attempt)
+
     if record.unconfirmed and batch.services.settings.api.lookup:
         found = await platform.look_up(payload, account, observe, gate)
         if isinstance(found, Acceptance):
             logger.info(
-                "%s was accepted earlier", record.ref.local_id, extra={"action": "found_accepted"}
+                "%s was accepted earlier",
+                record.ref.local_id,
+                extra={"action": "found_accepted", "local_id": record.ref.local_id},
             )
             return found
         if found is Lookup.ABSENT:
@@ -109,24 +118,22 @@ async def _report_failure(batch: Batch, names: tuple[str, str], error: Exception
     """Tells the breakers what an error says about the account and the pipeline."""
     services = batch.services
     account_name, pipeline_name = names
-    settings = services.settings.breaker
+    settings, changed = services.settings.breaker, services.metrics.breakers_changed
     if isinstance(error, Rejected):
         # The API works and knows the account: it only dislikes this document.
-        await services.breakers.succeeded(names)
+        changed(*await services.breakers.succeeded(names))
     elif isinstance(error, AccountRefused):
-        await services.breakers.trip(
-            account_name, error.message, settings.account_pause, settings.account_pause_max
-        )
+        pauses = (settings.account_pause, settings.account_pause_max)
+        changed(await services.breakers.trip(account_name, error.message, *pauses))
         await services.breakers.release_probe((pipeline_name,))
     elif isinstance(error, WrongEndpoint):
-        await services.breakers.trip(
-            pipeline_name, error.message, settings.account_pause, settings.account_pause_max
-        )
+        pauses = (settings.account_pause, settings.account_pause_max)
+        changed(await services.breakers.trip(pipeline_name, error.message, *pauses))
         await services.breakers.release_probe((account_name,))
     elif isinstance(error, Unavailable | OutcomeUnknown) and not isinstance(error, Paused):
         if isinstance(error, Unavailable) and error.retry_after:
             await services.pacer.hold((account_name,), error.retry_after)
-        await services.breakers.failed(pipeline_name, error.message)
+        changed(await services.breakers.failed(pipeline_name, error.message))
         await services.breakers.release_probe((account_name,))
     else:
         await services.breakers.release_probe(names)

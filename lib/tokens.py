@@ -10,7 +10,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -123,6 +123,16 @@ class TokenCache:
         shared = self._shared
         if shared is not None:
             await self._degraded.run(lambda: shared.drop(account.key, token), _nothing)
+
+    async def known(self, keys: Collection[str]) -> set[str]:
+        """Those of these account keys that have a token: their last login was accepted."""
+        shared = self._shared
+        if shared is None:
+            return self._local.known(keys)
+        return await self._degraded.run(lambda: shared.known(keys), lambda: self._known(keys))
+
+    async def _known(self, keys: Collection[str]) -> set[str]:
+        return self._local.known(keys)
 
     async def _join_flight(self, account: Account, login: Login) -> _Known:
         flight = self._flights.get(account.key)
@@ -297,6 +307,10 @@ class _LocalTokens:
         if (entry := self._known.get(key)) is not None and entry[1].token == token:
             del self._known[key]
 
+    def known(self, keys: Collection[str]) -> set[str]:
+        found = {key: self.read(key) for key in keys}
+        return {key for key, known in found.items() if known is not None and known.token}
+
     def is_dropped(self, key: str, token: str) -> bool:
         return self._dropped.get(key) == token
 
@@ -342,6 +356,11 @@ class _RedisTokens:
                 pipe.set(self._token(key), known.token, px=milliseconds)
                 pipe.delete(self._refused(key))
                 await pipe.execute()
+
+    async def known(self, keys: Collection[str]) -> set[str]:
+        names = list(keys)
+        tokens = await self._redis.mget([self._token(key) for key in names]) if names else []
+        return {key for key, token in zip(names, tokens, strict=True) if token is not None}
 
     async def drop(self, key: str, token: str) -> None:
         await self._delete_if_equal(keys=[self._token(key)], args=[token])

@@ -8,8 +8,7 @@ buffer, a warning says so, and `reconcile` fills what is missing from the source
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -18,6 +17,7 @@ from typing import Any, Self
 from pymongo import ASCENDING, IndexModel, UpdateOne
 
 from lib.clock import Clock, utc_now
+from lib.decisions import record_decision
 from lib.errors import StoreUnavailable
 from lib.models import (
     Acceptance,
@@ -155,12 +155,16 @@ class TrackingStore:
 
     def started(self, record: Record, flow_run_id: str) -> None:
         """Notes that a record run has begun. Not waited for: nothing depends on it."""
-        values = {"flow_run_id": flow_run_id, "record_run_id": record.run_id}
+        values = {"flow_run_id": flow_run_id, "started_at": self._clock()}
         self._writes.put_nowait(self._record_log(record, LogStatus.RUNNING, values))
 
     async def accepted(self, record: Record, acceptance: Acceptance) -> bool:
         """Keeps the national id before anything else is tried. False: only buffered."""
-        values = {"national_id": acceptance.national_id, "message": acceptance.message}
+        values = {
+            "national_id": acceptance.national_id,
+            "message": acceptance.message,
+            "accepted_at": self._clock(),
+        }
         return await self._writes.put(self._record_log(record, LogStatus.ACCEPTED, values))
 
     async def finished(self, record: Record, outcome: Outcome) -> bool:
@@ -170,6 +174,7 @@ class TrackingStore:
             "message": outcome.message,
             "error_class": outcome.error_class,
             "http_status": outcome.http_status,
+            "closed_at": self._clock(),
         }
         closing = self._record_log(record, _STATUS_AFTER[outcome.kind], values)
         if outcome.kind is OutcomeKind.FAILED:
@@ -178,13 +183,13 @@ class TrackingStore:
 
     async def close(self, ref: DocumentRef, token: str, status: LogStatus, message: str) -> None:
         """Closes an entry whose run never did. May be repeated."""
-        await self._writes.put(self._log(ref, token, {"status": status.value, "message": message}))
+        await self.close_all([ref], token, status, message)
 
     async def close_all(
         self, refs: Iterable[DocumentRef], token: str, status: LogStatus, message: str
     ) -> None:
         """Closes the entries of several documents of one claim. May be repeated."""
-        values = {"status": status.value, "message": message}
+        values = {"status": status.value, "message": message, "closed_at": self._clock()}
         for future in [self._writes.put_nowait(self._log(ref, token, values)) for ref in refs]:
             await future
 
@@ -193,6 +198,8 @@ class TrackingStore:
     ) -> int:
         """Moves failure records that are not resolved to another state; returns how many.
 
+        Who and why is kept with each; see `lib.decisions`.
+
         Args:
             state: `requeued` or `resolved`.
             by: who did it.
@@ -200,25 +207,15 @@ class TrackingStore:
         Raises:
             StoreUnavailable.
         """
-        ids: dict[str, list[int]] = defaultdict(list)
-        for ref in refs:
-            ids[ref.pipeline].append(ref.record_id)
-        changed = 0
         with mongo_errors():
-            for pipeline, record_ids in ids.items():
-                result = await self._database[SYNC_FAILURES].update_many(
-                    {
-                        "pipeline": pipeline,
-                        "record_id": {"$in": record_ids},
-                        "state": {"$in": ["open", "requeued"]},
-                    },
-                    {
-                        "$set": {"state": state, "settled_by": by, "settled_why": why},
-                        "$currentDate": {"updated_at": True, "settled_at": True},
-                    },
-                )
-                changed += result.modified_count
-        return changed
+            return await record_decision(
+                self._database[SYNC_FAILURES],
+                refs,
+                state=state,
+                by=by,
+                why=why,
+                at=self._clock(),
+            )
 
     # -- reads ----------------------------------------------------------------------------------
 
@@ -276,6 +273,17 @@ class TrackingStore:
             found = await self._database[TASK_LOGS].find(query).to_list()
         return sorted(found, key=lambda row: row["created_at"])
 
+    async def batch_runs(self, keys: Sequence[str]) -> dict[str, str]:
+        """The batch run of each entry, by the entry's `_id`, as far as it is still known.
+
+        Raises:
+            StoreUnavailable.
+        """
+        query = {"_id": {"$in": list(keys)}, "flow_run_id": {"$ne": None}}
+        with mongo_errors():
+            rows = await self._database[TASK_LOGS].find(query, {"flow_run_id": True}).to_list()
+        return {row["_id"]: row["flow_run_id"] for row in rows if row.get("flow_run_id")}
+
     async def open_failures(self, *, limit: int = 1000) -> list[dict[str, Any]]:
         """Failure records nobody has settled, at most `limit`.
 
@@ -315,6 +323,8 @@ class TrackingStore:
             "record_run_id": record.run_id,
             "attempts": [asdict(attempt) for attempt in record.attempts],
             "payload": body,
+            # As they were: a group of failures keeps its name when the source is corrected.
+            "drug_codes": [line.get("drug_code") for line in record.document.lines],
             "answer": outcome.answer,
             "http_status": outcome.http_status,
             "error_class": outcome.error_class,

@@ -19,10 +19,12 @@ from tasks.services import current_services
 @task(cache_policy=NO_CACHE)
 async def read_backlog() -> list[PipelineSummary]:
     """Counts of every pipeline, of finished documents those of a day. May be repeated."""
-    source = current_services().source
-    return await asyncio.to_thread(
-        source.summary, list(PIPELINES.values()), finished_within=timedelta(days=1)
+    services = current_services()
+    backlog = await asyncio.to_thread(
+        services.source.summary, list(PIPELINES.values()), finished_within=timedelta(days=1)
     )
+    services.metrics.backlog_read(backlog)
+    return backlog
 
 
 @task(cache_policy=NO_CACHE, task_run_name="plan-{summary.pipeline}")
@@ -61,7 +63,7 @@ async def claim_document(
     """Claim one document by its local id, whatever its status.
 
     Raises:
-        DocumentNotFound, AmbiguousDocument, DocumentBusy, AlreadySent.
+        DocumentNotFound, AmbiguousDocument, DocumentBusy, AlreadySent, BeforeCutOff.
     """
     services = current_services()
     return await asyncio.to_thread(

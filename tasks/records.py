@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,8 +13,8 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from lib.batch import current_batch
 from lib.defects import without_inputs
-from lib.errors import Paused, Unavailable
 from lib.finishing import finish_accepted, finish_failed, finish_interrupted
+from lib.groups import is_passing
 from lib.models import Acceptance
 from lib.records import Record
 from lib.settings import SyncSettings
@@ -34,8 +36,7 @@ async def build_payload(record_id: int) -> None:
 
 async def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Whether a failed call is worth repeating within this run: only by the error's class."""
-    error = await state.aresult(raise_on_failure=False)
-    return isinstance(error, Unavailable) and not isinstance(error, Paused)
+    return is_passing(await state.aresult(raise_on_failure=False))
 
 
 @task(name="submit", cache_policy=NO_CACHE, retry_condition_fn=is_transient)
@@ -78,5 +79,16 @@ async def settle(record: Record, state: State[Any]) -> None:
         elif state.is_crashed() or state.is_cancelling() or state.is_cancelled():
             await finish_interrupted(batch, record)
         else:
-            error = await state.aresult(raise_on_failure=False)
+            error = record.error or await state.aresult(raise_on_failure=False)
             await finish_failed(batch, record, error)
+
+
+async def settle_group(records: Sequence[Record], state: State[Any]) -> None:
+    """The same for the records of a group that have no outcome when its run has ended."""
+    left = [record for record in records if record.outcome is None]
+    results = await asyncio.gather(
+        *(settle(record, state) for record in left), return_exceptions=True
+    )
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from lib.alerts import PlaceState
 from lib.models import Claim, PipelineSummary
+from lib.planning import ClaimPlan
 from tasks.markdown import plain
 
 
@@ -19,12 +21,13 @@ class Round:
     dispatched: Counter[str] = field(default_factory=Counter)
     notes: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    accounts: dict[str, tuple[PlaceState, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         pipelines: Sequence[str],
-        results: Sequence[tuple[str, list[Claim]] | BaseException],
+        results: Sequence[tuple[ClaimPlan, list[Claim]] | BaseException],
     ) -> Self:
         done = cls()
         for pipeline, result in zip(pipelines, results, strict=True):
@@ -33,21 +36,28 @@ class Round:
             elif isinstance(result, BaseException):
                 raise result
             else:
-                done.notes[pipeline], claims = result
+                plan, claims = result
+                done.notes[pipeline], done.accounts[pipeline] = plan.note, plan.accounts
                 done.claimed[pipeline] = sum(len(claim.documents) for claim in claims)
                 done.dispatched[pipeline] = len(claims)
         return done
 
     @classmethod
     def sum(cls, rounds: Iterable[Round]) -> Self:
-        """Several rounds as one; the latest note and error of a pipeline count."""
+        """Several rounds as one; of notes, errors and accounts a pipeline's latest count."""
         total = cls()
         for one in rounds:
             total.claimed += one.claimed
             total.dispatched += one.dispatched
             total.notes |= one.notes
             total.errors |= one.errors
+            total.accounts |= one.accounts
         return total
+
+    @property
+    def paused_accounts(self) -> list[PlaceState]:
+        """Of all pipelines, the paused shops' accounts."""
+        return [state for states in self.accounts.values() for state in states]
 
     @property
     def documents(self) -> int:
@@ -72,6 +82,7 @@ def summary_rows(backlog: Sequence[PipelineSummary], done: Round) -> list[dict[s
             "unconfirmed": summary.unconfirmed,
             "succeeded (24 h)": summary.succeeded,
             "failed (24 h)": summary.failed,
+            "before the cut-off": summary.before_cut_off,
         }
         for summary in backlog
     ]

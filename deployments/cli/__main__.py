@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from deployments.cli import close, control, failures, repair, status
+from deployments.cli import (
+    accounts,
+    close,
+    configuration,
+    control,
+    failures,
+    installation,
+    repair,
+    send,
+    status,
+    trace,
+)
+from deployments.cli.doctor.command import doctor
 from deployments.cli.language import TranslatedGroup
 
 app = typer.Typer(
@@ -17,10 +29,16 @@ app = typer.Typer(
 )
 app.command("status")(status.status)
 app.add_typer(failures.app, name="failures")
+app.command("send")(send.send)
+app.command("trace")(trace.trace)
 app.command("requeue")(repair.requeue)
 app.command("resolve")(repair.resolve)
 app.add_typer(control.pause, name="pause")
 app.add_typer(control.resume, name="resume")
+app.add_typer(configuration.app, name="config")
+app.add_typer(accounts.app, name="accounts")
+app.command("doctor")(doctor)
+app.add_typer(installation.app, name="installation")
 app.add_typer(close.app, name="close")
 
 if __name__ == "__main__":

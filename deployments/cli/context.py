@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -17,18 +18,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deployments.cli.language import N_, _, use_language
 from lib.accounts import AccountDirectory
 from lib.breaker import Breakers
+from lib.cli_settings import Language
 from lib.errors import StoreUnavailable, SyncError
 from lib.failures import FailureLog
 from lib.pipelines import PIPELINES
 from lib.redis_store import degraded_for, open_redis
-from lib.settings import Settings, load_settings
+from lib.settings import Settings
 from lib.source.engine import create_source_engine
-from lib.source.store import SourceStore
+from lib.source.store import ShopAccount, SourceStore
 from lib.source.tables import build_tables
 from lib.tracking import TrackingStore
-from tasks.services import source_url
+from tasks.services import read_settings, source_url
 
 #: Exit status: nothing found, not done, or something needs a person. Wrong usage is 2.
 ATTENTION = 1
@@ -53,25 +56,29 @@ class Operator:
 
 
 @asynccontextmanager
-async def open_operator() -> AsyncIterator[Operator]:
+async def open_operator(*, source_may_be_away: bool = False) -> AsyncIterator[Operator]:
     """The stores for the length of a command; only the source database must be there.
+
+    Args:
+        source_may_be_away: open without it too; then no account is known.
 
     Raises:
         ConfigurationError, StoreUnavailable.
     """
-    settings = load_settings()
+    settings = await read_settings()
     async with AsyncExitStack() as stack:
         engine = create_source_engine(await source_url(settings), settings.source)
-        source = SourceStore(engine, build_tables(settings.source))
+        tables = build_tables(settings.source)
+        source = SourceStore(engine, tables, not_before=settings.sync.not_before)
         stack.callback(source.dispose)
-        accounts = AccountDirectory(await asyncio.to_thread(source.accounts), settings.api)
+        accounts = await _accounts(source, required=not source_may_be_away)
         redis = open_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
         degraded = degraded_for(redis)
         yield Operator(
             settings=settings,
             source=source,
-            accounts=accounts,
+            accounts=AccountDirectory(accounts, settings.api),
             tracking=await stack.enter_async_context(TrackingStore(settings.mongo, settings.sync)),
             failures=await stack.enter_async_context(FailureLog(settings.mongo)),
             breakers=Breakers(redis, settings.redis.prefix, settings.breaker, degraded=degraded),
@@ -79,8 +86,22 @@ async def open_operator() -> AsyncIterator[Operator]:
         )
 
 
+async def _accounts(source: SourceStore, *, required: bool) -> list[ShopAccount]:
+    try:
+        return await asyncio.to_thread(source.accounts)
+    except SyncError:
+        if required:
+            raise
+        return []
+
+
 def run(work: Coroutine[Any, Any, int], *, as_json: bool) -> None:
-    """Carries out a command and ends with the exit status it returns; 1 after an error of ours."""
+    """Carries out a command and ends with the exit status it returns; 1 after an error of ours.
+
+    What a program reads is English in every installation.
+    """
+    if as_json:
+        use_language(Language.ENGLISH)
     # Warnings of the stores would stand between the tables; each command says itself what is away.
     with _only_errors_logged():
         code = _carry_out(work, as_json=as_json)
@@ -114,7 +135,7 @@ def _only_errors_logged() -> Iterator[None]:
 def require_redis(operator: Operator) -> None:
     """Raises StoreUnavailable where the last call to a breaker reached this process only."""
     if operator.redis_away():
-        raise StoreUnavailable("Redis", "away, nothing was changed")
+        raise StoreUnavailable("Redis", _("away, nothing was changed"))
 
 
 def print_json(value: Any) -> None:
@@ -122,7 +143,7 @@ def print_json(value: Any) -> None:
 
 
 def complain(text: str) -> None:
-    typer.echo(f"error: {text}", err=True)
+    typer.echo(_("error: {text}", text=text), err=True)
 
 
 def console() -> Console:
@@ -141,11 +162,23 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     return made
 
 
+#: Seconds, and how so many of them are said.
+_UNITS = (
+    (86_400, N_("{number} d")),
+    (3600, N_("{number} h")),
+    (60, N_("{number} min")),
+    (1, N_("{number} s")),
+)
+
+
 def duration(seconds: float | None) -> str | None:
     """A length of time as a person says it."""
     if seconds is None:
         return None
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    size, text = next((unit for unit in _UNITS if seconds >= 2 * unit[0]), _UNITS[-1])
+    return _(text, number=f"{seconds / size:.0f}")
+
+
+def local_time(moment: datetime | None) -> str | None:
+    """An aware moment by this machine's clock, as a person reads it."""
+    return None if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -16,6 +16,7 @@ from deployments.cli.context import (
     require_redis,
     run,
 )
+from deployments.cli.language import _
 from lib.errors import DocumentNotFound
 from lib.submission import pipeline_breaker
 
@@ -54,7 +55,7 @@ def resume_shop(code: Shop, json: AsJson = False) -> None:
 
 def _reason(why: str, by: str | None) -> str:
     if not why.strip():
-        raise typer.BadParameter("--why is empty")
+        raise typer.BadParameter(_("--why is empty"))
     return f"{by or getpass.getuser()}: {why.strip()}"
 
 
@@ -79,7 +80,9 @@ async def _change(shop: str | None, pipeline: str | None, hold: str | None, json
         print_json(result)
     else:
         for name, state in result.items():
-            typer.echo(f"{pipeline or shop}: {name} is {state}")
+            typer.echo(
+                _("{what}: {breaker} is {state}", what=pipeline or shop, breaker=name, state=state)
+            )
     return 0
 
 
@@ -91,5 +94,7 @@ def _accounts_of(operator: Operator, shop: str) -> list[str]:
     """
     keys = operator.accounts.keys().get(shop.strip())
     if not keys:
-        raise DocumentNotFound(f"shop {shop!r} has no active account of its own in AccountShop")
+        raise DocumentNotFound(
+            _("shop {shop} has no active account of its own in AccountShop", shop=repr(shop))
+        )
     return sorted(f"account:{key}" for key in keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -11,13 +12,17 @@ from rich.text import Text
 from deployments.cli.context import (
     ATTENTION,
     AsJson,
+    Operator,
     console,
+    local_time,
     open_operator,
     print_json,
     run,
     table,
 )
+from deployments.cli.language import N_, _
 from deployments.cli.prefect_state import run_url
+from deployments.cli.runs import read_runs
 from deployments.cli.selection import (
     OlderThan,
     OnlyClass,
@@ -29,6 +34,7 @@ from deployments.cli.selection import (
     make_filter,
     read_groups,
 )
+from lib.errors import SyncError
 from lib.failures import FailureFilter
 
 app = typer.Typer(help="Documents that failed, and why.", no_args_is_help=True)
@@ -62,13 +68,16 @@ async def _list(wanted: FailureFilter, limit: int, json: bool) -> int:
         print_json({"total": total, "failures": rows})
         return 0
     shown = table(
-        f"{total} failures"
+        _("{count} failures", count=total)
         if total == len(rows)
-        else f"the newest {len(rows)} of {total} failures",
-        ["when", "pipeline", "shop", "document", "class", "reason", "id"],
+        else _("the newest {shown} of {count} failures", shown=len(rows), count=total),
+        [
+            *(_("when"), _("pipeline"), _("shop"), _("document")),
+            *(_("class"), _("reason"), _("id")),
+        ],
         [
             (
-                f"{row['created_at']:%Y-%m-%d %H:%M}",
+                local_time(row["created_at"]),
                 *(row["pipeline"], row["shop_pharmacy_code"], row["local_id"]),
                 *(row.get("error_class"), row.get("error"), row["_id"]),
             )
@@ -100,7 +109,7 @@ def group(
 
 async def _group(wanted: FailureFilter, json: bool) -> int:
     async with open_operator() as operator:
-        groups = await read_groups(operator, wanted)
+        groups = await read_groups(operator, wanted, quiet=json)
     found = [
         {
             "group": group.reason.key,
@@ -118,8 +127,12 @@ async def _group(wanted: FailureFilter, json: bool) -> int:
         print_json(found)
         return 0
     names = ["group", "documents", "class", "field", "drug_code", "reason", "example"]
+    heads = [
+        *(_("group"), _("documents"), _("class"), _("field")),
+        *(_("drug code"), _("reason"), _("example")),
+    ]
     rows = [[item[name] for name in names] for item in found]
-    console().print(table(f"{len(found)} groups of failures", names, rows))
+    console().print(table(_("{count} groups of failures", count=len(found)), heads, rows))
     return 0
 
 
@@ -128,48 +141,91 @@ def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="of the failure, or of the document")],
     json: AsJson = False,
 ) -> None:
-    """One failure whole: payload (names of persons too), answer, every attempt, link to its run."""
+    """One failure whole: payload (names of persons too), answer, every attempt, its runs."""
     run(_show(name, json), as_json=json)
 
 
 async def _show(name: str, json: bool) -> int:
     async with open_operator() as operator:
         rows = await operator.failures.get(name)
-    for row in rows:
-        row["run_url"] = run_url(row.get("record_run_id"))
+        await _add_runs(operator, rows)
     if json:
         print_json(rows)
     else:
         for row in rows:
             _print(row)
         if not rows:
-            console().print(Text(f"there is no failure record of {name}"))
+            console().print(Text(_("there is no failure record of {name}", name=name)))
     return 0 if rows else ATTENTION
+
+
+async def _add_runs(operator: Operator, rows: list[dict[str, Any]]) -> None:
+    """Adds which batch run each failure was in, and where the UI shows both runs."""
+    batches = await operator.tracking.batch_runs([row["_id"] for row in rows])
+    for row in rows:
+        row["batch_run_id"] = batches.get(row["_id"])
+    ids = [row[run] for row in rows for run in ("record_run_id", "batch_run_id") if row.get(run)]
+    try:
+        # A document's run may be one of a flow or of a task, which the UI shows elsewhere.
+        tasks = {run.id for run in (await read_runs(ids)).values() if run.is_task}
+    except SyncError:
+        # Without Prefect neither page can be opened, so it does not matter which.
+        tasks = set()
+    for row in rows:
+        record_run = row.get("record_run_id")
+        row["record_run_url"] = run_url(record_run, is_task=record_run in tasks)
+        row["batch_run_url"] = run_url(row["batch_run_id"])
+
+
+#: What is shown of a failure, and how a person calls it.
+_FACTS = {
+    "pipeline": N_("pipeline"),
+    "local_id": N_("document"),
+    "shop_pharmacy_code": N_("shop"),
+    "pharmacy_code": N_("pharmacy"),
+    "state": N_("state"),
+    "created_at": N_("when"),
+    "error_class": N_("class"),
+    "error": N_("reason"),
+    "http_status": N_("HTTP status"),
+    "record_run_id": N_("run of the document"),
+    "record_run_url": N_("in the UI"),
+    "batch_run_id": N_("run of the batch"),
+    "batch_run_url": N_("in the UI"),
+    "settled_at": N_("decided at"),
+    "settled_by": N_("decided by"),
+    "settled_why": N_("why"),
+}
 
 
 def _print(row: dict[str, Any]) -> None:
     out = console()
     facts = [
-        *("pipeline", "local_id", "shop_pharmacy_code", "pharmacy_code", "state", "created_at"),
-        *("error_class", "error", "http_status", "record_run_id", "run_url"),
-        *("settled_at", "settled_by", "settled_why"),
+        (_(text), local_time(value) if isinstance(value, datetime) else value)
+        for fact, text in _FACTS.items()
+        if (value := row.get(fact)) is not None
     ]
-    rows = [(fact, row[fact]) for fact in facts if row.get(fact) is not None]
-    out.print(table(f"Failure {row['_id']}", ["", ""], rows))
+    out.print(table(_("Failure {id}", id=row["_id"]), ["", ""], facts))
     out.print(
         table(
-            "Attempts",
-            ["at", "action", "ms", "HTTP status", "class"],
+            _("Attempts"),
+            [_("when"), _("action"), "ms", _("HTTP status"), _("class")],
             [
-                (a["at"], a["action"], a["duration_ms"], a["http_status"], a["error_class"])
-                for a in row.get("attempts") or ()
+                (
+                    *(local_time(attempt["at"]), attempt["action"], attempt["duration_ms"]),
+                    *(attempt["http_status"], attempt["error_class"]),
+                )
+                for attempt in row.get("attempts") or ()
             ],
         )
     )
     payload = row.get("payload")
     sent = (
-        "none: it was refused before it was sent"
+        _("none: it was refused before it was sent")
         if payload is None
         else json_module.dumps(payload, ensure_ascii=False, indent=2, default=str)
     )
-    out.print(Text(f"Payload: {sent}"), Text(f"Answer: {row.get('answer') or 'none'}"), sep="\n")
+    answer = row.get("answer") or _("none")
+    out.print(
+        Text(_("Payload: {text}", text=sent)), Text(_("Answer: {text}", text=answer)), sep="\n"
+    )

@@ -52,7 +52,7 @@ def use_language(language: Language) -> None:
     _current = language
 
 
-def _(text: str, **values: object) -> str:
+def _(text: str, /, **values: object) -> str:
     """The text in the current language, its placeholders filled.
 
     A text without a translation is shown in English.

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import httpx
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
+from deployments.cli.language import _
 from lib.errors import ConfigurationError, StoreUnavailable
 from lib.planning import PoolState
 from tasks.pools import read_pool
@@ -26,7 +27,9 @@ async def prefect_errors(seconds: float = _SECONDS) -> AsyncIterator[None]:
         StoreUnavailable: it cannot be reached or does not answer.
     """
     if not PREFECT_API_URL.value():
-        raise ConfigurationError("PREFECT_API_URL is not set: it says where the Prefect server is")
+        raise ConfigurationError(
+            _("PREFECT_API_URL is not set: it says where the Prefect server is")
+        )
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -50,9 +53,8 @@ async def read_pools(names: list[str]) -> dict[str, PoolState | None]:
     return found
 
 
-def run_url(run_id: str | None) -> str | None:
+def run_url(run_id: str | None, *, is_task: bool = False) -> str | None:
     """Where a run is shown in the UI; None where that is not known."""
-    from prefect.settings import PREFECT_UI_URL
-
     ui = PREFECT_UI_URL.value()
-    return f"{ui.rstrip('/')}/runs/flow-run/{run_id}" if ui and run_id else None
+    kind = "task-run" if is_task else "flow-run"
+    return f"{ui.rstrip('/')}/runs/{kind}/{run_id}" if ui and run_id else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -23,29 +23,30 @@ from deployments.cli.context import (
     run,
     table,
 )
+from deployments.cli.language import N_, _
+from deployments.cli.progress import progress
 from deployments.cli.selection import (
     OlderThan,
     OnlyClass,
     OnlyPipeline,
     OnlyReason,
     OnlyShop,
+    Pharmacy,
     Within,
+    chunks,
     make_filter,
+    one_document,
+    read_failures,
     read_groups,
 )
-from lib.errors import AmbiguousDocument, DocumentNotFound, StoreUnavailable
+from lib.errors import DocumentNotFound, StoreUnavailable
 from lib.failures import FailureFilter, ref_of
 from lib.models import DocumentRef, StoredDocument, SyncStatus
-from lib.pipelines import PIPELINES, get_pipeline
+from lib.pipelines import get_pipeline
 
 Yes = Annotated[bool, typer.Option("--yes", help="do it; without it only what would be done")]
 Why = Annotated[str | None, typer.Option("--why", help="the reason, kept with the failure record")]
 By = Annotated[str | None, typer.Option("--by", help="who decides; by default the login name")]
-Pharmacy = Annotated[
-    str | None, typer.Option("--pharmacy-code", help="where several use the same local id")
-]
-#: Documents whose fate is written at once, and told in the progress.
-_CHUNK = 500
 
 
 @dataclass(slots=True)
@@ -86,11 +87,13 @@ def requeue(
     """Make failed documents pending again: one, those of a filter, or a whole group."""
     filters = (shop, error_class, reason, within, older_than)
     if local_id is not None and (group is not None or any(f is not None for f in filters)):
-        raise typer.BadParameter("a local id goes with --pipeline and --pharmacy-code only")
+        raise typer.BadParameter(_("a local id goes with --pipeline and --pharmacy-code only"))
     if local_id is None and pharmacy_code is not None:
-        raise typer.BadParameter("--pharmacy-code goes with a local id")
+        raise typer.BadParameter(_("--pharmacy-code goes with a local id"))
     if local_id is None and group is None and pipeline is None and not any(filters):
-        raise typer.BadParameter("say which: a local id, --group, or a filter such as --pipeline")
+        raise typer.BadParameter(
+            _("say which: a local id, --group, or a filter such as --pipeline")
+        )
     reason_given = _decided(why, yes)
     wanted = make_filter(pipeline, shop, error_class, reason, within, older_than)
     run(
@@ -114,36 +117,48 @@ async def _requeue(
         if local_id is not None:
             documents = [await _one(operator, local_id, pipeline, pharmacy_code)]
         else:
-            documents = await _chosen(operator, wanted, group)
+            documents = await _chosen(operator, wanted, group, quiet=json)
         results = [_preview(document) for document in documents]
         if yes and results:
             # Without the record of who and why nothing is changed.
             await operator.tracking.ping()
-            await _carry_out(operator, results, why, by or getpass.getuser())
-    _tell(results, yes, json, "made pending again")
+            await _carry_out(operator, results, why, by or getpass.getuser(), quiet=json)
+    _tell(
+        results,
+        yes,
+        json,
+        N_("Nothing was changed. With --yes and --why, {count} would be made pending again."),
+    )
     return 0 if results and all(result.done is not False for result in results) else ATTENTION
 
 
 async def _chosen(
-    operator: Operator, wanted: FailureFilter, group: str | None
+    operator: Operator, wanted: FailureFilter, group: str | None, *, quiet: bool
 ) -> list[StoredDocument]:
     if group is None:
-        refs = {ref_of(row) for row in await operator.failures.find(wanted)}
+        refs = {ref_of(row) for row in await read_failures(operator, wanted, quiet=quiet)}
     else:
-        groups = await read_groups(operator, wanted)
+        groups = await read_groups(operator, wanted, quiet=quiet)
         refs = {ref for g in groups if g.reason.key == group for ref in g.refs}
         if not refs:
-            raise DocumentNotFound(f"there is no open failure in a group {group!r}")
-    return await _read(operator, refs)
+            raise DocumentNotFound(
+                _("there is no open failure in a group {group}", group=repr(group))
+            )
+    return await _read(operator, refs, quiet=quiet)
 
 
-async def _read(operator: Operator, refs: Iterable[DocumentRef]) -> list[StoredDocument]:
+async def _read(
+    operator: Operator, refs: Collection[DocumentRef], *, quiet: bool
+) -> list[StoredDocument]:
     by_pipeline: dict[str, list[int]] = defaultdict(list)
     for ref in refs:
         by_pipeline[ref.pipeline].append(ref.record_id)
     found: list[StoredDocument] = []
-    for name in sorted(by_pipeline):
-        found += await asyncio.to_thread(operator.source.get, get_pipeline(name), by_pipeline[name])
+    with progress(_("reading documents"), len(refs), shown=not quiet) as advance:
+        for name in sorted(by_pipeline):
+            for ids in chunks(sorted(by_pipeline[name])):
+                found += await asyncio.to_thread(operator.source.get, get_pipeline(name), ids)
+                advance(len(ids))
     return found
 
 
@@ -155,44 +170,38 @@ async def _one(
     Raises:
         DocumentNotFound, AmbiguousDocument.
     """
-    names = PIPELINES if pipeline is None else (pipeline.value,)
-    found: list[StoredDocument] = []
-    for name in names:
-        found += await asyncio.to_thread(
-            operator.source.find, get_pipeline(name), local_id, pharmacy_code
-        )
-    if not found:
-        raise DocumentNotFound(f"there is no document {local_id!r}")
-    places = {(document.ref.pipeline, document.ref.pharmacy_code) for document in found}
-    if len(places) > 1:
-        raise AmbiguousDocument(
-            f"there is more than one document {local_id!r}: name --pipeline and --pharmacy-code, "
-            f"one of {', '.join(' '.join(place) for place in sorted(places))}"
-        )
+    found = await one_document(operator, local_id, pipeline, pharmacy_code)
     failed = [document for document in found if document.status is SyncStatus.FAILED]
     return (failed or found)[0]
 
 
 def _preview(document: StoredDocument) -> Result:
-    if document.status is SyncStatus.FAILED and document.claim_token is None:
-        return Result(document, None, "failed")
-    held = " and held by a run" if document.claim_token else ""
-    return Result(document, False, f"left alone: it is {document.status.value}{held}")
+    status = document.status.value
+    if document.claim_token is not None:
+        return Result(
+            document, False, _("left alone: it is {status} and held by a run", status=status)
+        )
+    if document.status is not SyncStatus.FAILED:
+        return Result(document, False, _("left alone: it is {status}", status=status))
+    return Result(document, None, _("failed"))
 
 
-async def _carry_out(operator: Operator, results: list[Result], why: str, by: str) -> None:
+async def _carry_out(
+    operator: Operator, results: list[Result], why: str, by: str, *, quiet: bool
+) -> None:
     pending = [result for result in results if result.done is None]
     by_pipeline: dict[str, list[Result]] = defaultdict(list)
     for result in pending:
         by_pipeline[result.document.ref.pipeline].append(result)
-    for name, of_pipeline in by_pipeline.items():
-        for start in range(0, len(of_pipeline), _CHUNK):
-            chunk = of_pipeline[start : start + _CHUNK]
-            await _requeue_chunk(operator, name, chunk, why, by)
+    with progress(_("making documents pending"), len(pending), shown=not quiet) as advance:
+        for name, of_pipeline in by_pipeline.items():
+            for chunk in chunks(of_pipeline):
+                await _requeue_chunk(operator, name, chunk, why, by)
+                advance(len(chunk))
 
 
 async def _requeue_chunk(
-    operator: Operator, name: str, chunk: list[Result], why: str, by: str
+    operator: Operator, name: str, chunk: Sequence[Result], why: str, by: str
 ) -> None:
     pipeline = get_pipeline(name)
     ids = [result.document.ref.record_id for result in chunk]
@@ -204,7 +213,7 @@ async def _requeue_chunk(
     for result in chunk:
         document = now.get(result.document.ref.record_id)
         result.done = document is not None and document.status is not SyncStatus.FAILED
-        result.text = "pending again" if result.done else "left alone: it changed meanwhile"
+        result.text = _("pending again") if result.done else _("left alone: it changed meanwhile")
     refs = [result.document.ref for result in chunk if result.done]
     await _record(operator, refs, "requeued", by, why)
 
@@ -217,7 +226,11 @@ async def _record(
     except StoreUnavailable as error:
         raise StoreUnavailable(
             error.store,
-            f"went away: {len(refs)} documents are {state}, but not who did it and why",
+            _(
+                "went away: {count} documents are {state}, but it is not kept who did it and why",
+                count=len(refs),
+                state=state,
+            ),
         ) from error
 
 
@@ -234,7 +247,7 @@ def resolve(
     """Mark a failed document as entered by hand at the portal: it is never sent again."""
     national_id = national_id.strip()
     if not national_id:
-        raise typer.BadParameter("--national-id is empty")
+        raise typer.BadParameter(_("--national-id is empty"))
     reason = _decided(why, yes)
     run(
         _resolve(local_id, national_id, pipeline, pharmacy_code, reason, by, yes, json),
@@ -257,27 +270,38 @@ async def _resolve(
         result = _preview(document)
         if document.status is SyncStatus.SUCCESS and document.national_id == national_id:
             # A repetition: the failure record may still be open.
-            result = Result(document, None, "already marked")
+            result = Result(document, None, _("already marked"))
         if yes and result.done is None:
             await operator.tracking.ping()
             result.done = await asyncio.to_thread(
                 operator.source.resolve_by_hand, document.ref, national_id, f"by hand: {why}"
             )
-            result.text = f"marked as {national_id}" if result.done else "it changed meanwhile"
+            result.text = (
+                _("marked as {national_id}", national_id=national_id)
+                if result.done
+                else _("left alone: it changed meanwhile")
+            )
             if result.done:
                 await _record(operator, [document.ref], "resolved", by or getpass.getuser(), why)
-    _tell([result], yes, json, "marked as entered by hand")
+    _tell(
+        [result],
+        yes,
+        json,
+        N_(
+            "Nothing was changed. With --yes and --why, {count} would be marked as entered by hand."
+        ),
+    )
     return ATTENTION if result.done is False else 0
 
 
 def _decided(why: str | None, yes: bool) -> str:
     reason = (why or "").strip()
     if yes and not reason:
-        raise typer.BadParameter("--yes needs --why: the reason is kept")
+        raise typer.BadParameter(_("--yes needs --why: the reason is kept"))
     return reason
 
 
-def _tell(results: list[Result], yes: bool, json: bool, verb: str) -> None:
+def _tell(results: list[Result], yes: bool, json: bool, preview: str) -> None:
     counts = Counter(
         (r.document.ref.pipeline, r.document.ref.shop_pharmacy_code, r.text) for r in results
     )
@@ -285,10 +309,12 @@ def _tell(results: list[Result], yes: bool, json: bool, verb: str) -> None:
         print_json({"dry_run": not yes, "documents": [result.as_json() for result in results]})
         return
     out = console()
+    heads = [_("pipeline"), _("shop"), "", _("documents")]
     rows = [(*key, number) for key, number in sorted(counts.items())]
-    out.print(table(f"{len(results)} documents", ["pipeline", "shop", "", "documents"], rows))
+    out.print(table(_("{count} documents", count=len(results)), heads, rows))
     if yes:
+        heads = [_("pipeline"), _("document"), _("result")]
         rows = [(r.document.ref.pipeline, r.document.ref.local_id, r.text) for r in results]
-        out.print(table("Each of them", ["pipeline", "document", "result"], rows))
+        out.print(table(_("Each of them"), heads, rows))
     elif wanted := sum(result.done is None for result in results):
-        out.print(Text(f"Nothing was changed. With --yes and --why, {wanted} would be {verb}."))
+        out.print(Text(_(preview, count=wanted)))

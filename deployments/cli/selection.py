@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from deployments.cli.context import Operator, PipelineName
+from deployments.cli.language import _
+from deployments.cli.progress import progress
 from lib.clock import utc_now
-from lib.failure_groups import failure_groups
-from lib.failures import FailureFilter, FailureGroup
+from lib.errors import AmbiguousDocument, DocumentNotFound
+from lib.failure_groups import drug_codes_of, without_drug_codes
+from lib.failures import FailureFilter, FailureGroup, group_failures
+from lib.models import StoredDocument
+from lib.pipelines import PIPELINES, get_pipeline
+
+Item = TypeVar("Item")
+
+#: Documents that are read or written at once.
+_CHUNK = 500
 
 _AGE = re.compile(r"(\d+)\s*(min|m|h|d|w)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -31,10 +43,13 @@ def parse_age(text: str) -> timedelta:
     """`30m`, `24h`, `7d`, `2w`."""
     match = _AGE.fullmatch(text.strip())
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no age; write 30m, 24h, 7d or 2w")
+        raise typer.BadParameter(_("{text} is no age; write 30m, 24h, 7d or 2w", text=repr(text)))
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+Pharmacy = Annotated[
+    str | None, typer.Option("--pharmacy-code", help="where several use the same local id")
+]
 OnlyPipeline = Annotated[PipelineName | None, typer.Option("--pipeline", help="only of this one")]
 OnlyShop = Annotated[str | None, typer.Option("--shop", help="only of this shop's code")]
 OnlyClass = Annotated[
@@ -75,10 +90,68 @@ def make_filter(
     )
 
 
-async def read_groups(operator: Operator, wanted: FailureFilter) -> list[FailureGroup]:
+async def read_failures(
+    operator: Operator, wanted: FailureFilter, *, quiet: bool = True
+) -> list[dict[str, Any]]:
+    """All failures of a filter, newest first.
+
+    Args:
+        quiet: show no progress.
+
+    Raises:
+        StoreUnavailable.
+    """
+    total = await operator.failures.count(wanted)
+    with progress(_("reading failures"), total, shown=not quiet) as advance:
+        return await operator.failures.find(wanted, seen=advance)
+
+
+async def read_groups(
+    operator: Operator, wanted: FailureFilter, *, quiet: bool = True
+) -> list[FailureGroup]:
     """Failures folded by reason; where no payload was kept, the lines tell the drug codes.
 
     Raises:
         StoreUnavailable.
     """
-    return await failure_groups(operator.failures, operator.source, wanted)
+    rows = await read_failures(operator, wanted, quiet=quiet)
+    unknown = without_drug_codes(rows)
+    total = sum(map(len, unknown.values()))
+    with progress(_("reading drug codes"), total, shown=not quiet) as advance:
+        codes = await drug_codes_of(operator.source, unknown, seen=advance)
+    return group_failures(rows, codes)
+
+
+def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """The items in portions that are worked on at once, and told in the progress."""
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]
+
+
+async def one_document(
+    operator: Operator, local_id: str, pipeline: PipelineName | None, pharmacy_code: str | None
+) -> list[StoredDocument]:
+    """The rows of a local id, by record id: of one pipeline and pharmacy, and at least one.
+
+    Raises:
+        DocumentNotFound, AmbiguousDocument.
+    """
+    names = PIPELINES if pipeline is None else (pipeline.value,)
+    found: list[StoredDocument] = []
+    for name in names:
+        found += await asyncio.to_thread(
+            operator.source.find, get_pipeline(name), local_id, pharmacy_code
+        )
+    if not found:
+        raise DocumentNotFound(_("there is no document {local_id}", local_id=repr(local_id)))
+    places = {(document.ref.pipeline, document.ref.pharmacy_code) for document in found}
+    if len(places) > 1:
+        raise AmbiguousDocument(
+            _(
+                "there is more than one document {local_id}: name --pipeline and "
+                "--pharmacy-code, one of {places}",
+                local_id=repr(local_id),
+                places=", ".join(" ".join(place) for place in sorted(places)),
+            )
+        )
+    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -24,16 +23,14 @@ from deployments.cli.context import (
     run,
     table,
 )
+from deployments.cli.language import _
 from deployments.cli.prefect_state import read_pools
 from lib.breaker import BreakerSnapshot, BreakerState
 from lib.errors import SyncError
-from lib.failures import FailureFilter
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 from lib.planning import PoolState
 from lib.source.store import ShopSummary
 from lib.submission import pipeline_breaker
-
-_DAY = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -42,7 +39,7 @@ class Status:
 
     Attributes:
         shop_breakers: by shop, the one that is furthest from closed.
-        open_failures: failure records nobody has settled, by pipeline; None: not known.
+        open_failures: failure records nobody has settled, by pipeline and shop; None: not known.
         pools: None: not known; a pool that is None is not there.
         away: what could not be asked, and what it said.
     """
@@ -50,27 +47,54 @@ class Status:
     shops: list[ShopSummary]
     pipeline_breakers: dict[str, BreakerSnapshot] | None = None
     shop_breakers: dict[str, BreakerSnapshot] | None = None
-    open_failures: dict[str, int] | None = None
+    open_failures: dict[tuple[str, str], int] | None = None
     pools: dict[str, PoolState | None] | None = None
     away: dict[str, str] = field(default_factory=dict)
 
     def findings(self) -> list[str]:
         """What needs attention, in words; nothing where all is well."""
-        found = [f"{part} is away: {why}" for part, why in self.away.items()]
+        found = [_("{part} is away: {why}", part=part, why=why) for part, why in self.away.items()]
         for name, snapshot in ((self.pipeline_breakers or {}) | (self.shop_breakers or {})).items():
             if snapshot.state is not BreakerState.CLOSED:
-                found.append(f"{name} is {snapshot.state.value}: {snapshot.reason}")
+                found.append(
+                    _(
+                        "{name} is {state}: {reason}",
+                        name=name,
+                        state=snapshot.state.value,
+                        reason=snapshot.reason,
+                    )
+                )
         for name, pool in (self.pools or {}).items():
             if pool is None:
-                found.append(f"there is no work pool {name}: python -m deployments.work_pools")
-            elif pool.refusal:
-                found.append(f"pool {name}: {pool.refusal}")
+                found.append(
+                    _("there is no work pool {name}: python -m deployments.work_pools", name=name)
+                )
+            elif refusal := refusal_of(pool):
+                found.append(_("pool {name}: {why}", name=name, why=refusal))
         found += [
-            f"{count} failures of {name} wait for a decision: dqg failures group"
-            for name, count in (self.open_failures or {}).items()
+            _(
+                "{count} failures of {name} wait for a decision: dqg failures group",
+                count=count,
+                name=name,
+            )
+            for name, count in self.open_by_pipeline().items()
             if count
         ]
         return found
+
+    def open_by_pipeline(self) -> dict[str, int]:
+        """Failure records nobody has settled, of all shops together; nothing if not known."""
+        counts = dict.fromkeys(PIPELINES, 0)
+        for (name, _shop), count in (self.open_failures or {}).items():
+            counts[name] = counts.get(name, 0) + count
+        return counts if self.open_failures is not None else {}
+
+
+def refusal_of(pool: PoolState) -> str | None:
+    """Why a run of the pool would only wait; None where it would start soon."""
+    if pool.paused:
+        return _("the work pool is paused")
+    return _("no worker is online") if pool.workers == 0 else None
 
 
 async def read_status(operator: Operator) -> Status:
@@ -79,21 +103,23 @@ async def read_status(operator: Operator) -> Status:
     Raises:
         StoreUnavailable, ConfigurationError: the source database cannot be asked.
     """
-    shops = await asyncio.to_thread(
-        operator.source.shop_summaries, list(PIPELINES.values()), finished_within=_DAY
-    )
+    shops = await asyncio.to_thread(operator.source.shop_summaries, list(PIPELINES.values()))
     status = Status(shops)
     await _add_breakers(operator, status)
     try:
-        status.open_failures = {
-            name: await operator.failures.count(FailureFilter(pipeline=name)) for name in PIPELINES
-        }
+        status.open_failures = await operator.failures.open_by_shop()
     except SyncError as error:
         status.away["MongoDB"] = str(error)
     try:
         status.pools = await read_pools([SCHEDULER_POOL, *PIPELINES])
     except SyncError as error:
         status.away["Prefect"] = str(error)
+    counted = {(summary.pipeline, summary.shop) for summary in shops}
+    status.shops += [
+        ShopSummary(name, shop)
+        for name, shop in sorted(status.open_failures or {})
+        if (name, shop) not in counted
+    ]
     return status
 
 
@@ -109,7 +135,7 @@ async def _add_breakers(operator: Operator, status: Status) -> None:
     names = [*own.values(), *(name for names in by_shop.values() for name in names)]
     snapshots = await operator.breakers.snapshot(names)
     if operator.redis_away():
-        status.away["Redis"] = "breakers are not known"
+        status.away["Redis"] = _("breakers are not known")
         return
     status.pipeline_breakers = {name: snapshots[breaker] for name, breaker in own.items()}
     status.shop_breakers = {
@@ -130,10 +156,15 @@ def as_json(status: Status) -> dict[str, Any]:
         return None if found is None else {name: asdict(item) for name, item in found.items()}
 
     return {
-        "shops": [asdict(s) | {"pharmacy_codes": sorted(s.pharmacy_codes)} for s in status.shops],
+        "shops": [
+            asdict(s)
+            | {"pharmacy_codes": sorted(s.pharmacy_codes)}
+            | {"open_failures": _open_failures(status, s)}
+            for s in status.shops
+        ],
         "pipeline_breakers": breakers(status.pipeline_breakers),
         "shop_breakers": breakers(status.shop_breakers),
-        "open_failures": status.open_failures,
+        "open_failures": None if status.open_failures is None else status.open_by_pipeline(),
         "pools": None
         if status.pools is None
         else {name: pool and asdict(pool) for name, pool in status.pools.items()},
@@ -145,50 +176,65 @@ def as_json(status: Status) -> dict[str, Any]:
 def as_tables(status: Status) -> Group:
     """The status for a person."""
     shops = table(
-        "Documents (succeeded and failed: last 24 h)",
+        _("Documents (succeeded and failed: today)"),
         [
-            *("pipeline", "shop", "pending", "in flight", "unconfirmed"),
-            *("failed", "succeeded", "oldest pending", "account"),
+            *(_("pipeline"), _("shop"), _("pending"), _("in flight"), _("unconfirmed")),
+            *(_("failed"), _("succeeded"), _("open failures"), _("oldest pending"), _("account")),
+            _("before cut-off"),
         ],
         [
             (
                 *(s.pipeline, s.shop, s.pending, s.in_flight, s.unconfirmed),
-                *(s.failed, s.succeeded, duration(s.oldest_pending_seconds)),
+                *(s.failed, s.succeeded, _or_unknown(_open_failures(status, s))),
+                duration(s.oldest_pending_seconds),
                 _state((status.shop_breakers or {}).get(s.shop)),
+                s.before_cut_off or None,
             )
             for s in status.shops
         ],
     )
     pools = status.pools or {}
     pipelines = table(
-        "Pipelines",
-        ["pipeline", "breaker", "workers online", "open failures"],
+        _("Pipelines"),
+        [_("pipeline"), _("breaker"), _("workers online"), _("open failures")],
         [
             (
                 name,
                 _state((status.pipeline_breakers or {}).get(name)),
                 _workers(pools.get(name)) if status.pools is not None else "?",
-                "?" if status.open_failures is None else status.open_failures.get(name, 0),
+                _or_unknown(status.open_by_pipeline().get(name)),
             )
             for name in PIPELINES
         ],
     )
     findings = status.findings()
-    text = "\n".join(findings) if findings else "nothing needs attention"
+    text = "\n".join(findings) if findings else _("nothing needs attention")
     return Group(shops, pipelines, Text(text))
+
+
+def _open_failures(status: Status, summary: ShopSummary) -> int | None:
+    if status.open_failures is None:
+        return None
+    return status.open_failures.get((summary.pipeline, summary.shop), 0)
+
+
+def _or_unknown(count: int | None) -> int | str:
+    return "?" if count is None else count
 
 
 def _state(snapshot: BreakerSnapshot | None) -> str:
     if snapshot is None:
         return "?"
-    left = f", {duration(snapshot.seconds_left)} left" if snapshot.seconds_left else ""
-    return f"{snapshot.state.value}{left}"
+    state = snapshot.state.value
+    if not snapshot.seconds_left:
+        return state
+    return _("{state}, {time} left", state=state, time=duration(snapshot.seconds_left))
 
 
 def _workers(pool: PoolState | None) -> str:
     if pool is None:
-        return "no such pool"
-    return "none needed" if pool.workers is None else str(pool.workers)
+        return _("no such pool")
+    return _("none needed") if pool.workers is None else str(pool.workers)
 
 
 def status(
@@ -198,7 +244,7 @@ def status(
 ) -> None:
     """Where the documents of each shop are, and what needs attention: then the exit status is 1."""
     if watch and json:
-        raise typer.BadParameter("--watch and --json exclude each other")
+        raise typer.BadParameter(_("--watch and --json exclude each other"))
     run(_watch(every) if watch else _show(json), as_json=json)
 
 
@@ -220,7 +266,7 @@ async def _watch(every: float) -> int:
                 try:
                     shown = as_tables(await read_status(operator))
                 except SyncError as error:
-                    shown = Text(f"error: {error}")
+                    shown = Text(_("error: {text}", text=error))
                 stamp = Text(time.strftime("%H:%M:%S"), style="dim")
                 live.update(Group(shown, stamp), refresh=True)
                 await asyncio.sleep(every)

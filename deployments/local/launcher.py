@@ -14,11 +14,12 @@ from typing import NoReturn
 import httpx
 from rich.console import Console
 
-from deployments.local.options import Options, read_options
+from deployments.local.options import DEFAULT_STATE, Options, read_options
 from deployments.local.part import PartFailed
 from deployments.local.preflight import check_machine
 from deployments.local.problems import LauncherError
 from deployments.local.progress import Display, Meter, Snapshot, make_display
+from deployments.local.second_terminal import command_prefix
 from deployments.local.stack import Stack
 from deployments.local.state import empty_state
 from deployments.local.system import System, check_complete, start_system
@@ -77,6 +78,8 @@ def run(options: Options, console: Console, lock: int) -> int:
         if options.exit_when_done:
             return 1 if wrong else 0
         display.say("Everything stays up until Ctrl-C; new documents are sent as well.")
+        prefix = command_prefix(options.state_dir, DEFAULT_STATE.resolve())
+        display.say(f"In a second terminal: {prefix}./dqg failures group")
         with suppress(KeyboardInterrupt):
             watch.for_ever()
         display.say("stopping")

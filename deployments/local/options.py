@@ -12,6 +12,7 @@ from deployments.local.stack import ROOT
 
 Number = TypeVar("Number", int, float)
 
+DEFAULT_STATE = ROOT / ".state"
 DEFAULT_DEADLINE = 900.0
 #: For each document; far more than one takes, so that only a hang meets the deadline.
 SECONDS_PER_DOCUMENT = 0.25
@@ -50,7 +51,7 @@ def read_options(environment: Mapping[str, str]) -> Options:
     if exit_ not in ("", "0", "1"):
         raise LauncherError(f"EXIT={exit_}: must be 0 or 1")
     return Options(
-        state_dir=(ROOT / (environment.get("STATE") or ".state")).resolve(),
+        state_dir=(ROOT / (environment.get("STATE") or DEFAULT_STATE)).resolve(),
         documents=_number(environment, "DOCS", int, at_least=1),
         seed=_number(environment, "SEED", int, at_least=0),
         exit_when_done=exit_ == "1",

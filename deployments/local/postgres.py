@@ -114,6 +114,11 @@ def start_postgres(stack: Stack, name: str = "postgres") -> PostgresServer:
     return PostgresServer(stack.add_on_free_port(make_part), password)
 
 
+def client_program() -> Path:
+    """The packaged psql."""
+    return _installed() / "bin" / "psql"
+
+
 def _usable_install(home: Path, user: str | None) -> Path:
     installed = _installed()
     if user is None or _can_run(installed, home, user):

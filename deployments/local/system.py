@@ -16,6 +16,7 @@ import httpx
 from deployments.demo import DemoPlan, seed_demo
 from deployments.local.postgres import PostgresServer, start_postgres
 from deployments.local.problems import LauncherError
+from deployments.local.second_terminal import offer_environment
 from deployments.local.servers import (
     PrefectServer,
     prefect_client_environment,
@@ -140,9 +141,12 @@ def start_system(
         settings or {},
     )
     workers = [_worker_starter(stack, prefect, pool, environment) for pool in pools]
-    at_once(stack, *workers)
-    report("the workers are up")
-    with sandbox:
+    alerts = [sys.executable, "-m", "deployments.alerts"]
+    at_once(
+        stack, *workers, lambda: run_command(stack, "alerts", alerts, {**client, **environment})
+    )
+    report("the workers are up, and the alerts in place")
+    with sandbox, offer_environment(stack, {**client, **environment}):
         source = SourceStore(engine, tables)
         try:
             yield System(

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
 from lib.errors import ConfigurationError
+from lib.secret_references import is_reference
 from lib.settings import Settings, SourceSettings
 
 VERSION_TABLE = "dqg_alembic_version"
@@ -63,8 +64,8 @@ def source_url(config: Config) -> str | URL:
     if url is not None:
         return url
     secret = source_settings(config).url
-    if secret is None:
+    if secret is None or is_reference(secret):
         raise ConfigurationError(
-            "migrations need DQG_SOURCE__URL; a block is no place they can look in"
+            "migrations need the address itself in DQG_SOURCE__URL: they look into no block"
         )
     return secret.get_secret_value()

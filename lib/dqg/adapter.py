@@ -128,7 +128,7 @@ class DqgPlatform:
                 "%s is accepted, its national code could not be fetched: %s",
                 payload.local_id,
                 error.message,
-                extra={"action": "national_code_missing"},
+                extra={"action": "national_code_missing", "local_id": payload.local_id},
             )
             return acceptance
         if isinstance(found, Acceptance):

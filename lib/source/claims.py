@@ -7,10 +7,11 @@ one code (same pharmacy, same local id) at most one is under a live claim.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Dialect,
     Row,
@@ -21,13 +22,20 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    literal,
     or_,
     select,
     true,
     update,
 )
 
-from lib.errors import AlreadySent, AmbiguousDocument, DocumentBusy, DocumentNotFound
+from lib.errors import (
+    AlreadySent,
+    AmbiguousDocument,
+    BeforeCutOff,
+    DocumentBusy,
+    DocumentNotFound,
+)
 from lib.models import Claim, DocumentRef, SyncStatus
 from lib.pipelines import Pipeline
 from lib.source.dialects import (
@@ -41,8 +49,17 @@ from lib.source.dialects import (
     utc_in,
     utc_now,
 )
-from lib.source.queries import pending_shops
-from lib.source.rows import is_free, is_live, is_pending, live_flag, ref_columns, same_code, to_ref
+from lib.source.rows import (
+    dated_from,
+    is_free,
+    is_live,
+    is_pending,
+    live_flag,
+    ref_columns,
+    same_code,
+    to_ref,
+)
+from lib.source.shops import pending_shops
 from lib.source.tables import SourceTables
 
 
@@ -56,6 +73,7 @@ def claim(
     lease: timedelta,
     exclude_shops: Collection[str],
     only_shops: Collection[str] | None,
+    cut_off: date | None = None,
 ) -> Claim:
     """Take up to `limit` due documents: each shop the same share, its oldest first.
 
@@ -65,7 +83,7 @@ def claim(
     header = tables.header(pipeline)
     waiting = [
         shop.code
-        for shop in pending_shops(connection, header)
+        for shop in pending_shops(connection, header, pipeline, cut_off)
         if shop.code not in exclude_shops and (only_shops is None or shop.code in only_shops)
     ]
     taken: list[Row[Any]] = []
@@ -76,7 +94,7 @@ def claim(
             size = min(share, limit - len(taken))
             if size == 0:
                 break
-            due = due_documents(header, pipeline, shop, size)
+            due = due_documents(header, pipeline, shop, size, cut_off)
             found = connection.execute(
                 claim_statement(header, pipeline, due, token, lease, connection)
             ).all()
@@ -84,22 +102,28 @@ def claim(
             if len(found) == size:
                 unsatisfied.append(shop)
         waiting = unsatisfied
-    taken.sort(key=lambda row: (row.created_at, row.id))
+    taken.sort(key=lambda row: (row.dated, row.created_at, row.id))
     return Claim(token, pipeline.name, tuple(to_ref(pipeline, row) for row in taken))
 
 
-def due_documents(header: Table, pipeline: Pipeline, shop: str, limit: int) -> Select[Any]:
+def due_documents(
+    header: Table, pipeline: Pipeline, shop: str, limit: int, cut_off: date | None = None
+) -> Select[Any]:
     """Ids of a shop's documents to be claimed now, locked; those others are claiming are left out.
 
-    Of several rows with one code only the lowest pending one is due, and none while another of
-    them is under a live claim.
+    The oldest by their own date come first, and none from before the cut-off. Of several rows with
+    one code only the lowest pending one of these is due, and none while another of them is under a
+    live claim.
     """
     due, other = header.alias("due"), header.alias("other")
     rival = read_current(
         select(other.c.id).where(
             same_code(due, other, pipeline),
             is_pending(other),
-            or_(other.c.id < due.c.id, and_(other.c.id > due.c.id, is_live(other))),
+            or_(
+                and_(other.c.id < due.c.id, dated_from(other, pipeline, cut_off)),
+                and_(other.c.id != due.c.id, is_live(other)),
+            ),
         ),
         other,
     )
@@ -108,11 +132,12 @@ def due_documents(header: Table, pipeline: Pipeline, shop: str, limit: int) -> S
         .where(
             is_pending(due),
             due.c.shop_pharmacy_code == shop,
+            dated_from(due, pipeline, cut_off),
             is_free(due),
             or_(due.c.sync_next_attempt_at.is_(None), due.c.sync_next_attempt_at <= utc_now()),
             ~exists(rival),
         )
-        .order_by(due.c.created_at, due.c.id)
+        .order_by(due.c[pipeline.date_column], due.c.created_at, due.c.id)
         .limit(limit)
     )
     return lock_skipping_locked(query, due)
@@ -133,7 +158,11 @@ def claim_statement(
         .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
         .where(header.c.id.in_(evaluated_once(due, dialect)))
         .values(_claimed(header, token, lease))
-        .returning(*ref_columns(header, pipeline), header.c.created_at)
+        .returning(
+            *ref_columns(header, pipeline),
+            header.c[pipeline.date_column].label("dated"),
+            header.c.created_at,
+        )
     )
 
 
@@ -147,14 +176,15 @@ def claim_one(
     token: str,
     lease: timedelta,
     force: bool,
+    cut_off: date | None = None,
 ) -> Claim:
     """Take one document by name, whatever its status and next attempt.
 
     Raises:
-        DocumentNotFound, AmbiguousDocument, DocumentBusy, AlreadySent.
+        DocumentNotFound, AmbiguousDocument, DocumentBusy, AlreadySent, BeforeCutOff.
     """
     header = tables.header(pipeline)
-    rows = _lock_code(connection, header, pipeline, local_id, pharmacy_code)
+    rows = _lock_code(connection, header, pipeline, local_id, pharmacy_code, cut_off)
     label = f"{pipeline.name} document {local_id!r}"
     if pharmacy_code is not None:
         label += f" of pharmacy {pharmacy_code}"
@@ -171,6 +201,10 @@ def claim_one(
     chosen = (pending or rows)[0]
     if chosen.status == SyncStatus.SUCCESS and not force:
         raise AlreadySent(f"{label} is already accepted; only force sends it again")
+    if not chosen.in_scope and not force:
+        raise BeforeCutOff(
+            f"{label} is dated before {cut_off} (DQG_SYNC__NOT_BEFORE); only force sends it"
+        )
     connection.execute(
         update(header)
         .where(header.c.id == chosen.id)
@@ -265,10 +299,14 @@ def requeue(
 
 def _claimed(header: Table, token: str, lease: timedelta) -> dict[Any, Any]:
     left_behind = header.c.sync_claim_token.is_not(None)
+    attempts = func.coalesce(header.c.sync_attempts, 0)
     return {
         header.c.sync_claim_token: token,
         header.c.sync_lease_expires_at: utc_in(lease.total_seconds()),
-        header.c.sync_attempts: func.coalesce(header.c.sync_attempts, 0) + 1,
+        # A holder that vanished says nothing about the document: its attempt becomes this one.
+        header.c.sync_attempts: case(
+            (and_(left_behind, attempts > 0), attempts), else_=attempts + 1
+        ),
         header.c.sync_unconfirmed: case((left_behind, true()), else_=header.c.sync_unconfirmed),
     }
 
@@ -279,9 +317,18 @@ def _lock_code(
     pipeline: Pipeline,
     local_id: str,
     pharmacy_code: str | None,
+    cut_off: date | None,
 ) -> Sequence[Row[Any]]:
+    in_scope: ColumnElement[int] = literal(1)
+    if cut_off is not None:
+        in_scope = case((dated_from(header, pipeline, cut_off), 1), else_=0)
     query = (
-        select(*ref_columns(header, pipeline), header.c.status, live_flag(header))
+        select(
+            *ref_columns(header, pipeline),
+            header.c.status,
+            live_flag(header),
+            in_scope.label("in_scope"),
+        )
         .where(header.c[pipeline.local_id_column] == local_id)
         .order_by(header.c.id)
     )

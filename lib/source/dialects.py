@@ -10,13 +10,16 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Date,
     DateTime,
     Dialect,
     Float,
     Integer,
     Select,
     String,
+    Unicode,
     bindparam,
+    cast,
     literal,
     select,
 )
@@ -72,6 +75,27 @@ class _age_in_seconds(GenericFunction[Any]):
     inherit_cache = True
 
 
+class server_identity(GenericFunction[str]):
+    """Which server this is, the same for every client and after a restart."""
+
+    type = Unicode()
+    inherit_cache = True
+
+
+class database_name(GenericFunction[str]):
+    """Name of the database that is connected to."""
+
+    type = Unicode()
+    inherit_cache = True
+
+
+class login_name(GenericFunction[str]):
+    """Who is logged in to the database."""
+
+    type = Unicode()
+    inherit_cache = True
+
+
 def utc_in(seconds: float) -> ColumnElement[Any]:
     """The moment so many seconds from now, UTC; at most some 24 days from now."""
     return _utc_in(literal(min(round(seconds * 1000), _LARGEST_INTEGER), Integer()))
@@ -80,6 +104,11 @@ def utc_in(seconds: float) -> ColumnElement[Any]:
 def local_in(seconds: float) -> ColumnElement[Any]:
     """The moment so many seconds from now (before now where negative), local time."""
     return _local_in(literal(round(seconds), Integer()))
+
+
+def local_midnight() -> ColumnElement[Any]:
+    """The beginning of this day, local time."""
+    return cast(local_now(), Date())
 
 
 def seconds_until(moment: ColumnElement[Any]) -> ColumnElement[float]:
@@ -155,6 +184,38 @@ def _(element: Any, compiler: Any, **kw: Any) -> str:
 @compiles(_age_in_seconds, "postgresql")
 def _(element: Any, compiler: Any, **kw: Any) -> str:
     return f"extract(epoch FROM LOCALTIMESTAMP - {compiler.process(element.clauses, **kw)})"
+
+
+@compiles(server_identity, "mssql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    # @@SERVERNAME is NULL on a server that was never given one.
+    return "COALESCE(@@SERVERNAME, CONVERT(nvarchar(256), SERVERPROPERTY('ServerName')))"
+
+
+@compiles(server_identity, "postgresql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    # Address and port are those of a container or a proxy, and change with it.
+    return "(SELECT system_identifier::text FROM pg_control_system())"
+
+
+@compiles(database_name, "mssql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return "DB_NAME()"
+
+
+@compiles(database_name, "postgresql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return "current_database()::text"
+
+
+@compiles(login_name, "mssql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return "SUSER_SNAME()"
+
+
+@compiles(login_name, "postgresql")
+def _(element: Any, compiler: Any, **kw: Any) -> str:
+    return "session_user::text"
 
 
 def constant(value: str) -> ColumnElement[str]:

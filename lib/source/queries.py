@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from pydantic import SecretStr
@@ -19,12 +19,12 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    true,
 )
 
 from lib.models import (
     Document,
     DocumentRef,
+    FinishedCount,
     HeldClaim,
     PipelineSummary,
     StoredDocument,
@@ -35,12 +35,14 @@ from lib.source.dialects import (
     MAX_IN_LIST,
     age_in_seconds,
     local_in,
+    local_midnight,
     one_of,
     seconds_until,
     utc_now,
 )
 from lib.source.rows import (
     by_standard_name,
+    dated_from,
     is_free,
     is_live,
     is_pending,
@@ -49,7 +51,7 @@ from lib.source.rows import (
     to_ref,
     to_stored,
 )
-from lib.source.tables import CLAIM_FIELDS, SourceTables
+from lib.source.tables import CLAIM_FIELDS, ENCRYPTED_COLUMN, SourceTables
 
 ACTIVE = 1
 
@@ -59,6 +61,7 @@ class ShopAccount:
     """A row of AccountShop: the login that a shop's documents are sent with.
 
     Attributes:
+        password: as other software wrote it; blank where it is stored encrypted only.
         active: False where the chain has switched the account off.
     """
 
@@ -68,6 +71,7 @@ class ShopAccount:
     password: SecretStr = field(repr=False)
     active: bool
     updated_at: datetime | None
+    encrypted_password: str | None = field(default=None, repr=False)
 
 
 def find(
@@ -161,30 +165,25 @@ def summary(
     tables: SourceTables,
     pipeline: Pipeline,
     finished_within: timedelta | None,
+    cut_off: date | None = None,
 ) -> PipelineSummary:
     """Counts of one pipeline, in two statements; the first reads the claim index alone."""
     header = tables.header(pipeline)
     free, live = is_free(header), is_live(header)
+    due = and_(free, dated_from(header, pipeline, cut_off))
     row = connection.execute(
         select(
             _count(free),
-            _count(and_(free, header.c.sync_next_attempt_at > utc_now())),
+            _count(due),
+            _count(and_(due, header.c.sync_next_attempt_at > utc_now())),
             _count(live),
             func.count(distinct(case((live, header.c.sync_claim_token)))),
             _count(header.c.sync_unconfirmed == True),  # noqa: E712 - SQL Server has no IS TRUE
-            age_in_seconds(func.min(header.c.created_at)),
+            _oldest(header, pipeline, cut_off),
         ).where(is_pending(header))
     ).one()
-    pending_count, waiting, held, batches, unconfirmed, oldest = row
-    finished = (
-        select(header.c.status, func.count())
-        .where(header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]))
-        .group_by(header.c.status)
-    )
-    if finished_within is not None:
-        since = local_in(-finished_within.total_seconds())
-        finished = finished.where(header.c.updated_at >= since)
-    ends: dict[str, int] = dict(connection.execute(finished).tuples().all())
+    free_count, pending_count, waiting, held, batches, unconfirmed, oldest = row
+    ends = finished(connection, header, finished_within)
     return PipelineSummary(
         pipeline.name,
         pending=pending_count,
@@ -192,9 +191,25 @@ def summary(
         in_flight=held,
         batches=batches,
         unconfirmed=unconfirmed,
-        succeeded=ends.get(SyncStatus.SUCCESS.value, 0),
-        failed=ends.get(SyncStatus.FAILED.value, 0),
+        succeeded=ends.succeeded,
+        failed=ends.failed,
         oldest_pending_seconds=None if oldest is None else float(oldest),
+        before_cut_off=free_count - pending_count,
+    )
+
+
+def finished(connection: Connection, header: Table, within: timedelta | None) -> FinishedCount:
+    """How many documents ended how, in so long or ever; reads an index alone where so long."""
+    query = (
+        select(header.c.status, func.count())
+        .where(header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]))
+        .group_by(header.c.status)
+    )
+    if within is not None:
+        query = query.where(header.c.updated_at >= local_in(-within.total_seconds()))
+    ends: dict[str, int] = dict(connection.execute(query).tuples().all())
+    return FinishedCount(
+        ends.get(SyncStatus.SUCCESS.value, 0), ends.get(SyncStatus.FAILED.value, 0)
     )
 
 
@@ -215,12 +230,19 @@ class ShopSummary:
     succeeded: int = 0
     failed: int = 0
     oldest_pending_seconds: float | None = None
+    before_cut_off: int = 0
 
 
 def shop_summaries(
-    connection: Connection, tables: SourceTables, pipeline: Pipeline, finished_within: timedelta
+    connection: Connection,
+    tables: SourceTables,
+    pipeline: Pipeline,
+    finished_within: timedelta | None,
+    cut_off: date | None = None,
 ) -> list[ShopSummary]:
-    """Counts of one pipeline by shop, of finished documents only those of so long; two statements.
+    """Counts of one pipeline by shop, in two statements.
+
+    Of finished documents only those of so long are counted; without it those of today.
 
     A shop without any such document is not there.
     """
@@ -231,13 +253,14 @@ def shop_summaries(
     def shop_of(code: str) -> ShopSummary:
         return found.get(code) or ShopSummary(pipeline.name, code)
 
-    for shop, pharmacy, free, held, unconfirmed, oldest in connection.execute(
+    for shop, pharmacy, free, due, held, unconfirmed, oldest in connection.execute(
         select(
             *place,
             _count(is_free(header)),
+            _count(and_(is_free(header), dated_from(header, pipeline, cut_off))),
             _count(is_live(header)),
             _count(header.c.sync_unconfirmed == True),  # noqa: E712 - SQL Server has no IS TRUE
-            age_in_seconds(func.min(header.c.created_at)),
+            _oldest(header, pipeline, cut_off),
         )
         .where(is_pending(header))
         .group_by(*place)
@@ -246,17 +269,27 @@ def shop_summaries(
         found[shop] = replace(
             known,
             pharmacy_codes=known.pharmacy_codes | {pharmacy},
-            pending=known.pending + free,
+            pending=known.pending + due,
             in_flight=known.in_flight + held,
             unconfirmed=known.unconfirmed + unconfirmed,
-            oldest_pending_seconds=max(known.oldest_pending_seconds or 0.0, float(oldest)),
+            oldest_pending_seconds=(
+                known.oldest_pending_seconds
+                if oldest is None
+                else max(known.oldest_pending_seconds or 0.0, float(oldest))
+            ),
+            before_cut_off=known.before_cut_off + free - due,
         )
     succeeded = _count(header.c.status == SyncStatus.SUCCESS.value)
     for shop, pharmacy, good, all_ended in connection.execute(
         select(*place, succeeded, func.count())
         .where(
             header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]),
-            header.c.updated_at >= local_in(-finished_within.total_seconds()),
+            header.c.updated_at
+            >= (
+                local_midnight()
+                if finished_within is None
+                else local_in(-finished_within.total_seconds())
+            ),
         )
         .group_by(*place)
     ):
@@ -268,39 +301,6 @@ def shop_summaries(
             failed=known.failed + all_ended - good,
         )
     return [found[shop] for shop in sorted(found)]
-
-
-@dataclass(frozen=True, slots=True)
-class PendingShop:
-    """A shop with documents that nobody holds.
-
-    Attributes:
-        pharmacy_code: of its oldest such document.
-    """
-
-    code: str
-    pharmacy_code: str
-    oldest: datetime
-
-
-def pending_shops(connection: Connection, header: Table) -> list[PendingShop]:
-    """Shops with pending documents that nobody holds, the one with the oldest document first.
-
-    Goes from shop to shop by one index seek each, however many documents there are.
-    """
-    found: list[PendingShop] = []
-    query = (
-        select(header.c.shop_pharmacy_code, header.c.pharmacy_code, header.c.created_at)
-        .where(is_pending(header), is_free(header))
-        .order_by(header.c.shop_pharmacy_code, header.c.created_at, header.c.id)
-        .limit(1)
-    )
-    while True:
-        after = header.c.shop_pharmacy_code > found[-1].code if found else true()
-        row = connection.execute(query.where(after)).one_or_none()
-        if row is None:
-            return sorted(found, key=lambda shop: shop.oldest)
-        found.append(PendingShop(*row))
 
 
 def successes_without_national_id(
@@ -348,12 +348,23 @@ def accounts(connection: Connection, tables: SourceTables) -> list[ShopAccount]:
             table.c.password,
             table.c.status,
             table.c.updated_at,
+            table.c[ENCRYPTED_COLUMN],
         ).order_by(table.c.shop_pharmacy_code, table.c.pharmacy_code, table.c.account)
     )
     return [
-        ShopAccount(shop, pharmacy, account, SecretStr(password), status == ACTIVE, updated_at)
-        for shop, pharmacy, account, password, status, updated_at in rows
+        ShopAccount(
+            shop, pharmacy, account, SecretStr(password), status == ACTIVE, updated_at, encrypted
+        )
+        for shop, pharmacy, account, password, status, updated_at, encrypted in rows
     ]
+
+
+def _oldest(header: Table, pipeline: Pipeline, cut_off: date | None) -> ColumnElement[Any]:
+    """Age of the oldest pending document that the cut-off lets through."""
+    created: ColumnElement[Any] = header.c.created_at
+    if cut_off is not None:
+        created = case((dated_from(header, pipeline, cut_off), created))
+    return age_in_seconds(func.min(created))
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:

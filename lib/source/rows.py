@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, FromClause, Row, Select, and_, case, or_, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    case,
+    cast,
+    or_,
+    select,
+    true,
+)
 
 from lib.errors import ConfigurationError
 from lib.models import DocumentRef, StoredDocument, SyncStatus
@@ -36,6 +48,15 @@ def is_free(header: FromClause) -> ColumnElement[bool]:
         header.c.sync_lease_expires_at.is_(None),
         header.c.sync_lease_expires_at <= utc_now(),
     )
+
+
+def dated_from(header: FromClause, pipeline: Pipeline, cut_off: date | None) -> ColumnElement[bool]:
+    """The document's own date is not before the cut-off; anything where there is none."""
+    if cut_off is None:
+        return true()
+    column = header.c[pipeline.date_column]
+    # In the column's type: a parameter of a finer one would keep SQL Server from seeking.
+    return column >= cast(datetime.combine(cut_off, time.min), column.type)
 
 
 def same_code(one: FromClause, other: FromClause, pipeline: Pipeline) -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, select
 
@@ -13,20 +13,31 @@ from lib.models import (
     Claim,
     Document,
     DocumentRef,
+    FinishedCount,
     HeldClaim,
     Outcome,
     PipelineSummary,
     StoredDocument,
 )
 from lib.pipelines import Pipeline, get_pipeline
-from lib.source import claims, daily, outcomes, queries
+from lib.source import claims, daily, installation, outcomes, passwords, queries
 from lib.source.daily import DailyDocument
-from lib.source.dialects import MAX_IN_LIST
-from lib.source.queries import PendingShop, ShopAccount, ShopSummary
+from lib.source.dialects import MAX_IN_LIST, utc_now
+from lib.source.installation import Installation
+from lib.source.passwords import StoredPassword
+from lib.source.queries import ShopAccount, ShopSummary
+from lib.source.shops import PendingShop, pending_shops
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
 
-__all__ = ["DailyDocument", "PendingShop", "ShopAccount", "ShopSummary", "SourceStore"]
+__all__ = [
+    "DailyDocument",
+    "PendingShop",
+    "ShopAccount",
+    "ShopSummary",
+    "SourceStore",
+    "StoredPassword",
+]
 
 
 class SourceStore:
@@ -34,6 +45,9 @@ class SourceStore:
 
     Every method raises `StoreUnavailable` while the database is away, and `ConfigurationError`
     where login, permission, or a table or column is wrong.
+
+    Args:
+        not_before: documents dated earlier are left alone, and counted apart.
     """
 
     def __init__(
@@ -41,10 +55,12 @@ class SourceStore:
         engine: Engine,
         tables: SourceTables,
         *,
+        not_before: date | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._engine = engine
         self._tables = tables
+        self._cut_off = not_before
         self._run = Transactions(engine, sleep=sleep).run
 
     def claim(
@@ -75,6 +91,7 @@ class SourceStore:
                 lease=lease,
                 exclude_shops=exclude_shops,
                 only_shops=only_shops,
+                cut_off=self._cut_off,
             )
 
         return self._run(work)
@@ -99,6 +116,7 @@ class SourceStore:
             AmbiguousDocument: several pharmacies have one, and none was named.
             DocumentBusy: it, or another row of the same code, is under a live claim.
             AlreadySent: it is SYNC_SUCCESS and `force` was not given.
+            BeforeCutOff: it is dated before the cut-off and `force` was not given.
         """
 
         def work(connection: Connection) -> Claim:
@@ -111,6 +129,7 @@ class SourceStore:
                 token=token,
                 lease=lease,
                 force=force,
+                cut_off=self._cut_off,
             )
 
         return self._run(work)
@@ -247,22 +266,38 @@ class SourceStore:
                 is a scan of every document there ever was.
         """
         return self._run(
-            lambda c: [queries.summary(c, self._tables, p, finished_within) for p in pipelines]
+            lambda c: [
+                queries.summary(c, self._tables, p, finished_within, self._cut_off)
+                for p in pipelines
+            ]
+        )
+
+    def finished(
+        self, pipelines: Sequence[Pipeline], within: timedelta
+    ) -> dict[str, FinishedCount]:
+        """How many documents of each pipeline ended how, in so long; one statement each."""
+        return self._run(
+            lambda c: {
+                p.name: queries.finished(c, self._tables.header(p), within) for p in pipelines
+            }
         )
 
     def shop_summaries(
-        self, pipelines: Sequence[Pipeline], *, finished_within: timedelta
+        self, pipelines: Sequence[Pipeline], *, finished_within: timedelta | None = None
     ) -> list[ShopSummary]:
         """Counts of each pipeline by shop, for a person; two statements each.
 
         Args:
-            finished_within: count accepted and failed documents of this long only.
+            finished_within: count accepted and failed documents of this long only; by default
+                those of today.
         """
         return self._run(
             lambda c: [
                 shop
                 for p in pipelines
-                for shop in queries.shop_summaries(c, self._tables, p, finished_within)
+                for shop in queries.shop_summaries(
+                    c, self._tables, p, finished_within, self._cut_off
+                )
             ]
         )
 
@@ -278,7 +313,8 @@ class SourceStore:
 
     def pending_shops(self, pipeline: Pipeline) -> list[PendingShop]:
         """Shops with pending documents that nobody holds, due or waiting; oldest first."""
-        return self._run(lambda c: queries.pending_shops(c, self._tables.header(pipeline)))
+        header = self._tables.header(pipeline)
+        return self._run(lambda c: pending_shops(c, header, pipeline, self._cut_off))
 
     def successes_without_national_id(self, pipeline: Pipeline, limit: int) -> list[DocumentRef]:
         """Accepted documents whose national id is missing, by record id."""
@@ -289,6 +325,40 @@ class SourceStore:
     def accounts(self) -> list[ShopAccount]:
         """Every shop's logins, switched off ones included."""
         return self._run(lambda c: queries.accounts(c, self._tables))
+
+    def change_password(
+        self, account: ShopAccount, change: Callable[[StoredPassword], StoredPassword]
+    ) -> StoredPassword | None:
+        """Write the password of one account in another form, in one transaction.
+
+        Args:
+            change: gets what is stored now, which may be newer than `account`. May be called again
+                after a deadlock; what it raises undoes everything.
+
+        Returns:
+            What the database holds now, None where the account is gone.
+
+        Raises:
+            ConfigurationError: the new form does not fit into its column, or did not arrive there.
+        """
+        return self._run(lambda c: passwords.change(c, self._tables, account, change))
+
+    def installation(self) -> Installation:
+        """Where this is, and where it may be. One statement."""
+        return self._run(lambda c: installation.read(c, self._tables))
+
+    def confirm_installation(self, *, by: str, why: str, also: bool = False) -> None:
+        """Record this database as one to send from.
+
+        Args:
+            also: those that were recorded before stay valid.
+        """
+        self._run(lambda c: installation.record(c, self._tables, by=by, why=why, replaces=not also))
+
+    def now(self) -> datetime:
+        """The present moment by the database's clock."""
+        moment: datetime = self._run(lambda c: c.execute(select(utc_now())).scalar_one())
+        return moment.replace(tzinfo=UTC)
 
     def ping(self) -> None:
         """Reach the database, or raise."""

@@ -33,6 +33,8 @@ from lib.settings import SourceSettings
 from lib.source.dialects import local_now
 
 ACCOUNT_TABLE = "AccountShop"
+#: Ours alone, so it has one name everywhere.
+INSTALLATION_TABLE = "dqg_installation"
 
 # The variants matter: without a connection SQLAlchemy assumes a SQL Server so old that it has
 # neither NVARCHAR(MAX) nor DATE, and migrations are also written out as scripts.
@@ -150,6 +152,10 @@ _DETAILS: dict[str, _Fields] = {
     },
 }
 
+#: Ours in AccountShop. Holds a password of 50 characters of any kind as a Fernet token.
+ENCRYPTED_COLUMN = "sync_encrypted_password"
+ENCRYPTED_LENGTH = 400
+
 _ACCOUNT_KEY: _Fields = {
     "shop_pharmacy_code": _text(50),
     "pharmacy_code": _text(50),
@@ -164,6 +170,7 @@ _ACCOUNT_REST: _Fields = {
     "status": _Field(Integer()),
     "created_at": _Field(MOMENT, now_by_default=True),
     "updated_at": _optional(MOMENT),
+    ENCRYPTED_COLUMN: _optional(Unicode(ENCRYPTED_LENGTH)),
 }
 
 
@@ -174,10 +181,12 @@ class SourceTables:
     Attributes:
         metadata: all seven tables, claim columns included, without keys and indexes of ours.
         accounts: logins by shop.
+        installation: which databases may be sent from; not part of `metadata`.
     """
 
     metadata: MetaData
     accounts: Table
+    installation: Table
     _headers: Mapping[str, Table]
     _details: Mapping[str, Table]
 
@@ -237,7 +246,21 @@ def build_tables(settings: SourceSettings) -> SourceTables:
         ],
     )
     naming.check_all_used()
-    return SourceTables(metadata, accounts, headers, details)
+    return SourceTables(metadata, accounts, _installation(settings), headers, details)
+
+
+def _installation(settings: SourceSettings) -> Table:
+    return Table(
+        INSTALLATION_TABLE,
+        MetaData(schema=settings.db_schema),
+        Column("id", Integer(), Identity(start=1), primary_key=True),
+        Column("server_name", Unicode(256), nullable=False),
+        Column("database_name", Unicode(256), nullable=False),
+        Column("recorded_at", UTC_MOMENT, nullable=False),
+        Column("recorded_by", Unicode(256), nullable=False),
+        Column("why", Unicode(500), nullable=False),
+        Column("replaces", Boolean(), nullable=False),
+    )
 
 
 class _Naming:

@@ -113,15 +113,18 @@ def _fill(site: Site, count: int) -> None:
     """Copies of sales, without lines, newer than the real ones, until `count` are pending."""
     header = site.tables.header(SALE)
     local_id = site.tables.local_id(SALE)
-    copied = [c for c in header.c if c.key not in ("id", local_id.key, "created_at", "updated_at")]
+    dated = header.c[SALE.date_column]
+    own = ("id", local_id.key, dated.key, "created_at", "updated_at")
+    copied = [c for c in header.c if c.key not in own]
     number = func.generate_series(1, max(0, count - site.pending())).column_valued("number")
     first = select(func.min(header.c.id)).scalar_subquery()
-    copies = select(literal("X-") + number.cast(local_id.type), *copied).where(
+    newer = select(func.max(dated) + timedelta(days=1)).scalar_subquery()
+    copies = select(literal("X-") + number.cast(local_id.type), newer, *copied).where(
         header.c.id == first + number % PATTERNS
     )
     with site.engine.begin() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(insert(header).from_select([local_id, *copied], copies))
+        connection.execute(insert(header).from_select([local_id, dated, *copied], copies))
     with site.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("VACUUM ANALYZE"))

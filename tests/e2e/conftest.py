@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import pymongo
 import pytest
 
 from deployments.local.stack import Stack
-from deployments.local.system import System, start_system
+from deployments.local.system import MONGO_DATABASE, System, start_system
+from deployments.local.verdict import judge
+from tests.support.running import DemoEnd, drain
 
 SETTINGS = {
     "api": {"read_timeout": 5},
     "sync": {"task_retry_delay": 0.2, "task_retry_jitter": 0, "attempt_delay": 2},
 }
+#: A stopped worker is noticed after half a minute instead of two.
+QUICKER = {
+    "PREFECT_WORKER_HEARTBEAT_SECONDS": "8",
+    "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "5",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the one running system come last, so that it takes no CPU from the others."""
+    items.sort(key=lambda item: "running" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with (
-        Stack(tmp_path_factory.mktemp("e2e")) as stack,
-        start_system(stack, settings=SETTINGS) as system,
-    ):
-        yield system
+    with Stack(tmp_path_factory.mktemp("e2e")) as stack:
+        stack.environment |= QUICKER
+        with start_system(stack, settings=SETTINGS) as system:
+            yield system
+
+
+@pytest.fixture(scope="session")
+def demo_end(running: System) -> DemoEnd:
+    drain(running)
+    with pymongo.MongoClient[dict[str, Any]](running.mongo_url) as client:
+        failures = list(client[MONGO_DATABASE].sync_failures.find())
+    return DemoEnd(judge(running), failures)
+
+
+@pytest.fixture(scope="session")
+def drained(running: System, demo_end: DemoEnd) -> System:
+    """The system with its demo documents done; a test adds documents of names of its own."""
+    return running

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from typing import Any
 
 import httpx
-import pymongo
 import pytest
 from sqlalchemy import update
 
 from deployments.local.servers import prefect_client_environment
 from deployments.local.stack import ROOT
-from deployments.local.system import MONGO_DATABASE, System
-from deployments.local.verdict import judge
+from deployments.local.system import System
 from lib.models import StoredDocument
 from lib.pipelines import CANCELLATION, PIPELINES, SALE
 from lib.settings import SourceSettings
 from lib.source.engine import create_source_engine
 from lib.source.tables import build_tables
 from tests.support.documents import insert_document
+from tests.support.running import DemoEnd, drain
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
@@ -39,6 +39,24 @@ def prefect(system: System, *arguments: str) -> str:
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def dqg(system: System, *arguments: str, status: int = 0) -> str:
+    """The operator's command line, likewise."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "deployments.cli", *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **prefect_client_environment(system.stack, system.prefect),
+            **system.environment,
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
 
 
@@ -62,31 +80,14 @@ def document(system: System, local_id: str) -> StoredDocument:
     return found
 
 
-def drain(system: System) -> None:
-    """Starts the orchestrator until nothing is pending any more."""
-
-    def is_drained() -> bool:
-        summaries = system.source.summary(list(PIPELINES.values()))
-        if any(s.pending > s.waiting and not s.in_flight for s in summaries):
-            system.run_orchestrator()
-        return not any(s.pending or s.in_flight for s in summaries)
-
-    wait_until(is_drained, "every document has its final status", timeout=300, poll=3)
+def test_all_three_pipelines_are_drained_as_planned(demo_end: DemoEnd) -> None:
+    assert demo_end.disagreements == []
 
 
-@pytest.fixture(scope="module")
-def drained(running: System) -> System:
-    drain(running)
-    return running
-
-
-def test_all_three_pipelines_are_drained_as_planned(drained: System) -> None:
-    assert judge(drained) == []
-
-
-def test_every_failure_is_recorded_with_payload_answer_and_reason(drained: System) -> None:
-    with pymongo.MongoClient[dict[str, Any]](drained.mongo_url) as client:
-        failures = list(client[MONGO_DATABASE].sync_failures.find())
+def test_every_failure_is_recorded_with_payload_answer_and_reason(
+    drained: System, demo_end: DemoEnd
+) -> None:
+    failures = demo_end.failures
     assert {row["record_id"] for row in failures} == {ref.record_id for ref in drained.plan.fail}
     assert all(row["error"] and row["state"] == "open" for row in failures)
     refused_by_the_api = [row for row in failures if row["error_class"] == "rejected"]
@@ -107,6 +108,25 @@ def test_pools_and_artifacts_are_there(drained: System) -> None:
     assert artifacts["orchestrate-summary"]["type"] == "table"
     assert artifacts["sale-progress"]["type"] == "progress"
     assert artifacts["sale-progress"]["data"] == 100.0
+
+
+def test_the_doctor_finds_nothing_wrong(drained: System) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.cli", "doctor", "--json"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **drained.environment,
+            **prefect_client_environment(drained.stack, drained.prefect),
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)["findings"]
+    assert {finding["verdict"] for finding in found} == {"ok"}
+    assert {"clocks", "workers", "api-login"} <= {finding["check"] for finding in found}
 
 
 def test_prefects_database_holds_identifiers_only(drained: System) -> None:
@@ -198,3 +218,24 @@ def test_a_repaired_document_is_sent_again_by_hand(drained: System) -> None:
         "the repaired invoice is accepted",
         timeout=120,
     )
+
+
+def test_one_command_sends_a_document_and_another_tells_its_story(drained: System) -> None:
+    engine = create_source_engine(drained.source_url, SourceSettings())
+    insert_document(engine, TABLES, "sale", "HD-TOLD", status="SYNC_FAILED")
+    insert_document(
+        engine, TABLES, "sale", "HD-WRONG", status="SYNC_FAILED", line={"lot_number": " "}
+    )
+    engine.dispose()
+    shown = dqg(drained, "send", "sale", "HD-TOLD")
+    assert "Running" in shown
+    assert f"accepted as {document(drained, 'HD-TOLD').national_id}" in shown
+    refused = json.loads(dqg(drained, "send", "sale", "HD-WRONG", "--json", status=1))
+    assert (refused["status"], refused["run_ended"]) == ("SYNC_FAILED", True)
+    assert "so_lo" in refused["reason"]
+
+    (told,) = json.loads(dqg(drained, "trace", "HD-TOLD", "--json"))["documents"]
+    assert [e["event"] for e in told["events"] if e["store"] == "task_logs"] == [
+        *("logged", "started", "attempt", "accepted", "closed"),
+    ]
+    assert {run["name"] for run in told["runs"]} == {"sale HD-TOLD", "sale-invoice HD-TOLD"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -66,10 +66,17 @@ def test_failures_alike_are_one_group(failed: System) -> None:
     largest, blank = dqg_json("failures", "group")
     assert (largest["documents"], largest["drug_code"]) == (2, "DQG99999999")
     assert largest["shops"] == ["SHOP01", "SHOP02"]
-    # Refused before it was sent, so only the source database knows the drug.
+    # Refused before it was sent, so there is no payload that tells the drug.
     assert (blank["field"], blank["drug_code"]) == ("so_lo", "DQG00010421")
     assert blank["example"] == "BLANK"
     assert "so_lo" in dqg("failures", "group")
+
+
+def test_a_group_keeps_its_name_when_the_source_is_corrected(failed: System) -> None:
+    before = dqg_json("failures", "group")
+    with failed.engine.begin() as connection:
+        connection.execute(failed.tables.details(SALE).update().values(drug_code="DQG00010877"))
+    assert dqg_json("failures", "group") == before
 
 
 def test_one_failure_is_shown_whole(failed: System) -> None:
@@ -77,7 +84,9 @@ def test_one_failure_is_shown_whole(failed: System) -> None:
     assert found["payload"]["ho_ten_khach_hang"] == "Nguyễn Thị Bí Mật"
     assert "ma_thuoc" in found["answer"]
     assert [attempt["http_status"] for attempt in found["attempts"]] == [400]
-    assert found["run_url"].endswith(f"/runs/flow-run/{found['record_run_id']}")
+    assert found["record_run_url"].endswith(f"/runs/flow-run/{found['record_run_id']}")
+    assert found["batch_run_url"].endswith(f"/runs/flow-run/{found['batch_run_id']}")
+    assert found["batch_run_id"] != found["record_run_id"]
     assert dqg_json("failures", "show", found["_id"]) == [found]
     assert "Bí Mật" in dqg("failures", "show", "U-1")
 
@@ -185,3 +194,16 @@ def test_a_document_that_somebody_took_meanwhile_is_not_resolved(failed: System)
     failed.source.claim_one(SALE, local_id="U-1", token=str(uuid4()), lease=timedelta(seconds=60))
     assert not failed.source.resolve_by_hand(document.ref, "QG-1", "by hand")
     assert failed.document("sale", "U-1").status == "PENDING_SYNC"
+
+
+def test_open_failures_are_counted_by_shop_also_of_earlier_days(failed: System) -> None:
+    for name in ("U-1", "U-2", "BLANK"):
+        failed.change("sale", name, updated_at=datetime.fromisoformat("2020-01-01"))
+    found = dqg_json("status", status=1)
+    assert {s["shop"]: (s["open_failures"], s["failed"]) for s in found["shops"]} == {
+        "SHOP01": (2, 0),
+        "SHOP02": (1, 0),
+    }
+    assert found["open_failures"] == {"import": 0, "sale": 3, "cancellation": 0}
+    dqg("requeue", "U-2", "--yes", "--why", "x")
+    assert dqg_json("status", status=1)["open_failures"]["sale"] == 2

@@ -22,7 +22,7 @@ from deployments.migrations.context import VERSION_TABLE
 from lib.errors import ConfigurationError, StoreUnavailable
 from lib.pipelines import PIPELINES, SALE
 from lib.settings import SourceSettings
-from lib.source.tables import CLAIM_FIELDS, build_tables
+from lib.source.tables import CLAIM_FIELDS, ENCRYPTED_COLUMN, build_tables
 
 ROOT = Path(__file__).parents[2]
 RENAMED = SourceSettings(
@@ -51,6 +51,9 @@ def _make_existing_tables(engine: Engine, settings: SourceSettings | None = None
             header = tables.header(pipeline)
             for name in CLAIM_FIELDS:
                 connection.execute(text(f'ALTER TABLE "{header.name}" DROP COLUMN {name}'))
+        connection.execute(
+            text(f'ALTER TABLE "{tables.accounts.name}" DROP COLUMN {ENCRYPTED_COLUMN}')
+        )
 
 
 def _columns(engine: Engine, table: str) -> set[str]:
@@ -90,7 +93,9 @@ def test_both_branches_give_exactly_the_tables_that_the_code_reads(engine: Engin
                 ),
             },
         )
-        differences = compare_metadata(context, build_tables(SourceSettings()).metadata)
+        tables = build_tables(SourceSettings())
+        expected = [tables.metadata, tables.installation.metadata]
+        differences = compare_metadata(context, expected)  # type: ignore[arg-type]
     # Keys and indexes are the migrations' own affair.
     assert [d for d in differences if "index" not in d[0] and "constraint" not in d[0]] == []
 
@@ -110,7 +115,7 @@ def test_the_sync_branch_works_on_tables_that_were_there_before(engine: Engine) 
     for pipeline in PIPELINES.values():
         assert set(CLAIM_FIELDS) <= _columns(engine, pipeline.header_table)
     assert _our_indexes(engine) == {
-        *(f"ix_dqg_{kind}_{p.header_table}" for kind in ("claim", "token", "finished", "code")
+        *(f"ix_dqg_{kind}_{p.header_table}" for kind in ("due", "token", "finished", "code")
           for p in PIPELINES.values()),
         *(f"ix_dqg_lines_{p.detail_table}" for p in PIPELINES.values()),
     }  # fmt: skip
@@ -118,7 +123,8 @@ def test_the_sync_branch_works_on_tables_that_were_there_before(engine: Engine) 
         heads = MigrationContext.configure(
             connection, opts={"version_table": VERSION_TABLE}
         ).get_current_heads()
-    assert heads == ("sync_0001",)
+    assert heads == ("sync_0003",)
+    assert ENCRYPTED_COLUMN in _columns(engine, "AccountShop")
 
 
 def test_the_sync_branch_adds_only_what_is_missing(engine: Engine) -> None:
@@ -136,7 +142,7 @@ def test_the_sync_branch_adds_only_what_is_missing(engine: Engine) -> None:
     names = _our_indexes(engine)
     assert "ix_dqg_code_SalesInvoices" not in names
     assert "ix_dqg_lines_SalesInvoiceDetails" not in names
-    assert "ix_dqg_claim_SalesInvoices" in names
+    assert "ix_dqg_due_SalesInvoices" in names
 
 
 def test_undoing_the_sync_branch_removes_ours_alone(engine: Engine) -> None:
@@ -160,6 +166,26 @@ def test_undoing_the_sync_branch_keeps_documents_and_the_business_branch(engine:
     assert inspect(engine).get_table_names() == [VERSION_TABLE]
 
 
+def test_encrypted_passwords_are_not_thrown_away(engine: Engine) -> None:
+    migrate(_url(engine), BUSINESS, SYNC)
+    account = (
+        'INSERT INTO "AccountShop" (shop_pharmacy_code, pharmacy_code, account, password, '
+        "shop_name, address, phone_number, status, sync_encrypted_password) "
+        "VALUES ('SHOP01', '79', 'demo', '', '-', '-', '-', 1, 'gAAAA')"
+    )
+    with engine.begin() as connection:
+        connection.execute(text(account))
+    with pytest.raises(ConfigurationError, match="dqg accounts decrypt"):
+        unmigrate(_url(engine), SYNC)
+    with engine.begin() as connection:
+        connection.execute(
+            text('UPDATE "AccountShop" SET password = :p, sync_encrypted_password = NULL'),
+            {"p": "plain"},
+        )
+    unmigrate(_url(engine), SYNC)
+    assert ENCRYPTED_COLUMN not in _columns(engine, "AccountShop")
+
+
 def test_codes_on_several_rows_are_reported_and_stop_nothing(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -180,7 +206,7 @@ def test_codes_on_several_rows_are_reported_and_stop_nothing(
     assert "SalesInvoices: 1 codes" in caplog.text
     assert "HD-1 of pharmacy 790760001234" in caplog.text
     assert "HD-2" not in caplog.text
-    assert "ix_dqg_claim_SalesInvoices" in _our_indexes(engine)
+    assert "ix_dqg_due_SalesInvoices" in _our_indexes(engine)
 
 
 def test_names_come_from_the_settings(engine: Engine) -> None:
@@ -246,6 +272,28 @@ def test_the_script_for_sql_server_is_exact() -> None:
     assert "CREATE TABLE [" not in script  # only the version table, which needs no brackets
 
 
+def test_the_script_for_sql_server_records_where_documents_may_be_sent_from() -> None:
+    script = _script("upgrade", "sync@head", RENAMED)
+    assert (
+        "CREATE TABLE dqg_installation ( id INTEGER NOT NULL IDENTITY, "
+        "server_name NVARCHAR(256) NOT NULL, database_name NVARCHAR(256) NOT NULL, "
+        "recorded_at DATETIME2(7) NOT NULL, recorded_by NVARCHAR(256) NOT NULL, "
+        "why NVARCHAR(500) NOT NULL, replaces BIT NOT NULL, "
+        "CONSTRAINT pk_dqg_installation PRIMARY KEY (id) ); GO "
+        "INSERT INTO dqg_installation "
+        "(server_name, database_name, recorded_at, recorded_by, why, replaces) VALUES "
+        "(COALESCE(@@SERVERNAME, CONVERT(nvarchar(256), SERVERPROPERTY('ServerName'))), "
+        "DB_NAME(), sysutcdatetime(), SUSER_SNAME(), N'recorded by the migration', 1); GO"
+    ) in script
+    assert (
+        "CREATE INDEX [ix_dqg_due_HoaDon] ON [HoaDon] "
+        "(shop_pharmacy_code, sale_date, created_at, id) INCLUDE "
+        "(sync_claim_token, sync_lease_expires_at, sync_next_attempt_at, sync_unconfirmed, "
+        "pharmacy_code, ma_hoa_don) WHERE trang_thai = 'PENDING_SYNC'; GO "
+        "DROP INDEX [ix_dqg_claim_HoaDon] ON [HoaDon]; GO"
+    ) in script
+
+
 def test_the_business_script_for_sql_server_keeps_vietnamese_text_and_dates() -> None:
     script = _script("upgrade", "business@head", SourceSettings(db_schema="dbo"))
     assert "CREATE TABLE dbo.[SalesInvoices] ( id INTEGER NOT NULL IDENTITY" in script
@@ -257,8 +305,8 @@ def test_the_business_script_for_sql_server_keeps_vietnamese_text_and_dates() ->
 
 
 def test_the_script_that_undoes_the_sync_branch_drops_indexes_before_columns() -> None:
-    script = _script("downgrade", "sync_0001:base")
+    script = _script("downgrade", "sync_0002:base")
     assert script.index("DROP INDEX [ix_dqg_token_SalesInvoices] ON [SalesInvoices]") < (
         script.index("ALTER TABLE [SalesInvoices] DROP COLUMN sync_claim_token")
     )
-    assert "DROP TABLE [" not in script
+    assert script.count("DROP TABLE") == script.count("DROP TABLE dqg_") > 0

@@ -6,9 +6,11 @@ encoding or an abbreviation makes of the rest.
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from logging.config import DictConfigurator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,13 +19,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 import redis
+from prefect.logging.configuration import load_logging_config
 from prefect.settings import PREFECT_HOME
 from psycopg import sql
 from sqlalchemy import select
 
 from deployments.local.postgres import PostgresServer
 from deployments.local.servers import PREFECT_DATABASE
-from deployments.local.stack import Stack
+from deployments.local.stack import ROOT, Stack
 from flows.orchestrate import orchestrate
 from flows.pipelines import sale
 from flows.reconcile import reconcile
@@ -180,6 +183,18 @@ def found(places: Mapping[str, str], *planted: str) -> list[str]:
     ]
 
 
+@pytest.fixture
+def json_log() -> Iterator[io.StringIO]:
+    """What a worker would ship of everything that is logged."""
+    stream = io.StringIO()
+    formatter = load_logging_config(ROOT / "deployments" / "logging" / "json.yml")["formatters"]
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(DictConfigurator({}).configure_formatter(formatter["json"]))
+    logging.getLogger().addHandler(handler)
+    yield stream
+    logging.getLogger().removeHandler(handler)
+
+
 def wait_for_records(postgres: PostgresServer, last_run: str) -> None:
     """Prefect sends logs and task states in the background, in order: the last run's come last."""
     logs = "SELECT 1 FROM log WHERE flow_run_id = %s AND message LIKE 'Finished in state%%'"
@@ -213,8 +228,11 @@ async def test_nothing_planted_is_found_where_it_does_not_belong(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    json_log: io.StringIO,
+    tmp_path: Path,
 ) -> None:
     caplog.set_level(logging.INFO)
+    monkeypatch.setenv("DQG_METRICS__DIR", str(tmp_path))
     plant(system)
     make_trouble(system)
     break_code(monkeypatch)
@@ -229,6 +247,7 @@ async def test_nothing_planted_is_found_where_it_does_not_belong(
     payloads = {"payloads": mongo.pop("payloads")}
     places = prefect | dict(logs) | shared | mongo
     places |= {"logging": caplog.text, "output": output.out, "errors": output.err}
+    places |= dict(files_below(tmp_path)) | {"JSON log": json_log.getvalue()}
     places |= {"Redis keys": " ".join(shared), "messages": messages_in_source(system)}
 
     # What is searched is what was meant: every kind of failure has left its traces there.
@@ -238,6 +257,8 @@ async def test_nothing_planted_is_found_where_it_does_not_belong(
     assert "SYNC_SUCCESS" not in statuses.values()
     for place in ("Prefect's table log", "Prefect's table events", "task_logs", "logging"):
         assert found({place: places[place]}, "BUG-BUILD" if place != "logging" else "ValueError")
+    assert any("dqg_documents_total" in places[p] for p in places if p.startswith(str(tmp_path)))
+    assert '"local_id": "BUG-BUILD"' in places["JSON log"]
     assert tokens
     assert masked != bool(found(payloads, BUYER, SELLER))
 

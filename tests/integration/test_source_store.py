@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import (
     Connection,
     Engine,
@@ -44,7 +45,7 @@ from lib.pipelines import CANCELLATION, IMPORT, PIPELINES, SALE, Pipeline
 from lib.settings import SourceSettings
 from lib.source.dialects import local_now, utc_in
 from lib.source.engine import create_source_engine, translate_errors
-from lib.source.store import SourceStore
+from lib.source.store import ShopAccount, SourceStore, StoredPassword
 from lib.source.tables import SourceTables, build_tables
 from lib.source.transactions import Transactions
 
@@ -177,6 +178,9 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     _allow_duplicates(database)
     migrate(url, SYNC, settings=settings)
     yield database
+    if request.param == "mssql":
+        with database.engine.begin() as connection:
+            connection.execute(delete(database.tables.accounts))
     database.store.dispose()
     if request.param == "mssql":
         unmigrate(url, SYNC, BUSINESS, settings=settings)
@@ -260,7 +264,7 @@ def test_claim_takes_over_an_expired_lease_as_unconfirmed(db: Database) -> None:
     assert db.claim(SALE, token="token-2") == [record_id]
 
     (stored,) = db.store.get(SALE, [record_id])
-    assert (stored.claim_token, stored.attempts, stored.unconfirmed) == ("token-2", 2, True)
+    assert (stored.claim_token, stored.attempts, stored.unconfirmed) == ("token-2", 1, True)
 
 
 def test_claim_keeps_the_unconfirmed_flag_of_a_released_document(db: Database) -> None:
@@ -862,6 +866,68 @@ def test_accounts_are_read_with_their_passwords_hidden(db: Database) -> None:
     assert (first.shop_pharmacy_code, first.pharmacy_code) == ("SHOP01", PHARMACY)
     assert first.password.get_secret_value() == "bí mật"
     assert "bí mật" not in repr(first)
+
+
+def _add_account(db: Database, password: str) -> ShopAccount:
+    with db.engine.begin() as connection:
+        connection.execute(
+            insert(db.tables.accounts),
+            {
+                "shop_pharmacy_code": "SHOP01",
+                "pharmacy_code": PHARMACY,
+                "account": "demo",
+                "password": password,
+                "shop_name": "-",
+                "address": "-",
+                "phone_number": "-",
+                "status": 1,
+            },
+        )
+    (account,) = db.store.accounts()
+    return account
+
+
+def test_a_password_is_written_in_another_form_and_read_back(db: Database) -> None:
+    account = _add_account(db, "bí mật")
+    sealed = StoredPassword(SecretStr(""), "gAAAA")
+    assert db.store.change_password(account, lambda _: sealed) == sealed
+    (changed,) = db.store.accounts()
+    assert (changed.password.get_secret_value(), changed.encrypted_password) == ("", "gAAAA")
+    assert changed.updated_at == account.updated_at
+    assert "gAAAA" not in repr(changed)
+
+
+def test_what_is_changed_is_what_is_stored_now(db: Database) -> None:
+    account = _add_account(db, "old")
+    with db.engine.begin() as connection:
+        connection.execute(update(db.tables.accounts).values(password="new"))
+    seen: list[str] = []
+
+    def change(stored: StoredPassword) -> StoredPassword:
+        seen.append(stored.plain.get_secret_value())
+        return stored
+
+    db.store.change_password(account, change)
+    assert seen == ["new"]
+
+
+def test_a_password_that_does_not_fit_changes_nothing(db: Database) -> None:
+    account = _add_account(db, "secret-1")
+    for wanted in (
+        StoredPassword(SecretStr("x" * 51), None),
+        StoredPassword(SecretStr(""), "x" * 401),
+    ):
+        with pytest.raises(ConfigurationError, match="SHOP01") as error:
+            db.store.change_password(account, lambda _, wanted=wanted: wanted)
+        assert "x" * 51 not in str(error.value)
+    assert db.store.accounts() == [account]
+
+
+def test_an_account_that_is_gone_has_no_password(db: Database) -> None:
+    account = _add_account(db, "secret-1")
+    with db.engine.begin() as connection:
+        connection.execute(delete(db.tables.accounts))
+    assert db.store.change_password(account, lambda stored: stored) is None
 
 
 # Trouble

@@ -189,6 +189,7 @@ class InterruptedBreakers(Breakers):
 class _ShopAccount:
     shop_pharmacy_code, pharmacy_code, username = SHOP, PHARMACY, "demo"
     password, active, updated_at = SecretStr("demo"), True, None
+    encrypted_password = None
 
 
 def make_services(source: SourceStore, api: CountingApi) -> Services:
@@ -200,6 +201,7 @@ def make_services(source: SourceStore, api: CountingApi) -> Services:
         sync=SYNC,
     )
     log: Any = MemoryLog()
+    unused: Any = None
     return Services(
         settings=settings,
         source=source,
@@ -209,6 +211,8 @@ def make_services(source: SourceStore, api: CountingApi) -> Services:
         pacer=Pacer(None, "dqg", RateSettings()),
         platform=api,
         outcomes=OutcomeWriter(source, log, SYNC),
+        tokens=unused,
+        alerts=unused,
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
 from pydantic import SecretStr
 
 from lib.accounts import AccountDirectory, account_key
+from lib.encryption import PasswordBox, new_key
 from lib.errors import AccountRefused
 from lib.settings import ApiSettings
+from lib.source.store import ShopAccount
 
 URL = "https://api.test"
 PASSWORD = SecretStr("secret-1")
@@ -24,6 +26,7 @@ class Row:
     password: SecretStr = PASSWORD
     active: bool = True
     updated_at: datetime | None = datetime(2026, 1, 1, tzinfo=UTC)
+    encrypted_password: str | None = None
 
 
 def directory(*rows: Row, username: str | None = None) -> AccountDirectory:
@@ -123,3 +126,54 @@ def test_a_breaker_is_named_by_the_account_so_shops_that_share_one_pause_togethe
 def test_a_shop_without_an_account_has_a_breaker_until_a_row_appears() -> None:
     assert directory().breaker_name("SHOP01", "790760001234") == "missing:SHOP01"
     assert directory(Row()).breaker_name("SHOP01", "790760001234").startswith("account:")
+
+
+KEY, OTHER_KEY = new_key(), new_key()
+SEALED = PasswordBox(SecretStr(KEY)).encrypt(PASSWORD)
+ENCRYPTED = Row(password=SecretStr(""), encrypted_password=SEALED)
+
+
+def keyed(*rows: Row, key: str | None = KEY, username: str | None = None) -> AccountDirectory:
+    settings = ApiSettings(
+        base_url=URL,
+        account_key=key and SecretStr(key),
+        username=username,
+        password=SecretStr("global-secret") if username else None,
+    )
+    return AccountDirectory(rows, settings)
+
+
+def test_an_encrypted_password_is_the_same_account_as_the_plain_one() -> None:
+    account = keyed(ENCRYPTED).account_for("SHOP01", "790760001234")
+    assert account == directory(Row()).account_for("SHOP01", "790760001234")
+
+
+def test_a_plain_password_counts_because_it_was_written_later() -> None:
+    row = replace(ENCRYPTED, password=SecretStr("corrected"))
+    account = keyed(row, key=None).account_for("SHOP01", "790760001234")
+    assert account.password.get_secret_value() == "corrected"
+
+
+@pytest.mark.parametrize(("key", "reason"), [(OTHER_KEY, "fits"), (None, "is not set")])
+def test_a_password_without_its_key_stops_its_shop_alone(key: str | None, reason: str) -> None:
+    second = Row(shop_pharmacy_code="SHOP02")
+    # The installation's account would file the documents under another login.
+    accounts = keyed(ENCRYPTED, second, key=key, username="chain")
+    with pytest.raises(AccountRefused, match=f"shop SHOP01 .*{reason}") as error:
+        accounts.account_for("SHOP01", "790760001234")
+    assert "secret-1" not in str(error.value)
+    assert SEALED[:10] not in str(error.value)
+    assert accounts.account_for("SHOP02", "790760001234").username == "demo_hoasen"
+    assert set(accounts.keys()) == {"SHOP02"}
+
+
+def test_a_shop_pauses_until_the_key_is_right_and_not_longer() -> None:
+    name = keyed(ENCRYPTED, key=OTHER_KEY).breaker_name("SHOP01", "790760001234")
+    assert name == "unreadable:SHOP01"
+    assert keyed(ENCRYPTED).breaker_name("SHOP01", "790760001234").startswith("account:")
+
+
+def test_the_representation_of_a_stored_row_hides_both_forms() -> None:
+    row = ShopAccount("SHOP01", "79", "demo", PASSWORD, True, None, SEALED)
+    assert "secret-1" not in repr(row)
+    assert SEALED not in repr(row)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from dotenv import dotenv_values
 from prefect.cli._app import _app as prefect_app
@@ -22,11 +23,14 @@ from prefect.settings import Settings as PrefectSettings
 from prefect.settings.legacy import _get_valid_setting_names
 from prefect.utilities.importtools import import_object
 from prefect.utilities.schema_tools import ValidationError, validate
+from typer.exceptions import TyperException
 
 from deployments import settings_docs
+from deployments.cli.__main__ import app as dqg_app
 from deployments.settings_docs import sections
 from deployments.work_pools import DESCRIPTIONS
 from lib.settings import Settings
+from tests.support.container_commands import check_docker, check_helm, check_kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -38,7 +42,7 @@ VARIABLES = {setting.variable for _, _, group in sections() for setting in group
 _FENCE = re.compile(r"^[ ]*```(\w*)\n(.*?)^[ ]*```", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_PROGRAMS = ("make", "python", "prefect", "alembic")
+_PROGRAMS = ("make", "python", "prefect", "alembic", "dqg", "docker", "helm", "kubectl")
 #: A folder or file of the project, as the text names it.
 _PATH = re.compile(r"(?:flows|tasks|lib|deployments|tests|docs)/[\w./-]*|[\w.-]+\.(?:md|toml|yaml)")
 #: Read by Prefect, although no settings: its folder, and an override in its logging configuration.
@@ -70,7 +74,7 @@ def commands_in(text: str) -> Iterator[list[str]]:
     ]
     for line in [*lines, *_CODE.findall(_FENCE.sub("", text))]:
         words = shlex.split(line, comments=True) if line.count("'") % 2 == 0 else []
-        words = [word.removeprefix(".venv/bin/") for word in words]
+        words = [word.removeprefix(".venv/bin/").removeprefix("./") for word in words]
         if len(words) > 1 and words[0] in _PROGRAMS:
             yield words
 
@@ -81,6 +85,10 @@ def check_command(words: list[str]) -> None:
         "python": check_python,
         "prefect": check_prefect,
         "alembic": check_alembic,
+        "dqg": check_dqg,
+        "docker": functools.partial(check_docker, check_command=check_command),
+        "helm": check_helm,
+        "kubectl": check_kubectl,
     }
     checks[words[0]](words[1:])
 
@@ -96,6 +104,20 @@ def check_make(words: list[str]) -> None:
 def check_python(words: list[str]) -> None:
     assert words[0] == "-m", words
     assert importlib.util.find_spec(words[1]) is not None, words
+    if words[1] in _COMMANDS_WITH_PARSERS:
+        try:
+            importlib.import_module(words[1]).parser().parse_args(words[2:])
+        except SystemExit as ended:
+            raise AssertionError(words) from ended
+
+
+#: They have a function `parser`, which knows their options.
+_COMMANDS_WITH_PARSERS = {
+    "deployments.work_pools",
+    "deployments.apply",
+    "deployments.health",
+    "deployments.compose.prepare",
+}
 
 
 def check_alembic(words: list[str]) -> None:
@@ -113,7 +135,18 @@ def check_alembic(words: list[str]) -> None:
 def _branch_labels(path: Path) -> Iterator[str]:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "branch_labels":
-            yield from ast.literal_eval(node.value)
+            yield from ast.literal_eval(node.value) or ()
+
+
+def check_dqg(words: list[str]) -> None:
+    """The command exists and takes these words; one that is only named needs none."""
+    command: Any = typer.main.get_command(dqg_app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    if words:
+        # Options alone are for a command that also has commands of its own.
+        assert not hasattr(command, "commands") or words[0].startswith("-"), words
+        command.make_context("dqg", list(words))
 
 
 def check_prefect(words: list[str]) -> None:
@@ -174,11 +207,25 @@ def test_every_command_can_be_run(page: Path) -> None:
         "prefect deployment run 'sale/sale' -p pharmacy_code=790760001234",
         "prefect worker start --pool nothing",
         "alembic upgrade nothing@head",
+        "dqg nothing",
+        "dqg failures nothing",
+        "dqg status --nothing",
+        "dqg send nothing HD-1",
+        "python -m deployments.work_pools --type nothing",
+        "docker compose nothing",
+        "docker compose up --nothing",
+        "docker compose --profile nothing up",
+        "docker compose up --scale nothing=2",
+        "docker compose logs nothing",
+        "docker compose run --rm cli prefect nothing",
+        "docker build --file nothing .",
+        "helm upgrade --install x prefect/prefect-server --values nothing",
+        "kubectl apply --filename nothing",
     ],
 )
 def test_a_command_that_is_not_there_would_be_noticed(command: str) -> None:
     ((words),) = commands_in(f"```sh\n{command}\n```")
-    with pytest.raises((AssertionError, KeyError, ValidationError)):
+    with pytest.raises((AssertionError, KeyError, ValidationError, TyperException)):
         check_command(words)
 
 

@@ -62,12 +62,17 @@ def test_a_small_backlog_is_sent_as_subflows() -> None:
     assert (plan.limits, plan.granularity) == ((100, 100), Granularity.FLOW)
 
 
-def test_a_large_backlog_is_sent_as_task_runs_in_larger_batches() -> None:
+def test_a_larger_backlog_is_sent_as_task_runs_in_larger_batches() -> None:
+    plan = make_plan(1000)
+    assert (plan.limits, plan.granularity) == ((1000,), Granularity.TASK)
+
+
+def test_a_very_large_backlog_is_sent_in_groups() -> None:
     plan = make_plan(5000)
-    assert (plan.limits, plan.granularity) == ((1000, 1000), Granularity.TASK)
+    assert (plan.limits, plan.granularity) == ((1000, 1000), Granularity.GROUP)
 
 
-@pytest.mark.parametrize("granularity", [Granularity.FLOW, Granularity.TASK])
+@pytest.mark.parametrize("granularity", [Granularity.FLOW, Granularity.TASK, Granularity.GROUP])
 def test_a_set_granularity_is_kept_whatever_the_backlog(granularity: Granularity) -> None:
     assert make_plan(5000, granularity=granularity).granularity is granularity
     assert make_plan(1, granularity=granularity).granularity is granularity

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lib.errors import ConfigurationError
-from lib.settings import as_environment, load_settings
+from lib.secret_references import find_references
+from lib.settings import as_environment, environment_name, load_settings
 
 GOOD = {
     "DQG_SOURCE__URL": "postgresql+psycopg://localhost/x",
@@ -115,6 +116,31 @@ def test_secrets_do_not_show_in_a_representation(environment) -> None:
         }
     )
     assert "planted-secret" not in repr(load_settings())
+
+
+@pytest.mark.parametrize("key", ["hunter2", ""])
+def test_a_key_that_is_none_is_named_without_being_shown(environment, key: str) -> None:
+    environment(GOOD | {"DQG_API__ACCOUNT_KEY": key})
+    with pytest.raises(ConfigurationError, match="key 1 is no key") as error:
+        load_settings()
+    assert "DQG_API__ACCOUNT_KEY" in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_secret_may_be_a_reference_to_where_it_is_kept(environment) -> None:
+    environment(
+        GOOD
+        | {
+            "DQG_API__ACCOUNT_KEY": "prefect-secret://dqg-account-key",
+            "DQG_REDIS__URL": "prefect-secret://dqg-redis",
+            "DQG_REDIS__PREFIX": "prefect-secret://is-no-secret",
+        }
+    )
+    found = find_references(dict(load_settings()))
+    assert {environment_name((r.section, r.field)): r.block for r in found} == {
+        "DQG_API__ACCOUNT_KEY": "dqg-account-key",
+        "DQG_REDIS__URL": "dqg-redis",
+    }
 
 
 def test_settings_survive_the_way_through_the_environment(environment) -> None:

@@ -37,7 +37,7 @@ def test_sql_server_claims_in_one_update_with_output_over_locked_rows() -> None:
     assert "OUTPUT inserted.id, inserted.local_invoice_id" in sql
     assert "IN (SELECT TOP 100 due.id FROM [SalesInvoices] AS due WITH" in sql
     assert "AS due WITH (ROWLOCK, READPAST, UPDLOCK) WHERE" in sql
-    assert "ORDER BY due.created_at, due.id)" in sql
+    assert "ORDER BY due.sale_date, due.created_at, due.id)" in sql
     assert "sync_lease_expires_at=dateadd(millisecond, " in sql
     assert "due.sync_lease_expires_at <= sysutcdatetime()" in sql
     assert sql.count("UPDATE ") == 1
@@ -50,6 +50,15 @@ def test_sql_server_never_skips_a_locked_row_of_the_same_code() -> None:
     rivals = sql[sql.index("NOT (EXISTS") :]
     assert "[SalesInvoices] AS other WITH (READCOMMITTEDLOCK)" in rivals
     assert "READPAST" not in rivals
+
+
+@pytest.mark.parametrize("dialect", [mssql.dialect(), postgresql.dialect()], ids=lambda d: d.name)
+def test_a_cut_off_bounds_the_claim_in_the_type_of_the_column(dialect: Dialect) -> None:
+    sql = _claim(dialect, due_documents(HEADER, SALE, "SHOP01", 100, date(2026, 11, 1)))
+    kind = "DATETIME" if dialect.name == "mssql" else "TIMESTAMP WITHOUT TIME ZONE"
+    assert sql.count("sale_date >= CAST(") == 2
+    assert f" AS {kind})" in sql
+    assert "sale_date >=" not in _claim(dialect)
 
 
 def test_the_status_is_a_literal_so_that_the_filtered_index_serves() -> None:

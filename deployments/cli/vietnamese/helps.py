@@ -31,9 +31,8 @@ TEXTS = {
         "Gộp lỗi theo lý do, trường và mã thuốc, nhóm lớn nhất trước.\n\n"
         "Chứng từ có nhiều trường sai thì nằm trong nhiều nhóm."
     ),
-    "One failure whole: payload (names of persons too), answer, every attempt, link to its run.": (
-        "Toàn bộ một lỗi: nội dung gửi (có cả họ tên), câu trả lời, từng lần gửi, "
-        "liên kết tới lần chạy."
+    "One failure whole: payload (names of persons too), answer, every attempt, its runs.": (
+        "Toàn bộ một lỗi: nội dung gửi (có cả họ tên), câu trả lời, từng lần gửi, các lần chạy."
     ),
     "of the failure, or of the document": "mã của lỗi, hoặc của chứng từ",
     "of which failure records": "trạng thái của bản ghi lỗi",

@@ -1,0 +1,1 @@
+"""Alerts: Prefect automations kept as files, and the blocks that carry their messages."""

@@ -1,0 +1,43 @@
+"""Applies the alerts to the Prefect server of PREFECT_API_URL. May be repeated.
+
+`python -m deployments.alerts`: after an upgrade, and after a change of the settings `DQG_ALERTS__…`
+that say where messages go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from deployments.alerts.apply import Applied, apply_alerts
+from deployments.alerts.files import read_alerts
+from lib.errors import ConfigurationError
+from lib.settings import load_settings
+
+
+def main() -> int:
+    """Returns the exit status."""
+    try:
+        settings = load_settings().alerts
+        applied = asyncio.run(apply_alerts(read_alerts(), settings))
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    _report(applied)
+    if settings.webhook_url is None and settings.email_url is None:
+        print(
+            "nobody is told: set DQG_ALERTS__WEBHOOK_URL or DQG_ALERTS__EMAIL_URL; until then "
+            "alerts are only to be seen in the UI, under Event Feed"
+        )
+    return 0
+
+
+def _report(applied: Applied) -> None:
+    for what in ("created", "updated", "removed"):
+        for name in getattr(applied, what):
+            print(f"{what} {name}")
+    print(f"{len(applied.unchanged)} unchanged")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""`dqg accounts`: stores the passwords of AccountShop encrypted, or plain again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr
+from rich.text import Text
+
+from deployments.cli.context import (
+    ATTENTION,
+    AsJson,
+    Operator,
+    console,
+    open_operator,
+    print_json,
+    run,
+    table,
+)
+from deployments.cli.language import N_, _
+from deployments.cli.progress import progress
+from lib.encryption import PasswordBox, new_key
+from lib.errors import PasswordUnreadable
+from lib.source.store import ShopAccount, StoredPassword
+
+app = typer.Typer(help="How the passwords of AccountShop are stored.", no_args_is_help=True)
+
+Yes = Annotated[bool, typer.Option("--yes", help="do it; without it only what would be done")]
+_BLANK = SecretStr("")
+
+
+class Form(StrEnum):
+    """How a password is stored."""
+
+    PLAIN = "plain"
+    ENCRYPTED = "encrypted"  # with the first key
+    OLDER_KEY = "older key"  # encrypted, with another one of the keys
+    UNREADABLE = "unreadable"  # encrypted, and no key fits
+    BLANK = "blank"  # there is none
+
+
+_WORDS = {
+    Form.PLAIN: N_("plain"),
+    Form.ENCRYPTED: N_("encrypted"),
+    Form.OLDER_KEY: N_("encrypted with an older key"),
+    Form.UNREADABLE: N_("encrypted, no key fits"),
+    Form.BLANK: N_("no password"),
+}
+
+
+@dataclass(slots=True)
+class Result:
+    """What becomes of one account; `after` None: nothing has been changed."""
+
+    account: ShopAccount
+    before: Form
+    wanted: bool
+    after: Form | None = None
+
+    @property
+    def now(self) -> Form:
+        return self.after or self.before
+
+
+@app.command("key")
+def key(json: AsJson = False) -> None:
+    """Print a new key for DQG_API__ACCOUNT_KEY. It is stored nowhere."""
+    made = new_key()
+    if json:
+        print_json({"key": made})
+    else:
+        typer.echo(made)
+
+
+@app.command("encrypt")
+def encrypt(yes: Yes = False, json: AsJson = False) -> None:
+    """Encrypt every password that is plain, or encrypted with another key than the first."""
+    run(_convert(yes, json, _encrypted), as_json=json)
+
+
+@app.command("decrypt")
+def decrypt(yes: Yes = False, json: AsJson = False) -> None:
+    """Store every password plain again, as other software reads it."""
+    run(_convert(yes, json, _decrypted), as_json=json)
+
+
+Change = Callable[[PasswordBox, StoredPassword], StoredPassword]
+
+
+async def _convert(yes: bool, json: bool, change: Change) -> int:
+    async with open_operator() as operator:
+        box = PasswordBox(operator.settings.api.account_key)
+        box.check()
+        results = await _look(operator, box, change)
+        if yes:
+            pending = [result for result in results if result.wanted]
+            with progress(_("converting"), len(pending), shown=not json) as advance:
+                for result in pending:
+                    await _carry_out(operator, box, result, change)
+                    advance(1)
+    (_print_json if json else _print)(results, yes)
+    return ATTENTION if any(result.now is Form.UNREADABLE for result in results) else 0
+
+
+async def _look(operator: Operator, box: PasswordBox, change: Change) -> list[Result]:
+    results = []
+    for account in await asyncio.to_thread(operator.source.accounts):
+        stored = StoredPassword(account.password, account.encrypted_password)
+        form = _form(box, stored)
+        wanted = form is not Form.UNREADABLE and change(box, stored) != stored
+        results.append(Result(account, form, wanted))
+    return results
+
+
+async def _carry_out(operator: Operator, box: PasswordBox, result: Result, change: Change) -> None:
+    stored = await asyncio.to_thread(
+        operator.source.change_password, result.account, lambda before: change(box, before)
+    )
+    # None: the account was deleted meanwhile, and no password of it is left.
+    result.after = Form.BLANK if stored is None else _form(box, stored)
+
+
+def _form(box: PasswordBox, stored: StoredPassword) -> Form:
+    if stored.is_plain:
+        return Form.PLAIN
+    if not stored.encrypted:
+        return Form.BLANK
+    try:
+        return Form.ENCRYPTED if box.is_current(stored.encrypted) else Form.OLDER_KEY
+    except PasswordUnreadable:
+        return Form.UNREADABLE
+
+
+def _encrypted(box: PasswordBox, stored: StoredPassword) -> StoredPassword:
+    """The password encrypted with the first key, and proven to be readable.
+
+    Raises:
+        PasswordUnreadable: what was encrypted does not decrypt to what it was.
+    """
+    form = _form(box, stored)
+    if form not in (Form.PLAIN, Form.OLDER_KEY):
+        return stored
+    password = stored.plain if stored.is_plain else box.decrypt(stored.encrypted or "")
+    token = box.encrypt(password)
+    if box.decrypt(token) != password:
+        raise PasswordUnreadable("an encrypted password does not decrypt to what it was")
+    return StoredPassword(_BLANK, token)
+
+
+def _decrypted(box: PasswordBox, stored: StoredPassword) -> StoredPassword:
+    if stored.is_plain or not stored.encrypted:
+        # A plain one is newer than what may stand encrypted beside it.
+        return StoredPassword(stored.plain, None)
+    return StoredPassword(box.decrypt(stored.encrypted), None)
+
+
+def _print_json(results: list[Result], yes: bool) -> None:
+    accounts: list[dict[str, Any]] = [
+        {
+            "shop": result.account.shop_pharmacy_code,
+            "pharmacy_code": result.account.pharmacy_code,
+            "before": result.before.value,
+            "now": result.now.value,
+        }
+        for result in results
+    ]
+    counts = Counter(result.now.value for result in results)
+    print_json({"dry_run": not yes, "counts": counts, "accounts": accounts})
+
+
+def _print(results: list[Result], yes: bool) -> None:
+    out = console()
+    counts = Counter((result.before, result.now) for result in results)
+    rows = [(_(_WORDS[was]), _(_WORDS[now]), number) for (was, now), number in counts.items()]
+    title = _("{count} accounts in AccountShop", count=len(results))
+    out.print(table(title, [_("before"), _("now"), _("accounts")], rows))
+    for result in results:
+        if result.now is Form.UNREADABLE:
+            out.print(
+                Text(
+                    _(
+                        "shop {shop}, pharmacy {pharmacy}: encrypted, and no key in "
+                        "DQG_API__ACCOUNT_KEY fits",
+                        shop=result.account.shop_pharmacy_code,
+                        pharmacy=result.account.pharmacy_code,
+                    )
+                )
+            )
+    wanted = sum(result.wanted for result in results)
+    if not yes:
+        out.print(
+            Text(_("Nothing was changed. With --yes, {count} would be converted.", count=wanted))
+        )

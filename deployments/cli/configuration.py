@@ -1,0 +1,141 @@
+"""`dqg config show`: every setting as it counts now, where it comes from, and no secret."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import SecretStr
+from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
+from rich.text import Text
+
+from deployments.cli.context import AsJson, console, print_json, run, table
+from deployments.cli.language import N_, _
+from deployments.cli.masking import HIDDEN, masked_url
+from lib.settings import ENV_FILE_VARIABLE, Settings, environment_name, load_settings
+
+app = typer.Typer(help="The settings.", no_args_is_help=True)
+
+#: Where a value comes from, as a person reads it.
+_ORIGINS = {
+    "default": N_("default"),
+    "environment": N_("environment"),
+    "file": N_("file"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One setting.
+
+    Attributes:
+        value: as the environment would say it, without secrets; None where none is set.
+        origin: `default`, `environment` or `file`.
+    """
+
+    variable: str
+    value: str | None
+    origin: str
+
+
+@app.command("show")
+def show(
+    changed: Annotated[
+        bool, typer.Option("--changed", help="only those that are not the default")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Every setting with its value and where it comes from; passwords are hidden."""
+    run(_show(changed, json), as_json=json)
+
+
+async def _show(changed: bool, json: bool) -> int:
+    path = settings_file()
+    found = [
+        setting for setting in read_configuration() if not (changed and setting.origin == "default")
+    ]
+    if json:
+        file = None if path is None else str(path.absolute())
+        print_json({"file": file, "settings": [asdict(setting) for setting in found]})
+        return 0
+    out = console()
+    out.print(
+        table(
+            _("{count} settings", count=len(found)),
+            [_("setting"), _("value"), _("from")],
+            [(s.variable, s.value, _(_ORIGINS[s.origin])) for s in found],
+        )
+    )
+    if path is None:
+        out.print(Text(_("There is no file of settings.")))
+    else:
+        out.print(Text(_("File of settings: {path}", path=path.absolute())), soft_wrap=True)
+    return 0
+
+
+def settings_file() -> Path | None:
+    """The file that settings are read from, if there is one."""
+    name = os.environ.get(ENV_FILE_VARIABLE, ".env")
+    return Path(name) if name and Path(name).is_file() else None
+
+
+def read_configuration() -> list[Shown]:
+    """Every setting, in the order of the model.
+
+    Raises:
+        ConfigurationError: settings are wrong; its text names each.
+    """
+    settings = load_settings()
+    in_environment: Mapping[str, Any] = EnvSettingsSource(Settings)()
+    path = settings_file()
+    in_file: Mapping[str, Any] = (
+        {} if path is None else DotEnvSettingsSource(Settings, env_file=path)()
+    )
+    return list(_shown(settings, in_environment, in_file))
+
+
+def _shown(
+    settings: Settings, in_environment: Mapping[str, Any], in_file: Mapping[str, Any]
+) -> Iterator[Shown]:
+    for section in type(settings).model_fields:
+        values = getattr(settings, section)
+        for name in type(values).model_fields:
+            if name in in_environment.get(section, {}):
+                origin = "environment"
+            elif name in in_file.get(section, {}):
+                origin = "file"
+            else:
+                origin = "default"
+            yield Shown(environment_name((section, name)), as_text(getattr(values, name)), origin)
+
+
+def as_text(value: Any) -> str | None:
+    """A value as the environment would say it, a secret hidden."""
+    if isinstance(value, SecretStr):
+        secret = value.get_secret_value()
+        return masked_url(secret) if "://" in secret else HIDDEN
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return masked_url(value) if "://" in value and "@" in value else value
+    return _text(value)
+
+
+def _text(value: Any) -> str | None:
+    match value:
+        case None:
+            return None
+        case Enum():
+            return str(value.value)
+        case bool():
+            return str(value).lower()
+        case float() if value.is_integer():
+            return str(int(value))
+        case tuple() | list() | dict():
+            return json_module.dumps(value, ensure_ascii=False)
+        case _:
+            return str(value)

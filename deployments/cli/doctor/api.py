@@ -1,0 +1,140 @@
+"""Checks of the national API: its address, and one login an account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from deployments.cli.doctor.findings import Finding, Patient, fault, not_checked, ok
+from deployments.cli.language import _
+from lib.accounts import AccountDirectory
+from lib.breaker import Breakers, BreakerSnapshot, BreakerState
+from lib.dqg.client import NationalApiClient
+from lib.errors import AccountRefused
+from lib.models import Account
+from lib.pipelines import PIPELINES
+from lib.tokens import Token, TokenCache
+
+
+async def check_address(patient: Patient) -> Sequence[Finding]:
+    """Passwords and documents travel encrypted."""
+    address = urlsplit(patient.settings.api.base_url)
+    if address.scheme == "https":
+        return [ok(patient.settings.api.base_url)]
+    if _is_here(address.hostname or ""):
+        return [ok(_("{address} is on this machine", address=patient.settings.api.base_url))]
+    return [
+        fault(
+            _(
+                "{address} is not encrypted: passwords can be read on the way",
+                address=patient.settings.api.base_url,
+            ),
+            _("set DQG_API__BASE_URL to an https address and take DQG_API__ALLOW_HTTP away"),
+        )
+    ]
+
+
+async def check_logins(patient: Patient) -> Sequence[Finding]:
+    """Each account can log in; one that was refused is not tried again until its pause ends.
+
+    One that has a token does not log in anew: that could end the token of a run. One that is
+    refused pauses as it would in a run, so that asking again and again locks no account.
+    """
+    settings = patient.settings
+    directory = AccountDirectory(await asyncio.to_thread(patient.source.accounts), settings.api)
+    findings = await _shops_without_account(patient, directory)
+    logins = directory.logins()
+    if not logins:
+        return findings or [
+            fault(
+                _("no account is active in AccountShop, and none is in the settings"),
+                _("enter the shops' accounts in AccountShop"),
+            )
+        ]
+    breakers = Breakers(patient.redis, settings.redis.prefix, settings.breaker)
+    snapshots = await breakers.snapshot([_breaker(account) for account, _shops in logins])
+    tokens = TokenCache(patient.redis, settings.redis, settings.api)
+    async with NationalApiClient(settings.api, tokens) as client:
+        for account, shops in logins:
+            whose = ", ".join(shops) or _("the settings")
+            paused = _pause(whose, snapshots[_breaker(account)])
+            findings.append(
+                paused or await _log_in(patient, client, tokens, breakers, account, whose)
+            )
+    return findings
+
+
+async def _shops_without_account(patient: Patient, directory: AccountDirectory) -> list[Finding]:
+    found: dict[str, str] = {}
+    for pipeline in PIPELINES.values():
+        for shop in await asyncio.to_thread(patient.source.pending_shops, pipeline):
+            try:
+                directory.account_for(shop.code, shop.pharmacy_code)
+            except AccountRefused as error:
+                found[shop.code] = error.message
+    return [
+        fault(text, _("enter its account in AccountShop; until then its documents wait"))
+        for text in found.values()
+    ]
+
+
+def _pause(whose: str, snapshot: BreakerSnapshot) -> Finding | None:
+    if snapshot.state is BreakerState.HELD:
+        return not_checked(
+            _("{shops}: held by hand ({reason}), not tried", shops=whose, reason=snapshot.reason),
+            "./dqg resume shop",
+        )
+    if snapshot.state is BreakerState.OPEN:
+        return fault(
+            _(
+                "{shops}: paused after a refused login ({reason}), not tried again",
+                shops=whose,
+                reason=snapshot.reason,
+            ),
+            _("correct the password in AccountShop, which ends the pause, or: ./dqg resume shop"),
+        )
+    return None
+
+
+async def _log_in(
+    patient: Patient,
+    client: NationalApiClient,
+    tokens: TokenCache,
+    breakers: Breakers,
+    account: Account,
+    whose: str,
+) -> Finding:
+    new = False
+
+    async def login(account: Account) -> Token:
+        nonlocal new
+        new = True
+        return await client.login(account)
+
+    try:
+        await tokens.get(account, login)
+    except AccountRefused as error:
+        settings = patient.settings.breaker
+        await breakers.trip(
+            _breaker(account), error.message, settings.account_pause, settings.account_pause_max
+        )
+        return fault(
+            _("{shops}: the login is refused ({reason})", shops=whose, reason=error.message),
+            _("correct user name and password in AccountShop; until then the shop pauses"),
+        )
+    if new:
+        return ok(_("{shops}: logged in", shops=whose))
+    return ok(_("{shops}: has a token that a run uses", shops=whose))
+
+
+def _breaker(account: Account) -> str:
+    return f"account:{account.key}"
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

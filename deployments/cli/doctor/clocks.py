@@ -1,0 +1,54 @@
+"""Whether the clocks of the parts agree."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+
+from deployments.cli.doctor.findings import Finding, Patient, fault, not_checked, ok
+from deployments.cli.language import _
+
+#: Seconds two clocks may differ by: more than asking takes, less than anything that depends on it.
+TOLERANCE = 30.0
+THIS_MACHINE = "this machine"
+
+
+def note_clock(patient: Patient, part: str, told: float, asked_at: float) -> None:
+    """Keep what a part's clock said, a Unix time, when it was asked between then and now."""
+    patient.clocks[part] = told - (asked_at + time.time()) / 2
+
+
+def wrong_clocks(offsets: Mapping[str, float], tolerance: float = TOLERANCE) -> dict[str, float]:
+    """The clocks that differ from what most of them say, and by how many seconds.
+
+    Of two that differ nobody can tell which one is wrong: then it is both.
+    """
+    middle = statistics.median(offsets.values())
+    if len(offsets) == 2:
+        (first, one), (second, other) = offsets.items()
+        return {first: one - other, second: other - one} if abs(one - other) > tolerance else {}
+    return {
+        part: offset - middle
+        for part, offset in offsets.items()
+        if abs(offset - middle) > tolerance
+    }
+
+
+async def check_clocks(patient: Patient) -> Sequence[Finding]:
+    """The clocks of this machine, the stores and the Prefect server agree."""
+    offsets = {THIS_MACHINE: 0.0, **patient.clocks}
+    if len(offsets) < 2:
+        return [not_checked(_("no other clock can be read"))]
+    wrong = wrong_clocks(offsets)
+    return [
+        fault(
+            _(
+                "the clock of {part} differs from the others by {seconds} s",
+                part=part,
+                seconds=f"{difference:+.0f}",
+            ),
+            _("have it set by NTP; leases follow the source database's clock"),
+        )
+        for part, difference in wrong.items()
+    ] or [ok(_("these agree: {parts}", parts=", ".join(offsets)))]

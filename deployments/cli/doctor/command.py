@@ -1,0 +1,51 @@
+"""The command `dqg doctor`."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+
+from deployments.cli.context import ATTENTION, AsJson, console, print_json, run, table
+from deployments.cli.doctor.checks import CHECKS
+from deployments.cli.doctor.findings import Finding, Patient, Verdict, examine
+from deployments.cli.language import N_, _, use_language
+from deployments.cli.progress import progress
+from lib.cli_settings import Language
+
+_VERDICTS = {
+    Verdict.OK: N_("ok"),
+    Verdict.FAULT: N_("fault"),
+    Verdict.NOT_CHECKED: N_("not checked"),
+}
+
+
+def doctor(json: AsJson = False) -> None:
+    """Look at every part of the installation, and say what to do about what is wrong.
+
+    Changes nothing. Exit status 1 unless all is well. Each account logs in once at most; one that
+    is refused pauses as it would in a run.
+    """
+    run(_doctor(json), as_json=json)
+
+
+async def _doctor(json: bool) -> int:
+    if json:
+        use_language(Language.ENGLISH)
+    async with AsyncExitStack() as closing:
+        with progress(_("examining"), len(CHECKS), shown=not json) as advance:
+            findings = await examine(Patient(closing), CHECKS, advance)
+    well = all(finding.verdict is Verdict.OK for finding in findings)
+    if json:
+        print_json({"ok": well, "findings": [asdict(finding) for finding in findings]})
+    else:
+        _print(findings, well)
+    return 0 if well else ATTENTION
+
+
+def _print(findings: list[Finding], well: bool) -> None:
+    rows = [(f.check, _(_VERDICTS[f.verdict]), f.what, f.todo) for f in findings]
+    headings = [_("check"), _("verdict"), _("what was found"), _("what to do")]
+    out = console()
+    out.print(table(_("Checks"), headings, rows))
+    faults = sum(finding.verdict is Verdict.FAULT for finding in findings)
+    out.print(_("all is well") if well else _("{count} faults", count=faults))

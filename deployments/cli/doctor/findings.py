@@ -1,0 +1,121 @@
+"""What the doctor finds, and how one check after another is made."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from redis.asyncio import Redis
+from sqlalchemy import Engine
+
+from deployments.cli.language import _
+from lib.errors import SyncError
+from lib.planning import PoolState
+from lib.settings import Settings
+from lib.source.store import SourceStore
+from lib.source.tables import SourceTables
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    FAULT = "fault"  # something is wrong, and a person can correct it
+    NOT_CHECKED = "not checked"  # something else has to be in order first
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: how it is.
+        todo: what to do about it; empty where there is nothing to do.
+        check: name of the check, filled in by `examine`.
+    """
+
+    verdict: Verdict
+    what: str
+    todo: str = ""
+    check: str = ""
+
+
+def ok(what: str) -> Finding:
+    return Finding(Verdict.OK, what)
+
+
+def fault(what: str, todo: str) -> Finding:
+    return Finding(Verdict.FAULT, what, todo)
+
+
+def not_checked(why: str, todo: str = "") -> Finding:
+    return Finding(Verdict.NOT_CHECKED, why, todo)
+
+
+@dataclass(slots=True)
+class Patient:
+    """What the checks have learnt so far. Each check finds here what those it needs have left.
+
+    Attributes:
+        closing: closes what was opened.
+        clocks: seconds that a part's clock is ahead of this machine's.
+        pools: work pools by name; None for one that is not there.
+    """
+
+    closing: AsyncExitStack
+    settings: Settings = field(init=False)
+    engine: Engine = field(init=False)
+    tables: SourceTables = field(init=False)
+    source: SourceStore = field(init=False)
+    redis: Redis = field(init=False)
+    clocks: dict[str, float] = field(default_factory=dict)
+    pools: dict[str, PoolState | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check.
+
+    Attributes:
+        needs: names of checks without which this one cannot be made.
+        todo: what to do where the work raises an error of ours, in English.
+    """
+
+    name: str
+    work: Callable[[Patient], Awaitable[Sequence[Finding]]]
+    todo: str
+    needs: tuple[str, ...] = ()
+
+
+async def examine(
+    patient: Patient, checks: Iterable[Check], done: Callable[[int], None] = lambda _: None
+) -> list[Finding]:
+    """Make the checks in their order; one that fails makes those that need it impossible.
+
+    Args:
+        done: told of each check that was made.
+    """
+    found: list[Finding] = []
+    failed: set[str] = set()
+    for check in checks:
+        findings = await _make(patient, check, failed)
+        if any(finding.verdict is not Verdict.OK for finding in findings):
+            failed.add(check.name)
+        found += [replace(finding, check=check.name) for finding in findings]
+        done(1)
+    return found
+
+
+async def _make(patient: Patient, check: Check, failed: set[str]) -> Sequence[Finding]:
+    missing = [name for name in check.needs if name in failed]
+    if missing:
+        return [not_checked(_("needs {checks} to be in order", checks=", ".join(missing)))]
+    try:
+        return await check.work(patient)
+    except SyncError as error:
+        return [fault(str(error), _(check.todo))]
+    except Exception as error:
+        # The other checks may still say why.
+        return [fault(_("the check itself failed: {error}", error=repr(error)[:300]), "")]

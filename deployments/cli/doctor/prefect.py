@@ -1,0 +1,158 @@
+"""Checks of the Prefect server and of what is set up on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import prefect
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.exceptions import ObjectNotFound
+
+from deployments.cli.doctor.clocks import note_clock
+from deployments.cli.doctor.findings import Finding, Patient, fault, not_checked, ok
+from deployments.cli.language import _
+from deployments.cli.prefect_state import prefect_errors, read_pools
+from lib.pipelines import PIPELINES, SCHEDULER_POOL
+
+#: Deployment and its work pool; the first two run by a schedule.
+DEPLOYMENTS = {
+    "orchestrate/orchestrate": SCHEDULER_POOL,
+    "reconcile/reconcile": SCHEDULER_POOL,
+    **{pipeline.deployment: pipeline.work_pool for pipeline in PIPELINES.values()},
+}
+#: A block type every server has.
+_BLOCK_TYPE = "Secret"
+_REFUSED = (401, 403)
+
+
+async def check_server(patient: Patient) -> Sequence[Finding]:
+    """The server answers, lets us in, and has the version that the workers have."""
+    async with prefect_errors(), get_client() as client:
+        try:
+            version = await client.api_version()
+            before = time.time()
+            answer = await client.request("GET", "/health")
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code not in _REFUSED:
+                raise
+            return [
+                fault(
+                    _("it refuses us: HTTP {status}", status=error.response.status_code),
+                    _("set PREFECT_API_AUTH_STRING as the server has it"),
+                )
+            ]
+    if "date" in answer.headers:
+        # Whole seconds are told, cut off.
+        told = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5
+        note_clock(patient, "Prefect server", told, before)
+    if version.split(".")[:2] != prefect.__version__.split(".")[:2]:
+        return [
+            fault(
+                _(
+                    "it has version {theirs}, this machine {ours}",
+                    theirs=version,
+                    ours=prefect.__version__,
+                ),
+                _("install the same version on server and workers"),
+            )
+        ]
+    return [ok(_("version {version}", version=version))]
+
+
+async def check_database(_patient: Patient) -> Sequence[Finding]:
+    """The server keeps its data in PostgreSQL.
+
+    No answer of its API names the database. They differ in a pattern with a backslash: to
+    PostgreSQL's LIKE it escapes the letter behind it, to SQLite's it is a character.
+    """
+    async with prefect_errors(), get_client() as client:
+        plain = await _block_types(client, _BLOCK_TYPE)
+        escaped = await _block_types(client, f"{_BLOCK_TYPE[0]}\\{_BLOCK_TYPE[1:]}")
+    if not plain:
+        return [not_checked(_("the server has no block types to tell it by"))]
+    if escaped:
+        return [ok("PostgreSQL")]
+    return [
+        fault(
+            _("it is SQLite, which answers 'database is locked' under load"),
+            _("set PREFECT_SERVER_DATABASE_CONNECTION_URL to a PostgreSQL database"),
+        )
+    ]
+
+
+async def _block_types(client: PrefectClient, pattern: str) -> list[dict[str, Any]]:
+    answer = await client.request(
+        "POST", "/block_types/filter", json={"block_types": {"name": {"like_": pattern}}}
+    )
+    found: list[dict[str, Any]] = answer.json()
+    return found
+
+
+async def check_pools(patient: Patient) -> Sequence[Finding]:
+    """Every work pool is there, and none is paused."""
+    patient.pools = await read_pools([SCHEDULER_POOL, *PIPELINES])
+    found: list[Finding] = []
+    for name, pool in patient.pools.items():
+        if pool is None:
+            found.append(
+                fault(
+                    _("there is no work pool {pool}", pool=name), "python -m deployments.work_pools"
+                )
+            )
+        elif pool.paused:
+            found.append(
+                fault(
+                    _("work pool {pool} is paused: nothing is claimed for it", pool=name),
+                    f"prefect work-pool resume {name}",
+                )
+            )
+    return found or [ok(", ".join(patient.pools))]
+
+
+async def check_workers(patient: Patient) -> Sequence[Finding]:
+    """Every work pool has a worker online."""
+    pools = {name: pool for name, pool in patient.pools.items() if pool is not None}
+    if not pools:
+        return [not_checked(_("there are no work pools"))]
+    return [
+        fault(
+            _("no worker of pool {pool} is online", pool=name),
+            f"prefect worker start --pool {name} --no-create-pool-if-not-found",
+        )
+        for name, pool in pools.items()
+        if pool.workers == 0
+    ] or [ok(", ".join(f"{name}: {pool.workers}" for name, pool in pools.items() if pool.workers))]
+
+
+async def check_deployments(_patient: Patient) -> Sequence[Finding]:
+    """Every deployment is there, on its pool, and the scheduled ones are not paused."""
+    found: list[Finding] = []
+    async with prefect_errors(), get_client() as client:
+        for name, pool in DEPLOYMENTS.items():
+            again = f"prefect --no-prompt deploy -n {name.split('/')[1]}"
+            try:
+                deployment = await client.read_deployment_by_name(name)
+            except ObjectNotFound:
+                found.append(fault(_("there is no deployment {name}", name=name), again))
+                continue
+            if deployment.work_pool_name != pool:
+                found.append(
+                    fault(
+                        _(
+                            "{name} runs on pool {wrong} instead of {right}",
+                            name=name,
+                            wrong=deployment.work_pool_name,
+                            right=pool,
+                        ),
+                        again,
+                    )
+                )
+            scheduled = any(schedule.active for schedule in deployment.schedules)
+            if pool == SCHEDULER_POOL and (deployment.paused or not scheduled):
+                found.append(fault(_("the schedule of {name} is paused", name=name), again))
+    return found or [ok(", ".join(DEPLOYMENTS))]

@@ -1,0 +1,124 @@
+"""Moments in the life of a document, read from log entries, failure records and runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from deployments.cli.language import N_
+from deployments.cli.runs import Run
+from lib.models import LogStatus
+
+#: Kinds of events, as a person reads them.
+EVENTS = {
+    "dispatched": N_("claimed and dispatched"),
+    "logged": N_("taken by hand"),
+    "started": N_("its run began"),
+    "attempt": N_("call to the API"),
+    "accepted": N_("accepted by the API"),
+    "closed": N_("log closed"),
+    "failed": N_("recorded as failed"),
+    "requeued": N_("made pending again"),
+    "resolved": N_("resolved"),
+    "run_started": N_("run began"),
+    "run_ended": N_("run ended"),
+    "run_waits": N_("run has not begun"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One moment.
+
+    Attributes:
+        kind: a key of `EVENTS`.
+        details: values, the same in every language.
+        url: the run it is about.
+    """
+
+    at: datetime
+    store: str
+    kind: str
+    details: str
+    url: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "at": self.at,
+            "store": self.store,
+            "event": self.kind,
+            "details": self.details,
+            "url": self.url,
+        }
+
+
+def events_of_log(log: Mapping[str, Any]) -> Iterator[Event]:
+    """What a `task_logs` entry tells: one dispatch of the document."""
+    store, token = "task_logs", log["claim_token"]
+    # A run that a person started claims under its own id.
+    by_hand = token == log.get("flow_run_id")
+    yield Event(log["created_at"], store, "logged" if by_hand else "dispatched", f"claim {token}")
+    if started := log.get("started_at"):
+        yield Event(started, store, "started", "")
+    for attempt in log.get("attempts") or ():
+        yield Event(attempt["at"], store, "attempt", _of_attempt(attempt))
+    if accepted := log.get("accepted_at"):
+        yield Event(accepted, store, "accepted", log.get("national_id") or "")
+    status = LogStatus(log["status"])
+    if not status.is_open:
+        # Entries of earlier versions know only when they were changed last.
+        closed = log.get("closed_at") or log["updated_at"]
+        details = [status.value, log.get("error_class"), log.get("national_id"), log.get("message")]
+        yield Event(closed, store, "closed", _joined(details))
+
+
+def events_of_failure(failure: Mapping[str, Any]) -> Iterator[Event]:
+    """What a `sync_failures` record tells: the failure, and what was decided about it."""
+    store = "sync_failures"
+    if failure.get("error_class"):
+        details = [failure["error_class"], failure.get("error")]
+        yield Event(failure["created_at"], store, "failed", _joined(details))
+    history = failure.get("history")
+    if history is None and failure.get("settled_at"):
+        # Of earlier versions: the last decision only.
+        history = [
+            {
+                "state": failure["state"],
+                "at": failure["settled_at"],
+                "by": failure.get("settled_by"),
+                "why": failure.get("settled_why"),
+            }
+        ]
+    for decision in history or ():
+        details = [decision.get("by"), decision.get("why")]
+        yield Event(decision["at"], store, decision["state"], _joined(details))
+
+
+def events_of_run(made: Run) -> Iterator[Event]:
+    """Begin and end of a run, with its name."""
+    if made.start:
+        yield Event(made.start, "Prefect", "run_started", made.name, made.url)
+    elif made.created and not made.end:
+        details = _joined([made.name, made.state])
+        yield Event(made.created, "Prefect", "run_waits", details, made.url)
+    if made.end:
+        details = _joined([made.name, made.state, made.message])
+        yield Event(made.end, "Prefect", "run_ended", details, made.url)
+
+
+def _of_attempt(attempt: Mapping[str, Any]) -> str:
+    status = attempt.get("http_status")
+    return _joined(
+        [
+            attempt["action"],
+            f"HTTP {status}" if status else None,
+            attempt.get("error_class"),
+            f"{attempt['duration_ms']:.0f} ms",
+        ]
+    )
+
+
+def _joined(parts: Iterable[object]) -> str:
+    return ", ".join(str(part) for part in parts if part)

@@ -1,0 +1,130 @@
+"""`dqg installation`: which database may be sent from, and confirming that it is this one."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import typer
+
+from deployments.cli.context import ATTENTION, AsJson, console, print_json, run, table
+from deployments.cli.language import _
+from lib.errors import UnconfirmedDatabase
+from lib.settings import load_settings
+from lib.source.engine import create_source_engine
+from lib.source.installation import Installation, Place
+from lib.source.store import SourceStore
+from lib.source.tables import build_tables
+from tasks.services import source_url
+
+app = typer.Typer(
+    help="Which database documents are sent from: a restored copy sends nothing.",
+    no_args_is_help=True,
+)
+
+_LONGEST_WHY = 500
+
+
+@asynccontextmanager
+async def _open_source() -> AsyncIterator[SourceStore]:
+    settings = load_settings()
+    engine = create_source_engine(await source_url(settings), settings.source)
+    source = SourceStore(engine, build_tables(settings.source))
+    try:
+        yield source
+    finally:
+        source.dispose()
+
+
+@app.command("show")
+def show(json: AsJson = False) -> None:
+    """Where this is and what is recorded; exit status 1 where nothing is sent from here."""
+    run(_show(json), as_json=json)
+
+
+@app.command("confirm")
+def confirm(
+    why: Annotated[str, typer.Option("--why", help="the reason, kept with the record")],
+    by: Annotated[
+        str | None, typer.Option("--by", help="who decides; by default the login name")
+    ] = None,
+    also: Annotated[
+        bool,
+        typer.Option(
+            "--also", help="what was recorded stays valid: replicas that take turns, for example"
+        ),
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Record this database as the one to send from. Its pending documents are sent from then on."""
+    if not why.strip() or len(why) > _LONGEST_WHY:
+        raise typer.BadParameter(_("--why is empty or longer than 500 characters"))
+    run(_confirm(by or getpass.getuser(), why.strip(), also, json), as_json=json)
+
+
+async def _show(json: bool) -> int:
+    async with _open_source() as source:
+        installation = await asyncio.to_thread(source.installation)
+    return _report(installation, json)
+
+
+async def _confirm(by: str, why: str, also: bool, json: bool) -> int:
+    async with _open_source() as source:
+        await asyncio.to_thread(source.confirm_installation, by=by, why=why, also=also)
+        installation = await asyncio.to_thread(source.installation)
+    return _report(installation, json)
+
+
+def _report(installation: Installation, json: bool) -> int:
+    valid = list(installation.valid())
+    refusal: str | None = None
+    try:
+        installation.check()
+    except UnconfirmedDatabase as error:
+        refusal = error.message
+    if json:
+        print_json(
+            {
+                "here": _place(installation.here),
+                "confirmed": refusal is None,
+                "records": [
+                    _place(record.place)
+                    | {
+                        "valid": record in valid,
+                        "recorded_at": record.recorded_at,
+                        "recorded_by": record.recorded_by,
+                        "why": record.why,
+                    }
+                    for record in installation.records
+                ],
+            }
+        )
+    else:
+        out = console()
+        out.print(
+            table(
+                _("Recorded"),
+                [_("server"), _("database"), _("valid"), _("when"), _("who"), _("why")],
+                [
+                    (
+                        *(record.place.server, record.place.database),
+                        _("yes") if record in valid else _("no"),
+                        f"{record.recorded_at:%Y-%m-%d %H:%M} UTC",
+                        *(record.recorded_by, record.why),
+                    )
+                    for record in installation.records
+                ],
+            )
+        )
+        out.print(
+            refusal or _("documents are sent from here: {place}", place=installation.here),
+            markup=False,
+        )
+    return ATTENTION if refusal else 0
+
+
+def _place(place: Place) -> dict[str, Any]:
+    return {"server": place.server, "database": place.database}

@@ -1,0 +1,57 @@
+"""A bar for what takes longer than a moment: on a terminal only, and never between JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+#: Told of so many more things that are done.
+Advance = Callable[[int], None]
+
+#: Seconds without a bar: what is done by then needs none.
+_PATIENCE = 1.0
+
+
+@contextmanager
+def progress(
+    text: str,
+    total: int | None,
+    *,
+    shown: bool,
+    console: Console | None = None,
+    patience: float = _PATIENCE,
+) -> Iterator[Advance]:
+    """Counts on standard error while the body works; the bar is gone afterwards.
+
+    Args:
+        total: None where it is not known.
+        shown: False for a command that prints JSON.
+    """
+    console = console or Console(stderr=True)
+    if not (shown and console.is_terminal):
+        yield lambda done: None
+        return
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    task = bar.add_task(text, total=total)
+    begin = time.monotonic()
+
+    def advance(done: int) -> None:
+        bar.advance(task, done)
+        if not bar.live.is_started and time.monotonic() - begin >= patience:
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        bar.stop()

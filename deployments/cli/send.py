@@ -1,0 +1,268 @@
+"""`dqg send`: one document now, through its pipeline's deployment, followed to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from prefect import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+
+from deployments.cli.context import (
+    ATTENTION,
+    AsJson,
+    Operator,
+    PipelineName,
+    open_operator,
+    print_json,
+    run,
+)
+from deployments.cli.language import N_, _
+from deployments.cli.prefect_state import prefect_errors, read_pools, run_url
+from deployments.cli.selection import Pharmacy, one_document
+from deployments.cli.status import refusal_of
+from lib.errors import AlreadySent, ConfigurationError, StoreUnavailable, SyncError
+from lib.models import StoredDocument, SyncStatus
+from lib.pipelines import Pipeline, get_pipeline
+
+#: Seconds between two looks at the run, and until a run that has not begun is explained.
+_POLL = 1.0
+_PATIENCE = 10.0
+
+#: States of Prefect in which a run waits for a worker.
+_WAITING = ("Scheduled", "Late", "Pending")
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Following:
+    """A run as far as it was followed.
+
+    Attributes:
+        state: name of its last state that was seen.
+        waits_for: what a run that has not begun waits for, once that was asked.
+    """
+
+    run_id: UUID
+    state: str = ""
+    message: str | None = None
+    final: bool = False
+    completed: bool = False
+    waits_for: str | None = None
+
+    def see(self, flow_run: FlowRun) -> None:
+        state = flow_run.state
+        self.state = flow_run.state_name or ""
+        self.message = (state.message if state else None) or None
+        self.final = state is not None and state.is_final()
+        self.completed = state is not None and state.is_completed()
+
+
+def send(
+    pipeline: Annotated[PipelineName, typer.Argument(help="import, sale, cancellation")],
+    local_id: Annotated[str, typer.Argument(help="the document")],
+    pharmacy_code: Pharmacy = None,
+    force: Annotated[bool, typer.Option("--force", help="even if it is accepted already")] = False,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="seconds to follow it; the run goes on after that")
+    ] = 300,
+    json: AsJson = False,
+) -> None:
+    """Send one document now, whatever its status, and follow it to its end.
+
+    The exit status is 0 only if it was accepted.
+    """
+    run(_send(pipeline, local_id, pharmacy_code, force, timeout, json), as_json=json)
+
+
+async def _send(
+    name: PipelineName,
+    local_id: str,
+    pharmacy_code: str | None,
+    force: bool,
+    seconds: float,
+    json: bool,
+) -> int:
+    say: Say = (lambda text: None) if json else typer.echo
+    pipeline = get_pipeline(name.value)
+    async with open_operator() as operator:
+        document = _to_be_sent(await one_document(operator, local_id, name, pharmacy_code), force)
+        following = await _start(pipeline, document, force)
+        say(
+            _(
+                "{pipeline} {document} of {shop}, now {status}: run {run}",
+                pipeline=pipeline.name,
+                document=local_id,
+                shop=document.ref.shop_pharmacy_code,
+                status=document.status.value,
+                run=run_url(str(following.run_id)) or following.run_id,
+            )
+        )
+        try:
+            await _follow(pipeline, following, seconds, say)
+        except asyncio.CancelledError:
+            say(_("no longer followed; the run goes on"))
+            raise
+        result = await _result(operator, pipeline, document, following)
+    accepted = result["accepted"]
+    if json:
+        print_json(result)
+    else:
+        say(_verdict(result, seconds))
+    return 0 if accepted else ATTENTION
+
+
+def _to_be_sent(rows: list[StoredDocument], force: bool) -> StoredDocument:
+    """The row that a run would take, as `SourceStore.claim_one` chooses it.
+
+    Raises:
+        AlreadySent.
+    """
+    pending = [row for row in rows if row.status is SyncStatus.PENDING]
+    chosen = (pending or rows)[0]
+    if chosen.status is SyncStatus.SUCCESS and not force:
+        raise AlreadySent(
+            _(
+                "{document} is accepted already as {national_id}: only --force sends it again",
+                document=chosen.ref.local_id,
+                national_id=chosen.national_id or "?",
+            )
+        )
+    return chosen
+
+
+async def _start(pipeline: Pipeline, document: StoredDocument, force: bool) -> Following:
+    """Creates the run.
+
+    Raises:
+        ConfigurationError: there is no such deployment.
+        StoreUnavailable: Prefect is away.
+    """
+    async with prefect_errors(), get_client() as client:
+        try:
+            deployment = await client.read_deployment_by_name(pipeline.deployment)
+        except ObjectNotFound:
+            raise ConfigurationError(
+                _(
+                    "there is no deployment {name}: prefect --no-prompt deploy --all",
+                    name=pipeline.deployment,
+                )
+            ) from None
+    parameters = {
+        pipeline.id_parameter: document.ref.local_id,
+        "pharmacy_code": document.ref.pharmacy_code,
+        "force": force,
+    }
+    try:
+        async with prefect_errors(), get_client() as client:
+            flow_run = await client.create_flow_run_from_deployment(
+                deployment.id, parameters=parameters, tags=[pipeline.name]
+            )
+    except StoreUnavailable as error:
+        raise StoreUnavailable(
+            error.store, _("no answer: see in the UI whether a run was started")
+        ) from None
+    return Following(flow_run.id)
+
+
+async def _follow(pipeline: Pipeline, following: Following, seconds: float, say: Say) -> None:
+    """Watches the run until it ends or time is up; tells each change of its state."""
+    begin = time.monotonic()
+    away = False
+    explained = False
+    while True:
+        before = following.state
+        try:
+            async with prefect_errors(), get_client() as client:
+                following.see(await client.read_flow_run(following.run_id))
+        except StoreUnavailable as error:
+            if not away:
+                say(_("{error}: still trying", error=error))
+            away = True
+        else:
+            away = False
+        passed = time.monotonic() - begin
+        if following.state != before:
+            say(f"{passed:6.1f} s  {_state_text(following)}")
+        if following.final or passed >= seconds:
+            return
+        if not explained and passed >= _PATIENCE and following.state in _WAITING:
+            following.waits_for = await _waits_for(pipeline)
+            say(_("the run still waits: {why}", why=following.waits_for))
+            explained = True
+        await asyncio.sleep(min(_POLL, max(seconds - passed, 0.05)))
+
+
+def _state_text(following: Following) -> str:
+    return f"{following.state}: {following.message}" if following.message else following.state
+
+
+async def _waits_for(pipeline: Pipeline) -> str:
+    try:
+        pool = (await read_pools([pipeline.work_pool]))[pipeline.work_pool]
+    except SyncError as error:
+        return str(error)
+    if pool is None:
+        return _("there is no work pool {name}", name=pipeline.work_pool)
+    return refusal_of(pool) or _("a worker is online, and busy or just starting it")
+
+
+async def _result(
+    operator: Operator, pipeline: Pipeline, before: StoredDocument, following: Following
+) -> dict[str, Any]:
+    """The document's outcome as the source database has it."""
+    ref = before.ref
+    found = await asyncio.to_thread(operator.source.get, pipeline, [ref.record_id])
+    document = found[0] if found else None
+    # An accepted one that was to be sent again still is accepted while nothing has happened.
+    happened = following.completed or before.status is not SyncStatus.SUCCESS
+    accepted = document is not None and document.status is SyncStatus.SUCCESS and happened
+    if not following.final and following.waits_for is None and following.state in _WAITING:
+        following.waits_for = await _waits_for(pipeline)
+    return {
+        "pipeline": ref.pipeline,
+        "local_id": ref.local_id,
+        "pharmacy_code": ref.pharmacy_code,
+        "shop": ref.shop_pharmacy_code,
+        "record_id": ref.record_id,
+        "accepted": accepted,
+        "status": document.status.value if document else None,
+        "national_id": document.national_id if document else None,
+        "reason": None if accepted else _reason(document, following),
+        "run_id": str(following.run_id),
+        "run_url": run_url(str(following.run_id)),
+        "run_state": following.state,
+        "run_ended": following.final,
+        "waits_for": None if following.final else following.waits_for,
+    }
+
+
+def _reason(document: StoredDocument | None, following: Following) -> str | None:
+    """Why it was not accepted: what the run says, else what the row does."""
+    if not following.final:
+        return None
+    return following.message or (document.message if document else None)
+
+
+def _verdict(result: dict[str, Any], seconds: float) -> str:
+    if result["accepted"]:
+        return _("accepted as {national_id}", national_id=result["national_id"] or "?")
+    if not result["run_ended"]:
+        if result["waits_for"]:
+            text = N_("after {seconds} s the run has not begun: {why}; it goes on waiting")
+        else:
+            text = N_("after {seconds} s the run has not ended ({why}); it goes on")
+        why = result["waits_for"] or result["run_state"]
+        return _(text, seconds=f"{seconds:g}", why=why)
+    return _(
+        "not accepted, {status}: {reason}",
+        status=result["status"] or "?",
+        reason=result["reason"] or result["run_state"],
+    )

@@ -1,0 +1,26 @@
+"""Texts of `dqg failures`."""
+
+TEXTS = {
+    "{count} failures": "{count} lỗi",
+    "the newest {shown} of {count} failures": "{shown} lỗi mới nhất trong {count} lỗi",
+    "{count} groups of failures": "{count} nhóm lỗi",
+    "id": "mã",
+    "group": "nhóm",
+    "field": "trường",
+    "drug code": "mã thuốc",
+    "example": "ví dụ",
+    "there is no failure record of {name}": "không có bản ghi lỗi nào của {name}",
+    "Failure {id}": "Lỗi {id}",
+    "HTTP status": "mã HTTP",
+    "run of the document": "lần chạy của chứng từ",
+    "run of the batch": "lần chạy của lô",
+    "in the UI": "trên giao diện",
+    "decided at": "quyết định lúc",
+    "decided by": "người quyết định",
+    "Attempts": "Các lần gọi API",
+    "action": "thao tác",
+    "none: it was refused before it was sent": "không có: bị từ chối trước khi gửi",
+    "none": "không có",
+    "Payload: {text}": "Nội dung gửi: {text}",
+    "Answer: {text}": "Câu trả lời: {text}",
+}

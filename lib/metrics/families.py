@@ -1,0 +1,150 @@
+"""Every metric: its name, its labels and what it means. No label takes a value from a document."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """How a metric's values of several processes become one."""
+
+    COUNTER = "counter"  # their sum
+    HISTOGRAM = "histogram"  # the sum of each bucket
+    GAUGE = "gauge"  # the last one that was set
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric.
+
+    Attributes:
+        buckets: of a histogram, upper bounds without infinity.
+        lasting: of a gauge, shown however old it is; others are left out when they are stale.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One value of one metric.
+
+    Attributes:
+        part: of a histogram, `sum` or a bucket's upper bound; else empty.
+    """
+
+    kind: str
+    name: str
+    labels: tuple[str, ...] = ()
+    part: str = ""
+
+    def as_text(self) -> str:
+        return json.dumps([self.kind, self.name, self.labels, self.part])
+
+    @classmethod
+    def from_text(cls, text: str) -> Key:
+        kind, name, labels, part = json.loads(text)
+        return cls(kind, name, tuple(labels), part)
+
+
+_LATENCY = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+DOCUMENTS = Family(
+    "dqg_documents_total",
+    Kind.COUNTER,
+    "Outcomes saved in the source database; `reason` is the error's class, `none` for accepted",
+    ("pipeline", "outcome", "reason"),
+)
+API_CALLS = Family(
+    "dqg_api_calls_total",
+    Kind.COUNTER,
+    "Calls of the national API by class of the HTTP status (`none` without an answer) and by "
+    "what the answer meant (`ok` or the error's class)",
+    ("pipeline", "action", "status", "result"),
+)
+API_SECONDS = Family(
+    "dqg_api_call_seconds",
+    Kind.HISTOGRAM,
+    "Seconds a call of the national API took",
+    ("pipeline", "action"),
+    _LATENCY,
+)
+RETRIES = Family("dqg_retries_total", Kind.COUNTER, "Calls repeated within a run", ("pipeline",))
+CLAIMS_LOST = Family(
+    "dqg_claims_lost_total",
+    Kind.COUNTER,
+    "Outcomes not written because another holder has the document now",
+    ("pipeline",),
+)
+SAVED_SIZE = Family(
+    "dqg_save_group_size",
+    Kind.HISTOGRAM,
+    "Outcomes written to the source database together",
+    (),
+    (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+)
+SAVE_SECONDS = Family(
+    "dqg_save_seconds",
+    Kind.HISTOGRAM,
+    "Seconds one such write took",
+    (),
+    (0.005, 0.01, *_LATENCY),
+)
+SAVE_FAILURES = Family(
+    "dqg_save_failures_total", Kind.COUNTER, "Such writes that failed, repetitions included"
+)
+BREAKER_CHANGES = Family(
+    "dqg_breaker_changes_total",
+    Kind.COUNTER,
+    "Changes of breakers into a state, of pipelines and of accounts",
+    ("kind", "state"),
+)
+BREAKER_STATE = Family(
+    "dqg_breaker_state",
+    Kind.GAUGE,
+    "Breaker of the pipeline: 0 closed, 1 half open, 2 open, 3 held by hand",
+    ("pipeline",),
+)
+PAUSED_SHOPS = Family(
+    "dqg_paused_shops",
+    Kind.GAUGE,
+    "Shops with pending documents whose account is paused",
+    ("pipeline",),
+)
+QUEUE = Family(
+    "dqg_queue_documents",
+    Kind.GAUGE,
+    "PENDING_SYNC documents by state: `ready`, `waiting` for their next attempt, `in_flight`; "
+    "`unconfirmed` are among them",
+    ("pipeline", "state"),
+)
+QUEUE_BATCHES = Family("dqg_queue_batches", Kind.GAUGE, "Claims under way", ("pipeline",))
+QUEUE_OLDEST = Family(
+    "dqg_queue_oldest_seconds",
+    Kind.GAUGE,
+    "Age of the oldest PENDING_SYNC document, 0 where there is none",
+    ("pipeline",),
+)
+QUEUE_READ = Family(
+    "dqg_queue_read_timestamp_seconds",
+    Kind.GAUGE,
+    "When `orchestrate` last read these on this machine, seconds since 1970",
+    lasting=True,
+)
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        *(DOCUMENTS, API_CALLS, API_SECONDS, RETRIES, CLAIMS_LOST),
+        *(SAVED_SIZE, SAVE_SECONDS, SAVE_FAILURES),
+        *(BREAKER_CHANGES, BREAKER_STATE, PAUSED_SHOPS),
+        *(QUEUE, QUEUE_BATCHES, QUEUE_OLDEST, QUEUE_READ),
+    )
+}

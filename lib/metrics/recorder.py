@@ -1,0 +1,135 @@
+"""Counts what happens, in the words of the field; counts nothing where no folder is set."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lib.metrics import families
+from lib.metrics.families import Family, Key
+from lib.metrics_settings import MetricsSettings
+from lib.models import Attempt, Outcome, PipelineSummary
+
+if TYPE_CHECKING:
+    from lib.breaker import Transition
+    from lib.metrics.files import ProcessFile
+
+logger = logging.getLogger("dqg.metrics")
+
+_STATES = {"closed": 0, "half_open": 1, "open": 2, "held": 3}
+
+
+class Metrics:
+    """What one process counts. No method raises, none waits for anything but memory.
+
+    Args:
+        file: None: nothing is counted.
+    """
+
+    def __init__(self, file: ProcessFile | None = None) -> None:
+        self._file = file
+
+    def document_ended(self, outcome: Outcome) -> None:
+        """An outcome is saved in the source database."""
+        labels = (outcome.ref.pipeline, outcome.kind.value, outcome.error_class or "none")
+        self._add(families.DOCUMENTS, labels)
+
+    def called(self, pipeline: str, attempt: Attempt) -> None:
+        """A call of the national API has ended."""
+        status = "none" if attempt.http_status is None else f"{attempt.http_status // 100}xx"
+        self._add(
+            families.API_CALLS, (pipeline, attempt.action, status, attempt.error_class or "ok")
+        )
+        self._observe(families.API_SECONDS, (pipeline, attempt.action), attempt.duration_ms / 1000)
+
+    def retried(self, pipeline: str) -> None:
+        """A document is to be sent once more within its run."""
+        self._add(families.RETRIES, (pipeline,))
+
+    def claim_lost(self, pipeline: str) -> None:
+        """An outcome could not be written: another holder has the document."""
+        self._add(families.CLAIMS_LOST, (pipeline,))
+
+    def saved(self, size: int, seconds: float) -> None:
+        """A group of outcomes is written."""
+        self._observe(families.SAVED_SIZE, (), size)
+        self._observe(families.SAVE_SECONDS, (), seconds)
+
+    def save_failed(self) -> None:
+        """A group of outcomes could not be written this time."""
+        self._add(families.SAVE_FAILURES, ())
+
+    def breakers_changed(self, *transitions: Transition | None) -> None:
+        """What a call has done to breakers; None is nothing."""
+        for change in transitions:
+            if change is not None:
+                kind = "pipeline" if change.name.startswith("pipeline:") else "account"
+                self._add(families.BREAKER_CHANGES, (kind, change.new.value))
+
+    def breakers_read(self, pipeline: str, state: str, paused_shops: int) -> None:
+        """What the breakers of a pipeline and of its shops are now."""
+        self._set(families.BREAKER_STATE, (pipeline,), _STATES[state])
+        self._set(families.PAUSED_SHOPS, (pipeline,), paused_shops)
+
+    def backlog_read(self, backlog: Sequence[PipelineSummary]) -> None:
+        """What the source database holds now."""
+        for summary in backlog:
+            name = summary.pipeline
+            for state, documents in (
+                ("ready", summary.ready),
+                ("waiting", summary.waiting),
+                ("in_flight", summary.in_flight),
+                ("unconfirmed", summary.unconfirmed),
+            ):
+                self._set(families.QUEUE, (name, state), documents)
+            self._set(families.QUEUE_BATCHES, (name,), summary.batches)
+            self._set(families.QUEUE_OLDEST, (name,), summary.oldest_pending_seconds or 0.0)
+        self._set(families.QUEUE_READ, (), time.time())
+
+    def _add(self, family: Family, labels: tuple[str, ...], part: str = "", by: float = 1) -> None:
+        if self._file is not None:
+            self._file.add(_key(family, labels, part), by)
+
+    def _set(self, family: Family, labels: tuple[str, ...], value: float) -> None:
+        if self._file is not None:
+            self._file.set(_key(family, labels), value)
+
+    def _observe(self, family: Family, labels: tuple[str, ...], value: float) -> None:
+        bound = next((bound for bound in family.buckets if value <= bound), float("inf"))
+        self._add(family, labels, str(float(bound)))
+        self._add(family, labels, "sum", value)
+
+
+def _key(family: Family, labels: tuple[str, ...], part: str = "") -> Key:
+    return Key(family.kind.value, family.name, labels, part)
+
+
+@contextmanager
+def open_metrics(settings: MetricsSettings) -> Iterator[Metrics]:
+    """The metrics of this process, while a run lasts.
+
+    A folder that cannot be used stops no document: a warning, and nothing is counted.
+    """
+    if settings.dir is None:
+        yield Metrics()
+        return
+    # Only who counts pays for this import.
+    from lib.metrics.files import ProcessFile
+
+    try:
+        file = ProcessFile(settings.dir)
+    except OSError as error:
+        logger.warning(
+            "nothing is counted: DQG_METRICS__DIR cannot be used: %s",
+            error.strerror or type(error).__name__,
+            extra={"action": "metrics_off"},
+        )
+        yield Metrics()
+        return
+    try:
+        yield Metrics(file)
+    finally:
+        file.close()

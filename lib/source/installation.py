@@ -1,0 +1,125 @@
+"""Which databases documents may be sent from: a restored copy of production is none of them.
+
+The table `dqg_installation` travels with a copy; where the copy is does not. Rows are only ever
+added, so the table also tells who decided what, and when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, insert, select, true
+
+from lib.errors import ConfigurationError, UnconfirmedDatabase
+from lib.source.dialects import database_name, server_identity, utc_now
+from lib.source.faults import translate_errors
+from lib.source.tables import SourceTables
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database: SQL Server's name of the server, or PostgreSQL's identifier of the cluster."""
+
+    server: str
+    database: str
+
+    def __str__(self) -> str:
+        return f"database {self.database!r} on server {self.server!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A place that somebody recorded.
+
+    Attributes:
+        replaces: what was recorded before does not count any more.
+    """
+
+    place: Place
+    recorded_at: datetime
+    recorded_by: str
+    why: str
+    replaces: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where this is, and what was recorded, newest first."""
+
+    here: Place
+    records: tuple[Record, ...]
+
+    def valid(self) -> Iterator[Record]:
+        """The records that count: the newest that replaces the others, and later ones."""
+        for record in self.records:
+            yield record
+            if record.replaces:
+                return
+
+    def check(self) -> None:
+        """Raises UnconfirmedDatabase where nothing may be sent from here."""
+        places = [record.place for record in self.valid()]
+        if self.here in places:
+            return
+        recorded = " and ".join(map(str, places)) or "nothing"
+        raise UnconfirmedDatabase(
+            f"nothing is sent from here: this is {self.here}, but recorded is {recorded}. If this "
+            f"is a copy of the production database, leave it so. If documents are to be sent from "
+            f"here from now on: ./dqg installation confirm --why ..."
+        )
+
+
+def read(connection: Connection, tables: SourceTables) -> Installation:
+    """One statement, also where nothing is recorded.
+
+    Raises:
+        ConfigurationError: the table cannot be read.
+    """
+    table = tables.installation
+    here = select(
+        server_identity().label("here_server"), database_name().label("here_database")
+    ).subquery("here")
+    query = (
+        select(here, table).select_from(here.outerjoin(table, true())).order_by(table.c.id.desc())
+    )
+    try:
+        with translate_errors():
+            rows = connection.execute(query).all()
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{error.message}. The table {table.name} comes with `alembic upgrade sync@head`, and "
+            f"the service needs to read it"
+        ) from error
+    return Installation(
+        Place(rows[0].here_server, rows[0].here_database),
+        tuple(
+            Record(
+                Place(row.server_name, row.database_name),
+                row.recorded_at.replace(tzinfo=UTC),
+                row.recorded_by,
+                row.why,
+                row.replaces,
+            )
+            for row in rows
+            if row.id is not None
+        ),
+    )
+
+
+def record(
+    connection: Connection, tables: SourceTables, *, by: str, why: str, replaces: bool
+) -> None:
+    """Add a row that says: documents may be sent from here."""
+    table = tables.installation
+    connection.execute(
+        insert(table).values(
+            server_name=server_identity(),
+            database_name=database_name(),
+            recorded_at=utc_now(),
+            recorded_by=by,
+            why=why,
+            replaces=replaces,
+        )
+    )

@@ -1,0 +1,62 @@
+"""Tells what has changed, as events: Prefect's automations make messages of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prefect import get_client, task
+from prefect.cache_policies import NO_CACHE
+from prefect.events import Event, Resource
+from prefect.events.clients import get_events_client
+from prefect.events.related import related_resources_from_run_context
+
+from lib.alert_watch import observe
+from lib.alerts import Change, PlaceState, judge
+from lib.models import PipelineSummary
+from tasks.services import current_services
+
+
+@task(cache_policy=NO_CACHE)
+async def tell_changes(
+    backlog: Sequence[PipelineSummary], paused: Sequence[PlaceState]
+) -> list[str]:
+    """Emit an event for every change since the last time; returns the events' names.
+
+    May be repeated, also at the same time: an event is noted as told only after Prefect has it,
+    and one that is told again before that has the same id, which Prefect takes for the same event.
+
+    Raises:
+        StoreUnavailable: the source database or Redis is away.
+        Exception: Prefect does not take events. In both cases the next time tells it.
+    """
+    services = current_services()
+    told = await services.alerts.read()
+    conditions = await observe(services, backlog, paused, told.standings)
+    changes = judge(conditions, told.standings)
+    if changes:
+        await _emit(changes, told.generation)
+    for change in changes:
+        await services.alerts.write(change.key, change.before, change.after)
+    return [change.event for change in changes]
+
+
+async def _emit(changes: Sequence[Change], generation: str) -> None:
+    async with get_client() as client:
+        related = await related_resources_from_run_context(client)
+    # A checkpoint after each event: the server has it, or this raises.
+    async with get_events_client(checkpoint_every=1) as events:
+        for change in changes:
+            condition = change.condition
+            resource = {
+                "prefect.resource.id": f"dqg.{condition.kind}.{condition.subject}",
+                "prefect.resource.name": condition.where,
+            }
+            await events.emit(
+                Event(
+                    id=change.event_id(generation),
+                    event=change.event,
+                    resource=Resource(resource),
+                    related=related,
+                    payload={"where": condition.where, "why": condition.why},
+                )
+            )

@@ -1,0 +1,85 @@
+"""What an operator does in the Prefect UI, in a real browser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deployments.local.stack import ROOT
+from deployments.local.system import System
+from lib.pipelines import SALE
+from lib.settings import SourceSettings
+from lib.source.engine import create_source_engine
+from lib.source.tables import build_tables
+from tests.support.browser import PROGRAMS, find_browser, open_page
+from tests.support.documents import insert_document
+from tests.support.pictures import FOLDER, take_pictures
+from tests.support.ui import Ui
+
+pytestmark = pytest.mark.timeout(600)
+DEPLOYMENTS = [
+    deployment["name"]
+    for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """The system's browser. Without one the tests are skipped, but not where they must run."""
+    program = find_browser()
+    if program is None:
+        reason = f"none of {', '.join(PROGRAMS)} is on PATH"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return program
+
+
+def test_a_single_invoice_is_sent_from_the_run_form(
+    chromium: str, drained: System, tmp_path: Path
+) -> None:
+    engine = create_source_engine(drained.source_url, SourceSettings())
+    insert_document(
+        engine, build_tables(SourceSettings()), "sale", "HD-BROWSER", status="SYNC_FAILED"
+    )
+    engine.dispose()
+
+    with open_page(chromium, tmp_path) as page:
+        ui = Ui(page, drained.prefect.ui_url)
+        ui.open()
+        assert ui.deployments() == sorted(DEPLOYMENTS)
+        ui.open_deployment("sale")
+        ui.open_run_form()
+        ui.fill("local_invoice_id", "HD-BROWSER")
+        ui.submit()
+        assert ui.wait_for_end() == "Completed"
+        ui.open_artifact_of_run("sale-result", "sale HD-BROWSER")
+        ui.shows("1 accepted of 1 documents")
+
+    (document,) = drained.source.find(SALE, "HD-BROWSER")
+    assert (document.status, bool(document.national_id)) == ("SYNC_SUCCESS", True)
+    (counters,) = drained.sandbox.documents(code="HD-BROWSER")
+    assert (counters["accepted"], counters["posts"]) == (1, 1)
+
+
+def test_the_form_explains_its_fields(chromium: str, drained: System, tmp_path: Path) -> None:
+    with open_page(chromium, tmp_path) as page:
+        ui = Ui(page, drained.prefect.ui_url)
+        ui.open("/deployments")
+        ui.open_deployment("sale")
+        ui.open_run_form()
+        for name in ("local_invoice_id", "pharmacy_code", "force", "granularity", "claim_token"):
+            assert len(ui.parameter(name).get_by_role("paragraph").first.inner_text()) > 20, name
+
+
+def test_every_picture_of_the_documentation_can_be_taken_anew(
+    chromium: str, drained: System, tmp_path: Path
+) -> None:
+    taken = tmp_path / "pictures"
+    taken.mkdir()
+    with open_page(chromium, tmp_path) as page:
+        take_pictures(Ui(page, drained.prefect.ui_url), drained, taken)
+    assert {path.name for path in taken.iterdir()} == {path.name for path in FOLDER.glob("*.png")}

@@ -1,0 +1,143 @@
+"""From what happens to what a person gets to read of it, on a real Prefect server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from deployments.alerts.apply import apply_alerts
+from deployments.alerts.files import Alert, read_alerts
+from deployments.local.servers import start_worker
+from deployments.local.stack import Stack
+from flows.orchestrate import orchestrate
+from flows.pipelines import sale
+from lib.alert_settings import AlertSettings
+from lib.pipelines import get_pipeline
+from tests.support.documents import SHOPS
+from tests.support.receivers import MailReceiver, WebhookReceiver, listening
+from tests.support.system import System
+from tests.support.waiting import wait_until_async
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("deployed"),
+    # Apprise loads all its services at the first address.
+    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),
+]
+#: The shortest Prefect knows, instead of five minutes.
+SILENCE_SECONDS = 10
+
+
+def quick(alert: Alert) -> Alert:
+    if alert.trigger.posture != "Proactive":
+        return alert
+    within = timedelta(seconds=SILENCE_SECONDS)
+    return replace(alert, trigger=alert.trigger.model_copy(update={"within": within}))
+
+
+def alerts_about(text: str) -> list[Alert]:
+    found = [quick(alert) for alert in read_alerts() if text in alert.name]
+    assert len(found) == 2
+    return found
+
+
+@pytest.fixture
+def webhook() -> Iterator[WebhookReceiver]:
+    receiver = WebhookReceiver()
+    with listening(receiver):
+        yield receiver
+
+
+@pytest.fixture
+def mail() -> Iterator[MailReceiver]:
+    receiver = MailReceiver()
+    with listening(receiver):
+        yield receiver
+
+
+async def send_what_is_claimed(system: System) -> None:
+    """What the workers of the pipeline would do."""
+    for claim in system.source.held_claims(get_pipeline("sale")):
+        await sale(claim_token=claim.token, return_state=True)
+
+
+async def test_a_refused_account_is_told_once_and_its_recovery_once(
+    system: System, webhook: WebhookReceiver, mail: MailReceiver
+) -> None:
+    settings = AlertSettings(
+        webhook_url=SecretStr(webhook.url),
+        webhook_headers={"X-Token": SecretStr("abc")},
+        email_url=SecretStr(f"mailto://127.0.0.1:{mail.port}?from=dqg@example.vn&to=op@example.vn"),
+    )
+    await apply_alerts(alerts_about("account"), settings)
+    system.set_password("SHOP02", "wrong")
+    for number in range(3):
+        system.add("sale", f"BAD-{number}", shop="SHOP02")
+    await orchestrate(return_state=True)
+    await send_what_is_claimed(system)
+    for _ in range(3):
+        await orchestrate(return_state=True)
+    await wait_until_async(lambda: webhook.posts and mail.mails, "the refusal is told")
+
+    system.set_password("SHOP02", SHOPS["SHOP02"].pwd)
+    await orchestrate(return_state=True)
+    await send_what_is_claimed(system)
+    for _ in range(3):
+        await orchestrate(return_state=True)
+    await wait_until_async(lambda: len(webhook.posts) > 1, "the recovery is told")
+    await wait_until_async(lambda: len(mail.mails) > 1, "the recovery is mailed")
+
+    subjects = [
+        "[dqg] ALERT: the account of SHOP02 is refused",
+        "[dqg] RECOVERED: the account of SHOP02 is accepted",
+    ]
+    assert [post["subject"] for post in webhook.posts] == subjects
+    assert [message["Subject"] for message in mail.mails] == subjects
+    body = webhook.posts[0]["body"]
+    assert "docs/runbook.md#a-shop-is-paused" in body
+    assert "/runs/flow-run/" in body
+    assert {headers["x-token"] for headers in webhook.headers} == {"abc"}
+    assert "a-shop-is-paused" in mail.mails[0].get_content()
+    assert mail.mails[0]["To"].addresses[0].addr_spec == "op@example.vn"
+
+
+async def test_a_stopped_worker_is_told_once_and_its_successor_once(
+    system: System, stack: Stack, webhook: WebhookReceiver
+) -> None:
+    await apply_alerts(alerts_about("pool"), AlertSettings(webhook_url=SecretStr(webhook.url)))
+    environment = {"PREFECT_WORKER_HEARTBEAT_SECONDS": "1"}
+    worker = await asyncio.to_thread(
+        start_worker, stack, system.prefect, "scheduler", environment, "worker-alerts"
+    )
+    try:
+        await asyncio.to_thread(stack.stop, worker)
+        await wait_until_async(lambda: webhook.posts, "the empty pool is told", timeout=60)
+        await asyncio.to_thread(stack.start, worker)
+        await wait_until_async(lambda: len(webhook.posts) > 1, "the worker is told", timeout=60)
+    finally:
+        await asyncio.to_thread(stack.remove, worker)
+    assert [post["subject"] for post in webhook.posts] == [
+        "[dqg] ALERT: pool scheduler has no worker",
+        "[dqg] RECOVERED: pool scheduler has a worker again",
+    ]
+
+
+async def test_a_silent_orchestrator_is_told_once_and_its_return_once(
+    system: System, webhook: WebhookReceiver
+) -> None:
+    settings = AlertSettings(webhook_url=SecretStr(webhook.url))
+    await apply_alerts(alerts_about("orchestrator"), settings)
+    await orchestrate(return_state=True)
+    await wait_until_async(lambda: webhook.posts, "the silence is told", timeout=60)
+    await orchestrate(return_state=True)
+    await wait_until_async(lambda: len(webhook.posts) > 1, "the return is told")
+    assert [post["subject"] for post in webhook.posts] == [
+        "[dqg] ALERT: the orchestrator is silent",
+        "[dqg] RECOVERED: the orchestrator is back",
+    ]

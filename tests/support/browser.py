@@ -1,0 +1,67 @@
+"""A real browser: the system's Chromium, headless, reaching nothing but this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Error, Page, sync_playwright
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+#: The UI waits for its own server most of the time, on a machine that is busy with runs.
+PATIENCE_SECONDS = 60
+#: Where the pharmacies are; the UI shows times as the browser's.
+TIME_ZONE = "Asia/Ho_Chi_Minh"
+_ARGUMENTS = (
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-proxy-server",
+    # The UI asks a service for statistics; a test depends on nothing outside.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+
+
+def find_browser() -> str | None:
+    """The system's Chromium, None where there is none."""
+    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
+@contextmanager
+def open_page(program: str, failures: Path) -> Iterator[Page]:
+    """An empty page in a browser of its own.
+
+    Args:
+        failures: folder for the picture of a page on which something was not as it must be.
+
+    Raises:
+        AssertionError: the block failed; the text tells what the page showed then.
+    """
+    arguments = [*_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=arguments) as browser,
+        browser.new_page(
+            viewport={"width": 1400, "height": 800}, locale="en-GB", timezone_id=TIME_ZONE
+        ) as page,
+    ):
+        page.set_default_timeout(PATIENCE_SECONDS * 1000)
+        try:
+            yield page
+        except (Error, AssertionError) as error:
+            raise AssertionError(f"{error}\n{_what_it_showed(page, failures)}") from error
+
+
+def _what_it_showed(page: Page, folder: Path) -> str:
+    picture = folder / "failure.png"
+    try:
+        page.screenshot(path=picture, timeout=10_000)
+        text = page.locator("body").inner_text(timeout=10_000)
+    except Error as error:
+        return f"the page {page.url} is lost as well: {error}"
+    return f"picture: {picture}\npage {page.url} showed:\n{text}"

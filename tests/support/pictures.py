@@ -1,0 +1,60 @@
+"""The pictures of docs/images, taken from a running system with its demo documents done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+
+from deployments.local.system import System
+from tests.support.ui import Ui
+
+#: A document of the demo that the national API refuses.
+REFUSED = "HD-S02-000905"
+#: One that was accepted; it stands in the form, which is not submitted.
+ACCEPTED = "HD-S01-000101"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
+
+
+def take_pictures(ui: Ui, system: System, folder: Path) -> None:
+    """Write every picture of the documentation.
+
+    Raises:
+        AssertionError, playwright's Error: a page does not show what its picture is for.
+    """
+    ui.open()
+    ui.deployments()
+    ui.picture(folder / "deployments.png", height=560)
+
+    ui.open_deployment("sale")
+    ui.open_run_form()
+    ui.fill("local_invoice_id", ACCEPTED)
+    ui.picture(folder / "run-form.png", height=760)
+
+    run_id, name = first_run(system, "sale batch")
+    ui.open_run(run_id)
+    ui.wait_for_end()
+    ui.picture(folder / "batch-run.png", height=760)
+    ui.open_artifact_of_run("sale-result", name)
+    ui.shows(REFUSED)
+    ui.picture(folder / "result.png", height=560)
+
+    run_id, _ = first_run(system, f"sale-invoice {REFUSED}")
+    ui.open_run(run_id)
+    ui.shows("không có trong danh mục")
+    ui.picture(folder / "failed-record.png", height=850)
+
+    ui.open_latest_artifact("orchestrate-summary")
+    ui.shows("cancellation")
+    ui.picture(folder / "orchestrate-summary.png", width=1800, height=440)
+
+
+def first_run(system: System, name: str) -> tuple[str, str]:
+    """Id and name of the earliest run whose name has this text in it."""
+    response = httpx.post(
+        f"{system.prefect.api_url}/flow_runs/filter",
+        json={"flow_runs": {"name": {"like_": name}}, "sort": "START_TIME_ASC", "limit": 1},
+        trust_env=False,
+    )
+    (run,) = response.raise_for_status().json()
+    return str(run["id"]), str(run["name"])

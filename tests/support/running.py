@@ -1,0 +1,35 @@
+"""What tests of the whole running system share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from deployments.local.system import System
+from lib.pipelines import PIPELINES
+from tests.support.waiting import wait_until
+
+
+@dataclass(frozen=True)
+class DemoEnd:
+    """How the demo documents ended, seen before any test added documents of its own.
+
+    Attributes:
+        disagreements: with the demo's plan, one line each.
+        failures: all failure records.
+    """
+
+    disagreements: list[str]
+    failures: list[dict[str, Any]]
+
+
+def drain(system: System) -> None:
+    """Starts the orchestrator until nothing is pending any more."""
+
+    def is_drained() -> bool:
+        summaries = system.source.summary(list(PIPELINES.values()))
+        if any(s.pending > s.waiting and not s.in_flight for s in summaries):
+            system.run_orchestrator()
+        return not any(s.pending or s.in_flight for s in summaries)
+
+    wait_until(is_drained, "every document has its final status", timeout=300, poll=3)

@@ -1,0 +1,119 @@
+"""The pages of the Prefect UI that an operator uses, found by what they show."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page
+
+from tests.support.waiting import wait_until
+
+#: A worker starts a process for a run first, on a machine that is busy.
+END_SECONDS = 180
+_FINAL = re.compile("^(Completed|Failed|Crashed|Cancelled|TimedOut)$")
+
+
+class Ui:
+    """The UI of a Prefect server as it opens at its plain address, in a page of a browser.
+
+    Every method waits for what it needs. Raises playwright's `Error` where that does not appear.
+    """
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self._url = url
+
+    def open(self, path: str = "") -> None:
+        """A page by its address; without one, where a person begins."""
+        self.page.goto(f"{self._url}/v2{path}" if path else self._url)
+
+    def deployments(self) -> list[str]:
+        """Names in the list of deployments, as it is sorted; opens it from the menu."""
+        self.page.get_by_role("link", name="Deployments", exact=True).first.click()
+        rows = self.page.get_by_role("row").filter(has=self.page.get_by_role("link"))
+        rows.first.wait_for()
+        return [row.get_by_role("link").first.inner_text() for row in rows.all()]
+
+    def open_deployment(self, name: str) -> None:
+        """From the list of deployments."""
+        row = self.page.get_by_role("row").filter(has=self._link(name))
+        row.get_by_role("link", name=name, exact=True).first.click()
+        self._tab("Configuration").wait_for()
+
+    def open_run_form(self) -> None:
+        """From the page of a deployment."""
+        self.page.get_by_role("button", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Custom run").click()
+        self.page.get_by_role("heading", name="Parameters").wait_for()
+
+    def parameter(self, name: str) -> Locator:
+        """A parameter's part of the run form: the innermost one with its name and its menu."""
+        part = self.page.locator("div").filter(
+            has=self.page.locator("label").get_by_text(re.compile(rf"^{name}\b"))
+        )
+        return part.filter(has=self.page.locator("fieldset")).last
+
+    def fill(self, name: str, value: str) -> None:
+        """Give a parameter a text."""
+        self.parameter(name).get_by_role("textbox").fill(value)
+
+    def submit(self) -> None:
+        """Start the run of the form, and open its page."""
+        self.page.get_by_role("button", name="Submit").click()
+        view = re.compile("^View run", re.IGNORECASE)
+        region = self.page.get_by_role("region", name=re.compile("^Notifications"))
+        region.get_by_text(view).first.click()
+        self._tab("Logs").wait_for()
+
+    def open_run(self, run_id: str) -> None:
+        self.open(f"/runs/flow-run/{run_id}")
+        self._tab("Logs").wait_for()
+
+    def wait_for_end(self) -> str:
+        """The final state of the run whose page is open."""
+        state = self.page.get_by_role("main").get_by_text(_FINAL)
+        state.first.wait_for(timeout=END_SECONDS * 1000)
+        return state.first.inner_text()
+
+    def open_artifact_of_run(self, key: str, run_name: str) -> None:
+        """From the page of a run: the artifact's history first, in it the one of the run."""
+        self._tab("Artifacts").click()
+        self.page.get_by_role("tabpanel").get_by_role("link").filter(has_text=key).click()
+        self._link(run_name).first.wait_for()
+        of_run = f"//a[normalize-space()='{run_name}']/preceding::a[contains(@href, '/artifact/')]"
+        self.page.locator(f"xpath=({of_run})[last()]").click()
+        self._tab("Raw").wait_for()
+
+    def open_latest_artifact(self, key: str) -> None:
+        self.open(f"/artifacts/key/{key}")
+        self.page.locator("a[href*='/artifacts/artifact/']").first.click()
+        self._tab("Raw").wait_for()
+
+    def shows(self, text: str) -> None:
+        """Wait until the page shows a text."""
+        self.page.get_by_text(text, exact=False).first.wait_for()
+
+    def picture(self, file: Path, *, width: int = 1400, height: int) -> None:
+        """Save what the page shows once nothing on it moves.
+
+        Raises:
+            AssertionError: it goes on moving.
+        """
+        self.page.set_viewport_size({"width": width, "height": height})
+        before = b""
+
+        def is_still() -> bool:
+            nonlocal before
+            now = self.page.screenshot(animations="disabled")
+            still, before = now == before, now
+            return still
+
+        wait_until(is_still, f"nothing moves on the page for {file.name}", timeout=60, poll=0.5)
+        file.write_bytes(before)
+
+    def _tab(self, name: str) -> Locator:
+        return self.page.get_by_role("tab", name=name, exact=True)
+
+    def _link(self, name: str) -> Locator:
+        return self.page.get_by_role("link", name=name, exact=True)

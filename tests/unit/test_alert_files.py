@@ -1,0 +1,120 @@
+"""The automations kept as files: they watch what exists, and say what to do."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from prefect.server.events.actions import SendNotification
+from pydantic import SecretStr
+
+from deployments.alerts.files import FOLDER, Alert, read_alerts
+from deployments.alerts.targets import EMAIL_BLOCK, WEBHOOK_BLOCK, make_blocks
+from deployments.work_pools import DESCRIPTIONS
+from lib.alert_settings import AlertSettings
+from lib.alerts import EVENTS
+from lib.errors import ConfigurationError
+from tests.unit.test_docs import anchors_of, text_of
+
+ROOT = Path(__file__).resolve().parents[2]
+ALERTS = read_alerts()
+BLOCK_ID = "00000000-0000-0000-0000-000000000000"
+
+#: Apprise loads all its services at the first address.
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+every_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+
+
+def alert_named(text: str) -> Alert:
+    (found,) = [alert for alert in ALERTS if text in alert.name]
+    return found
+
+
+def test_names_are_unique_and_say_whose_they_are() -> None:
+    names = Counter(alert.name for alert in ALERTS)
+    assert set(names.values()) == {1}
+    assert all(name.startswith("dqg: ") for name in names)
+
+
+def test_every_alert_has_its_recovery_beside_it() -> None:
+    for path in FOLDER.glob("*.yaml"):
+        subjects = re.findall(r'subject: "\[dqg\] (\w+):', path.read_text("utf-8"))
+        assert subjects == ["ALERT", "RECOVERED"], path.name
+
+
+def test_every_event_of_ours_is_watched_and_no_other() -> None:
+    watched = {name for alert in ALERTS for name in alert.trigger.expect | alert.trigger.after}
+    assert {name for name in watched if name.startswith("dqg.")} == EVENTS | {"dqg.alerts.applied"}
+
+
+def test_every_pool_is_watched() -> None:
+    for text in ("pool without workers", "pool has workers again"):
+        match = alert_named(text).trigger.match
+        assert set(match["prefect.resource.name"]) == set(DESCRIPTIONS)
+
+
+def test_the_return_of_the_orchestrator_follows_its_silence() -> None:
+    silent = alert_named("orchestrator is silent")
+    assert silent.name in alert_named("orchestrator is back").trigger.match["prefect.resource.name"]
+
+
+@every_alert
+def test_a_message_says_what_where_and_what_to_do(alert: Alert) -> None:
+    lines = {line.split(":")[0] for line in alert.body.splitlines() if not line.startswith(" ")}
+    assert {"What", "Where", "Do"} <= lines
+    if "ALERT" in alert.subject:
+        assert "Why" in lines
+        (anchor,) = re.findall(r"docs/runbook\.md#([\w-]+)", alert.body)
+        assert anchor in anchors_of(ROOT / "docs" / "runbook.md")
+    assert "ui_url" in alert.body
+
+
+@every_alert
+def test_the_server_can_read_the_templates(alert: Alert) -> None:
+    SendNotification(block_document_id=BLOCK_ID, subject=alert.subject, body=alert.body)
+
+
+@every_alert
+def test_the_page_tells_of_every_alert(alert: Alert) -> None:
+    assert f"`{alert.name}`" in text_of(ROOT / "docs" / "alerts.md")
+
+
+def test_a_misspelt_trigger_is_noticed(tmp_path: Path) -> None:
+    text = (FOLDER / "breaker.yaml").read_text("utf-8")
+    (tmp_path / "wrong.yaml").write_text(text.replace("within:", "whithin:"), "utf-8")
+    with pytest.raises(ValueError, match="whithin"):
+        read_alerts(tmp_path)
+
+
+def test_without_addresses_there_is_no_block() -> None:
+    assert make_blocks(AlertSettings()) == {}
+
+
+def test_the_webhook_hides_its_address_and_its_headers() -> None:
+    settings = AlertSettings(
+        webhook_url=SecretStr("https://chat.example/hidden"),
+        webhook_headers={"X-Token": SecretStr("hidden")},
+        email_url=SecretStr("mailtos://u:hidden@smtp.example?from=a@x.vn&to=b@x.vn"),
+    )
+    blocks = make_blocks(settings)
+    assert set(blocks) == {WEBHOOK_BLOCK, EMAIL_BLOCK}
+    for block in blocks.values():
+        assert "hidden" not in block.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"webhook_url": "chat.example/hidden"},
+        {"webhook_url": "https://chat.example", "webhook_json": {"text": "{{nothing}}"}},
+        {"email_url": "https://smtp.example?from=a@x.vn&to=hidden@x.vn"},
+        {"email_url": "mailtos://u:hidden@smtp.example"},
+    ],
+)
+def test_an_address_that_cannot_be_used_is_named_and_not_shown(settings: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="DQG_ALERTS__") as error:
+        make_blocks(AlertSettings.model_validate(settings))
+    assert "hidden" not in str(error.value)
