@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import Any
+from uuid import UUID
 
-from prefect import task
-from prefect.artifacts import acreate_table_artifact
+from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.runtime import flow_run
 
 from lib.close_file import checksum, rows_of
 from lib.daily_close import DayClose, ShopClose
@@ -30,12 +33,23 @@ async def compare_day(day: date, sample: int) -> DayClose:
 
 
 async def show_daily_close(close: DayClose) -> None:
-    """Keep a close as an artifact: numbers, differences by name, and the checksum of the rows."""
-    await acreate_table_artifact(
-        table=[_row(shop) for shop in close.shops] or [{"pipeline": "no document has this date"}],
-        key=DAILY_CLOSE,
-        description=description_of(close),
-    )
+    """Keep a close as an artifact: numbers, differences by name, and the checksum of the rows.
+
+    Of the run it is called in, if any: the command line has none, and the helpers of
+    `prefect.artifacts` are for runs only.
+    """
+    rows = [_row(shop) for shop in close.shops] or [{"pipeline": "no document has this date"}]
+    run_id = flow_run.get_id()
+    async with get_client() as client:
+        await client.create_artifact(
+            ArtifactCreate(
+                key=DAILY_CLOSE,
+                type="table",
+                description=description_of(close),
+                data=json.dumps(rows, ensure_ascii=False),
+                flow_run_id=UUID(run_id) if run_id else None,
+            )
+        )
 
 
 def description_of(close: DayClose) -> str:

@@ -38,7 +38,7 @@ _SHOPS_SHOWN = 5
 async def show_overview() -> None:
     """Write both artifacts anew. May be repeated; never raises."""
     for show in (show_failure_groups, show_api_availability):
-        await _as_far_as_possible(show)
+        await as_far_as_possible(show)
 
 
 async def show_failure_groups() -> None:
@@ -77,7 +77,8 @@ async def show_api_availability() -> None:
     )
 
 
-async def _as_far_as_possible(show: Callable[[], Awaitable[None]]) -> None:
+async def as_far_as_possible(show: Callable[[], Awaitable[None]]) -> None:
+    """Make an artifact, or warn and leave it as it was."""
     try:
         await show()
     except StoreUnavailable as error:
