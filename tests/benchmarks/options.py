@@ -9,7 +9,7 @@ from pathlib import Path
 from deployments.local.problems import LauncherError
 from deployments.local.stack import ROOT
 
-WAYS = ("stock", "prefork", "threads", "bare", "flow", "task", "auto")
+WAYS = ("stock", "prefork", "threads", "bare", "flow", "task", "group", "auto")
 STEADY_WAYS = ("threads", "auto")
 
 DOCUMENTS = 5000
