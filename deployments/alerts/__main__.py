@@ -11,16 +11,16 @@ import sys
 
 from deployments.alerts.apply import Applied, apply_alerts
 from deployments.alerts.files import read_alerts
-from lib.errors import ConfigurationError
-from lib.settings import load_settings
+from lib.errors import ConfigurationError, StoreUnavailable
+from lib.settings import AlertSettings
+from tasks.services import read_settings
 
 
 def main() -> int:
     """Returns the exit status."""
     try:
-        settings = load_settings().alerts
-        applied = asyncio.run(apply_alerts(read_alerts(), settings))
-    except ConfigurationError as error:
+        settings, applied = asyncio.run(_apply())
+    except (ConfigurationError, StoreUnavailable) as error:
         print(error, file=sys.stderr)
         return 1
     _report(applied)
@@ -30,6 +30,11 @@ def main() -> int:
             "alerts are only to be seen in the UI, under Event Feed"
         )
     return 0
+
+
+async def _apply() -> tuple[AlertSettings, Applied]:
+    settings = (await read_settings()).alerts
+    return settings, await apply_alerts(read_alerts(), settings)
 
 
 def _report(applied: Applied) -> None:

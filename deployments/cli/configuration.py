@@ -18,6 +18,7 @@ from rich.text import Text
 from deployments.cli.context import AsJson, console, print_json, run, table
 from deployments.cli.language import N_, _
 from deployments.cli.masking import HIDDEN, masked_url
+from lib.secret_references import is_reference
 from lib.settings import ENV_FILE_VARIABLE, Settings, environment_name, load_settings
 
 app = typer.Typer(help="The settings.", no_args_is_help=True)
@@ -85,6 +86,10 @@ def settings_file() -> Path | None:
     return Path(name) if name and Path(name).is_file() else None
 
 
+#: Settings that are secret for the password within an address.
+_ADDRESSES = frozenset({"url", "proxy"})
+
+
 def read_configuration() -> list[Shown]:
     """Every setting, in the order of the model.
 
@@ -112,14 +117,21 @@ def _shown(
                 origin = "file"
             else:
                 origin = "default"
-            yield Shown(environment_name((section, name)), as_text(getattr(values, name)), origin)
+            yield Shown(
+                environment_name((section, name)), as_text(name, getattr(values, name)), origin
+            )
 
 
-def as_text(value: Any) -> str | None:
-    """A value as the environment would say it, a secret hidden."""
+def as_text(name: str, value: Any) -> str | None:
+    """The value of a setting as the environment would say it, a secret hidden.
+
+    Args:
+        name: of the setting, without its section: only some secrets are addresses.
+    """
     if isinstance(value, SecretStr):
-        secret = value.get_secret_value()
-        return masked_url(secret) if "://" in secret else HIDDEN
+        if is_reference(value):
+            return value.get_secret_value()
+        return masked_url(value.get_secret_value()) if name in _ADDRESSES else HIDDEN
     if isinstance(value, str) and not isinstance(value, Enum):
         return masked_url(value) if "://" in value and "@" in value else value
     return _text(value)

@@ -13,12 +13,11 @@ import typer
 from deployments.cli.context import ATTENTION, AsJson, console, print_json, run, table
 from deployments.cli.language import _
 from lib.errors import UnconfirmedDatabase
-from lib.settings import load_settings
 from lib.source.engine import create_source_engine
 from lib.source.installation import Installation, Place
 from lib.source.store import SourceStore
 from lib.source.tables import build_tables
-from tasks.services import source_url
+from tasks.services import read_settings, source_url
 
 app = typer.Typer(
     help="Which database documents are sent from: a restored copy sends nothing.",
@@ -30,7 +29,7 @@ _LONGEST_WHY = 500
 
 @asynccontextmanager
 async def _open_source() -> AsyncIterator[SourceStore]:
-    settings = load_settings()
+    settings = await read_settings()
     engine = create_source_engine(await source_url(settings), settings.source)
     source = SourceStore(engine, build_tables(settings.source))
     try:

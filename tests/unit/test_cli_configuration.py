@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from deployments.cli.configuration import as_text
 from deployments.cli.masking import HIDDEN, masked_url
@@ -113,4 +114,24 @@ def test_an_address_is_shown_without_its_secrets(url: str, masked: str) -> None:
     ],
 )
 def test_values_look_as_in_the_environment(value: object, text: str | None) -> None:
-    assert as_text(value) == text
+    assert as_text("setting", value) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "secret", "text"),
+    [
+        ("url", "redis://:s3cret@redis.example:6379/0", f"redis://:{HIDDEN}@redis.example:6379/0"),
+        ("proxy", "http://u:s3cret@proxy.example", f"http://u:{HIDDEN}@proxy.example"),
+        ("password", "a://s3cret", HIDDEN),
+        ("webhook_url", "https://chat.example/hooks/s3cret", HIDDEN),
+        ("password", "prefect-secret://dqg-password", "prefect-secret://dqg-password"),
+    ],
+)
+def test_of_a_secret_only_an_address_is_shown_without_its_password(
+    name: str, secret: str, text: str
+) -> None:
+    assert as_text(name, SecretStr(secret)) == text
+
+
+def test_secrets_within_a_value_are_hidden() -> None:
+    assert "s3cret" not in (as_text("webhook_headers", {"X-Token": SecretStr("s3cret")}) or "")

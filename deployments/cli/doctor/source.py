@@ -20,12 +20,11 @@ from deployments.migrations import SYNC, alembic_config
 from deployments.migrations.context import VERSION_TABLE
 from lib.errors import ConfigurationError
 from lib.pipelines import PIPELINES, Pipeline
-from lib.settings import load_settings
 from lib.source.engine import create_source_engine, translate_errors
 from lib.source.odbc import find_odbc_driver
 from lib.source.store import SourceStore
 from lib.source.tables import CLAIM_FIELDS, SourceTables, build_tables
-from tasks.services import source_url
+from tasks.services import read_settings, source_url
 
 _UPGRADE = "alembic upgrade sync@head"
 
@@ -33,7 +32,7 @@ _UPGRADE = "alembic upgrade sync@head"
 async def check_settings(patient: Patient) -> Sequence[Finding]:
     """Every setting is there and possible."""
     try:
-        patient.settings = load_settings()
+        patient.settings = await read_settings()
         patient.tables = build_tables(patient.settings.source)
     except ConfigurationError as error:
         first, *rest = error.message.splitlines()
