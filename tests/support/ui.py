@@ -101,6 +101,7 @@ class Ui:
             AssertionError: it goes on moving.
         """
         self.page.set_viewport_size({"width": width, "height": height})
+        self.page.mouse.move(0, 0)  # what lies under it would be shown as chosen
         before = b""
 
         def is_still() -> bool:
