@@ -148,6 +148,6 @@ def _text(value: Any) -> str | None:
         case float() if value.is_integer():
             return str(int(value))
         case tuple() | list() | dict():
-            return json_module.dumps(value, ensure_ascii=False)
+            return json_module.dumps(value, ensure_ascii=False, default=lambda secret: HIDDEN)
         case _:
             return str(value)
