@@ -6,6 +6,7 @@ image's entrypoint with its secrets in files.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -58,7 +59,10 @@ class Containers:
         mounted.mkdir(parents=True, exist_ok=True)
         for target, source in secret_targets(service).items():
             shutil.copy(self.secrets / source, mounted / target)
-        values = {**service.get("environment", {})}
+        values = {
+            key: value.replace("/srv/dqg", str(ROOT)).replace("/var/lib", str(home))
+            for key, value in service.get("environment", {}).items()
+        }
         if "PREFECT_SERVER_DATABASE_HOST" in values:
             values |= {
                 "PREFECT_SERVER_DATABASE_HOST": "127.0.0.1",
@@ -278,6 +282,12 @@ def test_the_split_server_carries_a_run_from_the_schedule_to_its_end(
         return int(containers.call("prefect-ui", "POST", "/flow_runs/count", body))
 
     wait_until(planned, "runs of orchestrate are planned", timeout=90, poll=1)
+
+
+def test_what_parts_write_is_json(containers: Containers) -> None:
+    lines = containers.stack.log_tail("worker-sale", 200).splitlines()
+    parsed = [json.loads(line) for line in lines if line.startswith("{")]
+    assert "prefect.flow_runs.worker" in {line["logger"] for line in parsed}
 
 
 def test_the_api_wants_its_password(containers: Containers) -> None:

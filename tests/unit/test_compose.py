@@ -104,9 +104,28 @@ def test_every_service_is_bounded_and_has_no_rights(name: str) -> None:
     assert "privileged" not in service
 
 
-def test_only_the_ui_is_published_and_only_on_this_machine() -> None:
+def test_only_ui_and_metrics_are_published_and_only_on_this_machine() -> None:
     published = {name: s["ports"] for name, s in services().items() if "ports" in s}
-    assert published == {"prefect-ui": ["127.0.0.1:4200:4200"]}
+    assert published == {
+        "prefect-ui": ["127.0.0.1:4200:4200"],
+        "metrics": ["127.0.0.1:9464:9464"],
+    }
+
+
+def test_workers_count_where_the_exporter_reads() -> None:
+    readers = {name: s for name, s in services().items() if "DQG_METRICS__DIR" in str(s)}
+    assert set(readers) == {"metrics", *WORKERS.values()}
+    for service in readers.values():
+        folder = service["environment"]["DQG_METRICS__DIR"]
+        assert service["volumes"] == [f"metrics:{folder}"]
+        assert f"{folder}\n" in DOCKERFILE.read_text(encoding="utf-8"), "its owner is the user"
+
+
+@OUR_SERVICE
+def test_what_runs_for_long_logs_json_by_a_file_of_the_image(name: str) -> None:
+    path = ours()[name].get("environment", {}).get("PREFECT_LOGGING_SETTINGS_PATH")
+    assert (path is None) == (name in JOBS - {"prefect-database"} or name == "metrics")
+    assert path is None or (ROOT / Path(path).relative_to("/srv/dqg")).is_file()
 
 
 @EVERY_SERVICE
