@@ -13,7 +13,7 @@
 #   make audit    scan our code for weaknesses and our packages for known vulnerabilities
 #   make fuzz     fuzz answers and documents, each for FUZZ_SECONDS (20)
 #   make format   correct style
-#   make docs     write docs/settings.md and .env.example from lib/settings.py
+#   make docs     write docs/settings.md and .env.example from lib/settings/
 #   make pictures take the pictures of docs/images anew; needs a Chromium
 #   make lock     recompile requirements.txt and requirements-dev.txt from pyproject.toml
 #   make clean    remove what the other targets made

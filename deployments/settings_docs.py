@@ -1,6 +1,6 @@
 """Writes `docs/settings.md` and `.env.example` from the settings model, so that neither can lie.
 
-python -m deployments.settings_docs --write     after a change of `lib/settings.py`
+python -m deployments.settings_docs --write     after a change of `lib/settings/`
 python -m deployments.settings_docs --check     status 1 where a file is not up to date
 """
 
@@ -31,7 +31,7 @@ EXAMPLES = {
 _TABLE_TOP = """\
 # Settings
 
-<!-- Written by `make docs` from lib/settings.py; do not edit. -->
+<!-- Written by `make docs` from lib/settings/; do not edit. -->
 
 Every setting is an environment variable, or a line of a file `.env` in the folder the service runs
 in; the environment wins. Two underscores separate a section from a name. Lists and tables are
@@ -46,7 +46,7 @@ Needed are `DQG_MONGO__URL`, `DQG_REDIS__URL`, and one of `DQG_SOURCE__URL` and
 """
 
 _EXAMPLE_TOP = """\
-# Settings of the service, to be copied to `.env`. Written by `make docs` from lib/settings.py.
+# Settings of the service, to be copied to `.env`. Written by `make docs` from lib/settings/.
 # What is commented out shows the default, or is off. Prefect's own settings do not belong here.
 """
 

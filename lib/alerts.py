@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID, uuid5
 
-from lib.alert_settings import AlertSettings
 from lib.breaker import BreakerSnapshot, BreakerState
 from lib.models import FinishedCount, PipelineSummary
+from lib.settings import AlertSettings
 
 _SHOPS_NAMED = 5
 _NAMESPACE = UUID("6b2f5f0a-0d5c-4a3e-9f5b-3f0e6f3a7c11")

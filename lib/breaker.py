@@ -23,8 +23,8 @@ from typing import Any, Protocol
 from redis.asyncio import Redis
 
 from lib.errors import Paused
-from lib.limit_settings import BreakerSettings
 from lib.redis_store import Degraded, degraded_for, read_script
+from lib.settings import BreakerSettings
 
 logger = logging.getLogger("dqg.breaker")
 

@@ -32,11 +32,15 @@ async def record_decision(
     by_pipeline: dict[str, dict[int, DocumentRef]] = defaultdict(dict)
     for ref in refs:
         by_pipeline[ref.pipeline][ref.record_id] = ref
-    entry = {"state": state, "by": by, "why": why, "at": at}
     change = {
-        "$set": {"state": state, "settled_by": by, "settled_why": why},
+        "$set": {
+            "state": state,
+            "settled_by": by,
+            "settled_why": why,
+            # By its moment and not in a list: the same decision may be written again.
+            f"history.{at:%Y%m%dT%H%M%S%f}": {"state": state, "by": by, "why": why, "at": at},
+        },
         "$currentDate": {"updated_at": True, "settled_at": True},
-        "$push": {"history": entry},
     }
     changed = 0
     for pipeline, documents in by_pipeline.items():

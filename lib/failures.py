@@ -160,14 +160,18 @@ class FailureLog:
 
     async def open_by_shop(self) -> dict[tuple[str, str], int]:
         """How many records nobody has settled, by pipeline and shop."""
-        place = {"pipeline": "$pipeline", "shop": "$shop_pharmacy_code"}
+        place = {"$concat": ["$pipeline", "/", "$shop_pharmacy_code"]}
         steps = [
             {"$match": FailureFilter().query()},
             {"$group": {"_id": place, "count": {"$sum": 1}}},
         ]
         with mongo_errors():
             rows = await (await self._failures.aggregate(steps)).to_list()
-        return {(row["_id"]["pipeline"], row["_id"]["shop"]): row["count"] for row in rows}
+        counts: dict[tuple[str, str], int] = {}
+        for row in rows:
+            pipeline, _, shop = row["_id"].partition("/")
+            counts[pipeline, shop] = row["count"]
+        return counts
 
     async def get(self, name: str) -> list[dict[str, Any]]:
         """The record of this id whole, else every record of this local id, newest first."""

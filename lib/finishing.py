@@ -38,7 +38,9 @@ async def finish_failed(batch: Batch, record: Record, error: BaseException) -> N
         unconfirmed=record.unconfirmed,
         outage=await _is_outage(batch, error),
     )
-    if outcome is not None:
+    if outcome is None:
+        batch.services.metrics.claim_lost(record.ref.pipeline)
+    else:
         await batch.services.outcomes.write(record, outcome)
 
 

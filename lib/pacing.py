@@ -15,8 +15,8 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import Redis
 
 from lib.errors import Throttled
-from lib.limit_settings import RateSettings
 from lib.redis_store import Degraded, degraded_for, read_script
+from lib.settings import RateSettings
 
 #: A Retry-After is believed up to this many seconds; then the API is asked again.
 MAX_HOLD_SECONDS = 3600.0

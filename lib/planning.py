@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 
 from lib.alerts import PlaceState
 from lib.breaker import BreakerSnapshot, BreakerState
-from lib.limit_settings import BreakerSettings
 from lib.models import PipelineSummary
 from lib.pipelines import Pipeline
 from lib.services import Services
-from lib.settings import Granularity, SyncSettings
+from lib.settings import BreakerSettings, Granularity, SyncSettings
 from lib.submission import pipeline_breaker
 
 

@@ -17,7 +17,7 @@ from prefect.exceptions import ObjectNotFound
 
 from deployments.alerts.files import Alert
 from deployments.alerts.targets import BLOCK_TYPES, make_blocks
-from lib.alert_settings import AlertSettings
+from lib.settings import AlertSettings
 
 #: Marks our automations; what carries it and has no file any more is removed.
 TAG = "dqg-alerts"

@@ -10,8 +10,8 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWe
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
-from lib.alert_settings import AlertSettings
 from lib.errors import ConfigurationError
+from lib.settings import AlertSettings
 
 WEBHOOK_BLOCK = "dqg-alerts-webhook"
 EMAIL_BLOCK = "dqg-alerts-email"

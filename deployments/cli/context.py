@@ -21,12 +21,11 @@ from rich.table import Table
 from deployments.cli.language import N_, _, use_language
 from lib.accounts import AccountDirectory
 from lib.breaker import Breakers
-from lib.cli_settings import Language
 from lib.errors import StoreUnavailable, SyncError
 from lib.failures import FailureLog
 from lib.pipelines import PIPELINES
 from lib.redis_store import degraded_for, open_redis
-from lib.settings import Settings
+from lib.settings import Language, Settings
 from lib.source.engine import create_source_engine
 from lib.source.store import ShopAccount, SourceStore
 from lib.source.tables import build_tables

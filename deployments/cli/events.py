@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from deployments.cli.language import N_
@@ -59,19 +59,24 @@ def events_of_log(log: Mapping[str, Any]) -> Iterator[Event]:
     store, token = "task_logs", log["claim_token"]
     # A run that a person started claims under its own id.
     by_hand = token == log.get("flow_run_id")
-    yield Event(log["created_at"], store, "logged" if by_hand else "dispatched", f"claim {token}")
-    if started := log.get("started_at"):
+    started = _moment(log["started_at"]) if log.get("started_at") else None
+    begin = _moment(log["created_at"])
+    if by_hand and started is not None:
+        # Written together with the start, a moment after it.
+        begin = min(begin, started)
+    yield Event(begin, store, "logged" if by_hand else "dispatched", f"claim {token}")
+    if started is not None:
         yield Event(started, store, "started", "")
     for attempt in log.get("attempts") or ():
-        yield Event(attempt["at"], store, "attempt", _of_attempt(attempt))
+        yield Event(_moment(attempt["at"]), store, "attempt", _of_attempt(attempt))
     if accepted := log.get("accepted_at"):
-        yield Event(accepted, store, "accepted", log.get("national_id") or "")
+        yield Event(_moment(accepted), store, "accepted", log.get("national_id") or "")
     status = LogStatus(log["status"])
     if not status.is_open:
         # Entries of earlier versions know only when they were changed last.
         closed = log.get("closed_at") or log["updated_at"]
         details = [status.value, log.get("error_class"), log.get("national_id"), log.get("message")]
-        yield Event(closed, store, "closed", _joined(details))
+        yield Event(_moment(closed), store, "closed", _joined(details))
 
 
 def events_of_failure(failure: Mapping[str, Any]) -> Iterator[Event]:
@@ -79,9 +84,9 @@ def events_of_failure(failure: Mapping[str, Any]) -> Iterator[Event]:
     store = "sync_failures"
     if failure.get("error_class"):
         details = [failure["error_class"], failure.get("error")]
-        yield Event(failure["created_at"], store, "failed", _joined(details))
-    history = failure.get("history")
-    if history is None and failure.get("settled_at"):
+        yield Event(_moment(failure["created_at"]), store, "failed", _joined(details))
+    history: list[Mapping[str, Any]] = list((failure.get("history") or {}).values())
+    if not history and failure.get("settled_at"):
         # Of earlier versions: the last decision only.
         history = [
             {
@@ -91,9 +96,9 @@ def events_of_failure(failure: Mapping[str, Any]) -> Iterator[Event]:
                 "why": failure.get("settled_why"),
             }
         ]
-    for decision in history or ():
+    for decision in history:
         details = [decision.get("by"), decision.get("why")]
-        yield Event(decision["at"], store, decision["state"], _joined(details))
+        yield Event(_moment(decision["at"]), store, decision["state"], _joined(details))
 
 
 def events_of_run(made: Run) -> Iterator[Event]:
@@ -106,6 +111,12 @@ def events_of_run(made: Run) -> Iterator[Event]:
     if made.end:
         details = _joined([made.name, made.state, made.message])
         yield Event(made.end, "Prefect", "run_ended", details, made.url)
+
+
+def _moment(value: datetime | str) -> datetime:
+    """A stored moment; the local stand-in for MongoDB gives some of them back as text."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _of_attempt(attempt: Mapping[str, Any]) -> str:

@@ -20,8 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from typer.core import TyperGroup
 
 from deployments.cli import vietnamese
-from lib.cli_settings import CliSettings, Language
-from lib.settings import ENV_FILE_VARIABLE
+from lib.settings import ENV_FILE_VARIABLE, CliSettings, Language
 
 _LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
 

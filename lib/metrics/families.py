@@ -80,7 +80,7 @@ RETRIES = Family("dqg_retries_total", Kind.COUNTER, "Calls repeated within a run
 CLAIMS_LOST = Family(
     "dqg_claims_lost_total",
     Kind.COUNTER,
-    "Outcomes not written because another holder has the document now",
+    "Documents not sent, or outcomes not written, because the claim was lost to another holder",
     ("pipeline",),
 )
 SAVED_SIZE = Family(

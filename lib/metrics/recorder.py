@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from lib.metrics import families
 from lib.metrics.families import Family, Key
-from lib.metrics_settings import MetricsSettings
 from lib.models import Attempt, Outcome, PipelineSummary
+from lib.settings import MetricsSettings
 
 if TYPE_CHECKING:
     from lib.breaker import Transition
@@ -50,7 +50,7 @@ class Metrics:
         self._add(families.RETRIES, (pipeline,))
 
     def claim_lost(self, pipeline: str) -> None:
-        """An outcome could not be written: another holder has the document."""
+        """A document was not sent or its outcome not written: it is another holder's."""
         self._add(families.CLAIMS_LOST, (pipeline,))
 
     def saved(self, size: int, seconds: float) -> None:

@@ -16,8 +16,10 @@ from deployments.local.servers import start_worker
 from deployments.local.stack import Stack
 from flows.orchestrate import orchestrate
 from flows.pipelines import sale
-from lib.alert_settings import AlertSettings
+from lib.breaker import Breakers
 from lib.pipelines import get_pipeline
+from lib.redis_store import open_redis
+from lib.settings import AlertSettings, BreakerSettings, RedisSettings
 from tests.support.documents import SHOPS
 from tests.support.receivers import MailReceiver, WebhookReceiver, listening
 from tests.support.system import System
@@ -141,3 +143,18 @@ async def test_a_silent_orchestrator_is_told_once_and_its_return_once(
         "[dqg] ALERT: the orchestrator is silent",
         "[dqg] RECOVERED: the orchestrator is back",
     ]
+
+
+async def test_a_receiver_that_fails_for_a_moment_gets_the_message_all_the_same(
+    system: System, webhook: WebhookReceiver
+) -> None:
+    await apply_alerts(alerts_about("breaker"), AlertSettings(webhook_url=SecretStr(webhook.url)))
+    webhook.refusals = 2
+    async with open_redis(
+        RedisSettings(url=SecretStr(system.environment["DQG_REDIS__URL"]))
+    ) as redis:
+        await Breakers(redis, "dqg", BreakerSettings()).trip("pipeline:sale", "HTTP 503", 600, 600)
+        await orchestrate(return_state=True)
+    await wait_until_async(lambda: webhook.posts, "the breaker is told")
+    assert [post["subject"] for post in webhook.posts] == ["[dqg] ALERT: sale is paused"]
+    assert "Why: HTTP 503" in webhook.posts[0]["body"]

@@ -21,13 +21,12 @@ from deployments.alerts.files import read_alerts
 from deployments.local.servers import PrefectServer
 from deployments.local.stack import ROOT, free_port
 from flows.orchestrate import orchestrate
-from lib.alert_settings import AlertSettings
 from lib.alert_standings import AlertStandings
 from lib.alerts import Standing
 from lib.breaker import Breakers
 from lib.errors import StoreUnavailable
 from lib.redis_store import open_redis
-from lib.settings import BreakerSettings, RedisSettings
+from lib.settings import AlertSettings, BreakerSettings, RedisSettings
 from tests.support.system import System
 from tests.support.waiting import wait_until_async
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from sqlalchemy import text, update
 
 from deployments.local.part import Part, Stage
@@ -24,6 +25,7 @@ from deployments.local.servers import check_http
 from deployments.local.stack import ROOT, Stack
 from deployments.migrations import SYNC, unmigrate
 from deployments.sandbox.client import SandboxAdmin
+from lib.pipelines import PIPELINES
 from tests.support.cli import dqg, dqg_json
 from tests.support.doctor import examine, faults, verdicts
 from tests.support.system import System
@@ -97,12 +99,23 @@ async def test_a_paused_pool_is_named(system: System) -> None:
     assert "prefect work-pool resume sale" in fault
 
 
-def test_a_wrong_driver_is_named(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("driver", "named"),
+    [
+        ("/opt/microsoft/msodbcsql99/lib64/libmsodbcsql.so", "no file /opt/microsoft/msodbcsql99"),
+        # Where there is no driver manager that is said instead: no name can be looked up then.
+        ("ODBC Driver 99 for SQL Server", "Driver 99|driver manager"),
+    ],
+)
+def test_a_wrong_driver_is_named(
+    system: System, monkeypatch: pytest.MonkeyPatch, driver: str, named: str
+) -> None:
     monkeypatch.setenv("DQG_SOURCE__URL", "mssql+pyodbc://dqg:secret@sqlserver.example/Pharmacy")
-    monkeypatch.setenv("DQG_SOURCE__ODBC_DRIVER", "ODBC Driver 99 for SQL Server")
+    monkeypatch.setenv("DQG_SOURCE__ODBC_DRIVER", driver)
     found = examine()
     (fault,) = faults(found, "odbc-driver")
-    assert "ODBC Driver 99 for SQL Server" in fault
+    assert re.search(named, fault)
+    assert "DQG_SOURCE__ODBC_DRIVER" in fault
     assert "secret" not in json.dumps(found)
     seen = verdicts(found)
     assert seen["source-database"] == seen["migrations"] == seen["api-login"] == {"not checked"}
@@ -122,11 +135,12 @@ def test_a_missing_migration_is_named(system: System) -> None:
 def test_a_missing_index_is_named(system: System) -> None:
     with system.engine.begin() as connection:
         connection.execute(text('DROP INDEX "ix_dqg_due_SalesInvoices"'))
-        connection.execute(text('DROP INDEX "ix_dqg_lines_SalesInvoiceDetails"'))
+        connection.execute(text('DROP INDEX "ix_dqg_finished_SalesInvoices"'))
     named = faults(examine(), "indexes")
-    # Detail tables of the demo have an index of their own that will do.
+    # The demo's detail tables have an index of their own that stands in for ours.
     assert [fault.split(" -> ")[0] for fault in named] == [
-        "index ix_dqg_due_SalesInvoices is missing"
+        "index ix_dqg_due_SalesInvoices is missing",
+        "index ix_dqg_finished_SalesInvoices is missing",
     ]
     assert "CREATE INDEX" in named[0]
 
@@ -181,7 +195,9 @@ def test_sqlite_and_missing_pools_and_deployments_are_named(
     pools = faults(found, "work-pools")
     assert len(pools) == 4
     assert "there is no work pool sale -> python -m deployments.work_pools" in pools
-    assert len(faults(found, "deployments")) == 5
+    named = "\n".join(faults(found, "deployments"))
+    for name in ("orchestrate", "reconcile", *PIPELINES):
+        assert f"{name}/{name} -> prefect --no-prompt deploy -n {name}" in named
     assert verdicts(found)["workers"] == {"not checked"}
 
 
@@ -288,6 +304,7 @@ async def _in_a_process(system: System, environment: dict[str, str] | None = Non
             **os.environ,
             **system.environment,
             "PREFECT_API_URL": api_url or "",
+            "PREFECT_HOME": str(PREFECT_HOME.value()),
             **(environment or {}),
         },
         capture_output=True,

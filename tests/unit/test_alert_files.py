@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from deployments.alerts.files import FOLDER, Alert, read_alerts
 from deployments.alerts.targets import EMAIL_BLOCK, WEBHOOK_BLOCK, make_blocks
 from deployments.work_pools import DESCRIPTIONS
-from lib.alert_settings import AlertSettings
 from lib.alerts import EVENTS
 from lib.errors import ConfigurationError
+from lib.settings import AlertSettings
 from tests.unit.test_docs import anchors_of, text_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from lib.alert_settings import AlertSettings
 from lib.alerts import (
     EVENTS,
     AlertKind,
@@ -22,6 +21,7 @@ from lib.alerts import (
 )
 from lib.breaker import BreakerSnapshot, BreakerState
 from lib.models import FinishedCount, PipelineSummary
+from lib.settings import AlertSettings
 
 LIMITS = AlertSettings(pending_seconds=3600, failure_rate=0.2, failure_count=10)
 SHOP: Place = ("SHOP01", "790760001234")

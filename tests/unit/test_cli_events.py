@@ -74,6 +74,11 @@ def test_an_open_entry_has_no_end() -> None:
     assert kinds(list(events_of_log(make_log(status="RUNNING")))) == [("dispatched", at(0))]
 
 
+def test_a_moment_may_be_stored_as_text() -> None:
+    log = make_log(status="RUNNING", started_at="2026-11-02 08:00:01")
+    assert kinds(list(events_of_log(log))) == [("dispatched", at(0)), ("started", at(1))]
+
+
 def test_an_entry_without_times_ends_when_it_was_changed_last() -> None:
     assert ("closed", at(9)) in kinds(list(events_of_log(make_log())))
 
@@ -83,10 +88,10 @@ def test_a_failure_record_tells_every_decision_about_it() -> None:
         "created_at": at(0),
         "error_class": "rejected",
         "error": "so_lo",
-        "history": [
-            {"state": "requeued", "by": "lan", "why": "entered", "at": at(1)},
-            {"state": "resolved", "by": "reconcile", "why": "accepted", "at": at(2)},
-        ],
+        "history": {
+            "1": {"state": "requeued", "by": "lan", "why": "entered", "at": at(1)},
+            "2": {"state": "resolved", "by": "reconcile", "why": "accepted", "at": at(2)},
+        },
     }
     events = list(events_of_failure(record))
     assert kinds(events) == [("failed", at(0)), ("requeued", at(1)), ("resolved", at(2))]

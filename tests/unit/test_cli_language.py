@@ -18,7 +18,7 @@ import typer
 from deployments.cli import vietnamese
 from deployments.cli.__main__ import app
 from deployments.cli.language import _, catalogue, help_key, load_language, use_language
-from lib.cli_settings import Language
+from lib.settings import Language
 from tests.support.cli import dqg
 
 CLI = Path(__file__).resolve().parents[2] / "deployments" / "cli"

@@ -24,8 +24,8 @@ from lib.breaker import BreakerState, Transition
 from lib.metrics.families import FAMILIES, Key, Kind
 from lib.metrics.files import TOTAL, ProcessFile, Reading, read
 from lib.metrics.recorder import Metrics, open_metrics
-from lib.metrics_settings import MetricsSettings
 from lib.models import Attempt, DocumentRef, Outcome, OutcomeKind, PipelineSummary
+from lib.settings import MetricsSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 RETRIES = Key("counter", "dqg_retries_total", ("sale",))
@@ -194,7 +194,7 @@ def test_without_a_folder_nothing_is_counted_and_nothing_is_loaded() -> None:
     code = (
         "import sys, lib.services\n"
         "from lib.metrics.recorder import open_metrics\n"
-        "from lib.metrics_settings import MetricsSettings\n"
+        "from lib.settings import MetricsSettings\n"
         "with open_metrics(MetricsSettings()) as metrics: metrics.retried('sale')\n"
         "sys.exit(any(name.startswith('prometheus_client') for name in sys.modules))"
     )

@@ -12,7 +12,7 @@ from deployments.cli.language import _
 from lib.accounts import AccountDirectory
 from lib.breaker import Breakers, BreakerSnapshot, BreakerState
 from lib.dqg.client import NationalApiClient
-from lib.errors import AccountRefused
+from lib.errors import AccountRefused, ConfigurationError, Unavailable
 from lib.models import Account
 from lib.pipelines import PIPELINES
 from lib.tokens import Token, TokenCache
@@ -43,7 +43,12 @@ async def check_logins(patient: Patient) -> Sequence[Finding]:
     refused pauses as it would in a run, so that asking again and again locks no account.
     """
     settings = patient.settings
-    directory = AccountDirectory(await asyncio.to_thread(patient.source.accounts), settings.api)
+    try:
+        rows = await asyncio.to_thread(patient.source.accounts)
+    except ConfigurationError as error:
+        todo = _("let the service's login read the tables: docs/installation.md")
+        return [fault(error.message, todo)]
+    directory = AccountDirectory(rows, settings.api)
     findings = await _shops_without_account(patient, directory)
     logins = directory.logins()
     if not logins:
@@ -60,9 +65,15 @@ async def check_logins(patient: Patient) -> Sequence[Finding]:
         for account, shops in logins:
             whose = ", ".join(shops) or _("the settings")
             paused = _pause(whose, snapshots[_breaker(account)])
-            findings.append(
-                paused or await _log_in(patient, client, tokens, breakers, account, whose)
-            )
+            try:
+                findings.append(
+                    paused or await _log_in(patient, client, tokens, breakers, account, whose)
+                )
+            except (Unavailable, ConfigurationError) as error:
+                # The others would find the same, one long wait after another.
+                todo = _("see that DQG_API__BASE_URL is right and can be reached from here")
+                findings.append(fault(error.message, todo))
+                break
     return findings
 
 

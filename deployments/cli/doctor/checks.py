@@ -54,7 +54,7 @@ CHECKS = (
     Check(
         "api-login",
         api.check_logins,
-        N_("see that DQG_API__BASE_URL is right and can be reached from here"),
+        N_("see that the server runs and can be reached, and check DQG_SOURCE__URL"),
         needs=("source-database", "migrations", "redis", "api-address"),
     ),
     Check(

@@ -10,7 +10,7 @@ from deployments.cli.doctor.checks import CHECKS
 from deployments.cli.doctor.findings import Finding, Patient, Verdict, examine
 from deployments.cli.language import N_, _, use_language
 from deployments.cli.progress import progress
-from lib.cli_settings import Language
+from lib.settings import Language
 
 _VERDICTS = {
     Verdict.OK: N_("ok"),

@@ -117,5 +117,5 @@ async def _make(patient: Patient, check: Check, failed: set[str]) -> Sequence[Fi
     except SyncError as error:
         return [fault(str(error), _(check.todo))]
     except Exception as error:
-        # The other checks may still say why.
-        return [fault(_("the check itself failed: {error}", error=repr(error)[:300]), "")]
+        # The other checks may still say why. The text of a foreign error may quote anything.
+        return [fault(_("the check itself failed: {error}", error=type(error).__name__), "")]

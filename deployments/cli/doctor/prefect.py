@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import prefect
+import yaml
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
@@ -19,12 +21,8 @@ from deployments.cli.language import _
 from deployments.cli.prefect_state import prefect_errors, read_pools
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 
-#: Deployment and its work pool; the first two run by a schedule.
-DEPLOYMENTS = {
-    "orchestrate/orchestrate": SCHEDULER_POOL,
-    "reconcile/reconcile": SCHEDULER_POOL,
-    **{pipeline.deployment: pipeline.work_pool for pipeline in PIPELINES.values()},
-}
+#: What is deployed from.
+_FILE = Path(__file__).parents[3] / "prefect.yaml"
 #: A block type every server has.
 _BLOCK_TYPE = "Secret"
 _REFUSED = (401, 403)
@@ -132,9 +130,12 @@ async def check_workers(patient: Patient) -> Sequence[Finding]:
 async def check_deployments(_patient: Patient) -> Sequence[Finding]:
     """Every deployment is there, on its pool, and the scheduled ones are not paused."""
     found: list[Finding] = []
+    planned = yaml.safe_load(_FILE.read_text(encoding="utf-8"))["deployments"]
     async with prefect_errors(), get_client() as client:
-        for name, pool in DEPLOYMENTS.items():
-            again = f"prefect --no-prompt deploy -n {name.split('/')[1]}"
+        for plan in planned:
+            # Flow and deployment have one name.
+            name, pool = f"{plan['name']}/{plan['name']}", plan["work_pool"]["name"]
+            again = f"prefect --no-prompt deploy -n {plan['name']}"
             try:
                 deployment = await client.read_deployment_by_name(name)
             except ObjectNotFound:
@@ -153,6 +154,6 @@ async def check_deployments(_patient: Patient) -> Sequence[Finding]:
                     )
                 )
             scheduled = any(schedule.active for schedule in deployment.schedules)
-            if pool == SCHEDULER_POOL and (deployment.paused or not scheduled):
+            if plan.get("schedules") and (deployment.paused or not scheduled):
                 found.append(fault(_("the schedule of {name} is paused", name=name), again))
-    return found or [ok(", ".join(DEPLOYMENTS))]
+    return found or [ok(", ".join(plan["name"] for plan in planned))]

@@ -22,6 +22,7 @@ from lib.errors import ConfigurationError
 from lib.pipelines import PIPELINES, Pipeline
 from lib.settings import load_settings
 from lib.source.engine import create_source_engine, translate_errors
+from lib.source.odbc import find_odbc_driver
 from lib.source.store import SourceStore
 from lib.source.tables import CLAIM_FIELDS, SourceTables, build_tables
 from tasks.services import source_url
@@ -51,8 +52,13 @@ async def check_driver(patient: Patient) -> Sequence[Finding]:
             url = await source_url(patient.settings)
     else:
         url = await source_url(patient.settings)
+    if settings.odbc_driver is not None and str(url).startswith("mssql"):
+        # The driver first: of a wrong path nobody should hear only that the manager is missing.
+        find_odbc_driver(settings.odbc_driver)
     patient.engine = create_source_engine(url, settings)
-    patient.source = SourceStore(patient.engine, patient.tables)
+    patient.source = SourceStore(
+        patient.engine, patient.tables, not_before=patient.settings.sync.not_before
+    )
     patient.closing.callback(patient.source.dispose)
     if patient.engine.dialect.name != "mssql":
         return [ok(_("none is needed: the source database is no SQL Server"))]

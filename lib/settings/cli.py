@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from lib.settings.section import Section
 
 
 class Language(StrEnum):
@@ -14,10 +16,8 @@ class Language(StrEnum):
     VIETNAMESE = "vi"
 
 
-class CliSettings(BaseModel):
+class CliSettings(Section):
     """The command line `dqg`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     language: Language = Field(
         Language.ENGLISH,

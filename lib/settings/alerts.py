@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
-from lib.settings_section import Seconds, Section
+from lib.settings.section import Seconds, Section
 
 
 class AlertSettings(Section):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lib.settings_section import Section
+from lib.settings.section import Section
 
 
 class MetricsSettings(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from limits import parse_many
 from pydantic import Field, field_validator
 
-from lib.settings_section import Seconds, Section
+from lib.settings.section import Seconds, Section
 
 
 class BreakerSettings(Section):

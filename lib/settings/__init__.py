@@ -1,0 +1,130 @@
+"""Every setting, in one frozen object read from the environment (prefix `DQG_`) or a `.env` file.
+
+Nested settings join their names with two underscores: `DQG_SOURCE__URL` is `source.url`.
+Nothing here connects anywhere, and nothing is read before `load_settings` is called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lib.errors import ConfigurationError
+from lib.settings.alerts import AlertSettings
+from lib.settings.api import ApiSettings, EmptyOptional, Fractions
+from lib.settings.cli import CliSettings, Language
+from lib.settings.limits import BreakerSettings, RateSettings
+from lib.settings.metrics import MetricsSettings
+from lib.settings.stores import MongoSettings, RedisSettings, SourceSettings
+from lib.settings.sync import Granularity, SyncSettings
+
+__all__ = [
+    "AlertSettings",
+    "ApiSettings",
+    "BreakerSettings",
+    "CliSettings",
+    "EmptyOptional",
+    "Fractions",
+    "Granularity",
+    "Language",
+    "MetricsSettings",
+    "MongoSettings",
+    "RateSettings",
+    "RedisSettings",
+    "Settings",
+    "SourceSettings",
+    "SyncSettings",
+    "as_environment",
+    "environment_name",
+    "load_settings",
+]
+
+#: Names the file of settings to read; the one variable that is no setting.
+ENV_FILE_VARIABLE = "DQG_ENV_FILE"
+
+
+class Settings(BaseSettings):
+    """All settings of the service."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DQG_",
+        env_nested_delimiter="__",
+        env_file_encoding="utf-8",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    source: SourceSettings
+    mongo: MongoSettings
+    redis: RedisSettings
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    sync: SyncSettings = Field(default_factory=SyncSettings)
+    breaker: BreakerSettings = Field(default_factory=BreakerSettings)
+    rate: RateSettings = Field(default_factory=RateSettings)
+    cli: CliSettings = Field(default_factory=CliSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
+
+    @model_validator(mode="after")
+    def _a_source(self) -> Settings:
+        if (self.source.url is None) == (self.source.block is None):
+            raise ValueError("set exactly one of DQG_SOURCE__URL and DQG_SOURCE__BLOCK")
+        return self
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; `overrides` win over the environment, that over a `.env` file.
+
+    DQG_ENV_FILE names another file, or none if it is empty.
+
+    Raises:
+        ConfigurationError: something is missing or wrong. Its text names each setting, and never
+            shows a value.
+    """
+    unknown = _unknown_names(os.environ)
+    if unknown:
+        raise ConfigurationError(f"unknown settings: {', '.join(unknown)}")
+    env_file = os.environ.get(ENV_FILE_VARIABLE, ".env") or None
+    try:
+        return Settings(_env_file=env_file, **overrides)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from None
+
+
+def _unknown_names(environment: Mapping[str, str]) -> list[str]:
+    known = tuple(f"DQG_{section.upper()}__" for section in Settings.model_fields)
+    return sorted(
+        name
+        for name in environment
+        if name.startswith("DQG_") and name != ENV_FILE_VARIABLE and not name.startswith(known)
+    )
+
+
+def environment_name(location: tuple[int | str, ...]) -> str:
+    """Name of the environment variable for a place in the model."""
+    return "DQG_" + "__".join(str(part).upper() for part in location)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        location, text = item["loc"], item["msg"]
+        if item["type"] == "missing" and len(location) == 1:
+            location, text = (*location, "url"), "is missing"
+        name = environment_name(location) if location else "settings"
+        lines.append(f"  {name}: {text}")
+    return "wrong or missing settings:\n" + "\n".join(lines)
+
+
+def as_environment(values: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+    """`{"source": {"url": …}}` as environment variables, for a process to be started."""
+    return {
+        environment_name((section, name)): str(value)
+        for section, fields in values.items()
+        for name, value in fields.items()
+    }

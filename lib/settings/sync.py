@@ -1,0 +1,109 @@
+"""Settings of the work itself: claims, batches, retries."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from enum import StrEnum
+
+from pydantic import Field
+
+from lib.settings.section import Seconds, Section
+
+
+class Granularity(StrEnum):
+    """What one document is to Prefect: a subflow, a task run, part of one, or what fits best."""
+
+    FLOW = "flow"
+    TASK = "task"
+    GROUP = "group"
+    AUTO = "auto"
+
+
+class SyncSettings(Section):
+    """How documents are claimed, sent and tried again."""
+
+    not_before: date | None = Field(
+        None, description="cut-off: documents dated earlier are sent by hand with `force` only"
+    )
+    batch_size: int = Field(
+        100, ge=1, le=4000, description="documents one batch run claims at granularity `flow`"
+    )
+    task_batch_size: int = Field(
+        1000,
+        ge=1,
+        le=4000,
+        description="documents one batch run claims at granularity `task` and `group`",
+    )
+    documents_per_task: int = Field(
+        50, ge=2, le=1000, description="documents that share a task run at granularity `group`"
+    )
+    batches_in_flight: int = Field(
+        2, ge=1, le=100, description="batch runs of one pipeline under way at once"
+    )
+    concurrency: int = Field(
+        64,
+        ge=1,
+        le=256,
+        description="documents of a batch sent at once at granularity `task` and `group`",
+    )
+    flow_concurrency: int = Field(
+        16, ge=1, le=256, description="the same at granularity `flow`: the Prefect server's pace"
+    )
+    orchestrate_seconds: float = Field(
+        45,
+        ge=0,
+        le=3600,
+        description="seconds a run of `orchestrate` goes on claiming while full batches are left",
+    )
+    orchestrate_poll: Seconds = Field(2, description="seconds between two looks in that time")
+    granularity: Granularity = Field(
+        Granularity.AUTO,
+        description="`flow`: one subflow a document; `task`: one task run; `group`: one task run "
+        "for several; `auto`: by the backlog",
+    )
+    auto_flow_limit: int = Field(
+        200, ge=0, description="`auto` uses subflows while no more documents than this are ready"
+    )
+    auto_task_limit: int = Field(
+        1000,
+        ge=0,
+        description="above that, `auto` uses a task run each up to this many, then groups",
+    )
+    lease_seconds: float = Field(
+        300, ge=3, description="seconds until an abandoned claim may be taken over"
+    )
+    dispatch_grace: float = Field(
+        120,
+        ge=1,
+        description="seconds after which a claim without a run counts as never dispatched",
+    )
+    accepted_grace: float = Field(
+        120,
+        ge=1,
+        description="seconds after which an accepted document must be saved in the source",
+    )
+    task_retries: int = Field(3, ge=0, le=10, description="retries of a call within one run")
+    task_retry_delay: Seconds = Field(
+        2, description="seconds before the first retry, then doubling"
+    )
+    task_retry_jitter: float = Field(
+        0.5, ge=0, le=5, description="random share added to each delay"
+    )
+    max_attempts: int = Field(
+        8, ge=1, le=1000, description="claims after which a document counts as failed"
+    )
+    attempt_delay: Seconds = Field(
+        120, description="seconds before a document is claimed again, tripling with each claim"
+    )
+    attempt_delay_max: Seconds = Field(6 * 3600, description="upper bound of that delay, seconds")
+    group_delay: float = Field(
+        0.03,
+        ge=0,
+        le=5,
+        description="seconds outcomes are collected before they are written together",
+    )
+    group_size: int = Field(200, ge=1, le=1000, description="outcomes written together at most")
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.lease_seconds)
