@@ -25,8 +25,8 @@ async def daily_close(
     the artifact `daily-close`; `./dqg close` also writes every document to a file.
 
     Args:
-        day: the documents' own date; by default yesterday, in Vietnam.
-        sample: look up so many documents of each shop at the API; 0 for none.
+        day: the documents' own date; where none is given, yesterday in Vietnam.
+        sample: look up so many documents of each shop and kind at the API; 0 for none.
     """
     day = day or yesterday()
     async with open_services():

@@ -112,7 +112,7 @@ def _line(begin: datetime, hour: Hour, slowest: float) -> str:
         f"{begin.astimezone(PHARMACY_ZONE):%d/%m %H:00}",
         str(hour.calls),
         f"{hour.error_share:.1%}",
-        bar(hour.error_share),
+        bar(hour.error_share) if hour.errors else "",
         _time(hour.percentile(0.5)),
         _time(slow),
         bar(slow / slowest if slowest else 0.0),

@@ -102,17 +102,18 @@ def _row(group: FailureGroup, runs: set[str]) -> dict[str, Any]:
     reason, example = group.reason, group.failures[0]
     shops = sorted({ref.shop_pharmacy_code for ref in group.refs})
     more = f" and {len(shops) - _SHOPS_SHOWN} more" if len(shops) > _SHOPS_SHOWN else ""
+    # The most wanted first: the page shows some five columns before it has to be scrolled.
     return {
         "documents": len(group.refs),
         "reason": plain(reason.text),
-        "field": plain(reason.field),
-        "drug code": plain(reason.drug_code),
-        "pipelines": ", ".join(sorted({ref.pipeline for ref in group.refs})),
-        "shops": plain(", ".join(shops[:_SHOPS_SHOWN])) + more,
         "example": _example(example["local_id"], example.get("record_run_id"), runs),
+        "group": reason.key,
+        "drug code": plain(reason.drug_code),
+        "field": plain(reason.field),
+        "shops": plain(", ".join(shops[:_SHOPS_SHOWN])) + more,
+        "pipelines": ", ".join(sorted({ref.pipeline for ref in group.refs})),
         "newest": f"{example['created_at']:%Y-%m-%d %H:%M} UTC",
         "class": reason.error_class,
-        "group": reason.key,
     }
 
 
@@ -143,6 +144,7 @@ def _groups_description(total: int, groups: int) -> str:
     if groups > _GROUPS_SHOWN:
         parts.append(f"The largest {_GROUPS_SHOWN} groups are shown.")
     parts.append(
-        "Correct the cause, then `./dqg requeue --group GROUP` with the name in the last column."
+        "The example leads to its run. Correct the cause, then `./dqg requeue --group` and the "
+        "group's name."
     )
     return " ".join(parts)
