@@ -173,8 +173,8 @@ def start_redis_of_the_file(stack: Stack, secrets: Path, folder: Path) -> int:
     folder.mkdir()
     script = (
         script.replace("$$", "$")
-        .replace(SECRETS_FOLDER, str(secrets))
         .replace("/tmp/", f"{folder}/")  # noqa: S108
+        .replace(SECRETS_FOLDER, str(secrets))
         .replace("--dir /data", f"--dir {folder}")
         .replace("exec redis-server", f"exec {program}")
         .strip()
@@ -295,6 +295,15 @@ def test_the_api_wants_its_password(containers: Containers) -> None:
         address = f"{containers.api_url(name)}/admin/version"
         assert httpx.get(address, trust_env=False).status_code == 401
         assert httpx.get(address, auth=containers.auth, trust_env=False).is_success
+
+
+def test_redis_wants_its_password(containers: Containers) -> None:
+    address = urlsplit((containers.secrets / "redis_url").read_text(encoding="utf-8"))
+    with (
+        redis.Redis(port=address.port or 0) as stranger,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        stranger.ping()
 
 
 def test_only_the_ui_serves_pages(containers: Containers) -> None:
