@@ -127,7 +127,7 @@ def test_a_missing_migration_is_named(system: System) -> None:
     found = examine()
     named = faults(found, "migrations")
     assert any("SalesInvoices lacks sync_claim_token" in fault for fault in named)
-    assert any("sync_0002 has not been run; the last one was none" in fault for fault in named)
+    assert any(re.search(r"sync_\d+ has not been run; the last one was none", f) for f in named)
     assert all(fault.endswith("alembic upgrade sync@head") for fault in named)
     assert verdicts(found)["indexes"] == {"not checked"}
 
