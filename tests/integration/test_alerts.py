@@ -177,6 +177,7 @@ async def test_alerts_may_be_applied_again_and_again() -> None:
 
 @pytest.mark.usefixtures("prefect_server")
 async def test_what_somebody_switched_off_stays_off_when_it_is_updated() -> None:
+    await apply_alerts([], WEBHOOK)
     await apply_alerts(ALERTS, WEBHOOK)
     there = await ours()
     async with get_client() as client:
