@@ -42,6 +42,8 @@ def _report(applied: Applied) -> None:
         for name in getattr(applied, what):
             print(f"{what} {name}")
     print(f"{len(applied.unchanged)} unchanged")
+    for name in applied.switched_off:
+        print(f"switched off in the UI, tells nobody: {name}")
 
 
 if __name__ == "__main__":

@@ -28,12 +28,13 @@ _NOTICED_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was done to which automations, by name."""
+    """What was done to which automations, by name; and which are switched off."""
 
     created: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    switched_off: list[str] = field(default_factory=list)
 
 
 async def apply_alerts(alerts: Sequence[Alert], settings: AlertSettings) -> Applied:
@@ -100,6 +101,8 @@ async def _apply(
         await client.create_automation(wanted)
         applied.created.append(wanted.name)
         return
+    if not there[0].enabled:
+        applied.switched_off.append(wanted.name)
     wanted = wanted.model_copy(update={"enabled": there[0].enabled})
     if AutomationCore.model_validate(there[0].model_dump()).model_dump() == wanted.model_dump():
         applied.unchanged.append(wanted.name)

@@ -49,6 +49,12 @@ def alerts_about(text: str) -> list[Alert]:
     return found
 
 
+async def apply_only(alerts: list[Alert], settings: AlertSettings) -> None:
+    """These alerts, all switched on, whatever other tests have left."""
+    await apply_alerts([], settings)
+    await apply_alerts(alerts, settings)
+
+
 @pytest.fixture
 def webhook() -> Iterator[WebhookReceiver]:
     receiver = WebhookReceiver()
@@ -77,7 +83,7 @@ async def test_a_refused_account_is_told_once_and_its_recovery_once(
         webhook_headers={"X-Token": SecretStr("abc")},
         email_url=SecretStr(f"mailto://127.0.0.1:{mail.port}?from=dqg@example.vn&to=op@example.vn"),
     )
-    await apply_alerts(alerts_about("account"), settings)
+    await apply_only(alerts_about("account"), settings)
     system.set_password("SHOP02", "wrong")
     for number in range(3):
         system.add("sale", f"BAD-{number}", shop="SHOP02")
@@ -112,7 +118,7 @@ async def test_a_refused_account_is_told_once_and_its_recovery_once(
 async def test_a_stopped_worker_is_told_once_and_its_successor_once(
     system: System, stack: Stack, webhook: WebhookReceiver
 ) -> None:
-    await apply_alerts(alerts_about("pool"), AlertSettings(webhook_url=SecretStr(webhook.url)))
+    await apply_only(alerts_about("pool"), AlertSettings(webhook_url=SecretStr(webhook.url)))
     environment = {"PREFECT_WORKER_HEARTBEAT_SECONDS": "1"}
     worker = await asyncio.to_thread(
         start_worker, stack, system.prefect, "scheduler", environment, "worker-alerts"
@@ -134,7 +140,7 @@ async def test_a_silent_orchestrator_is_told_once_and_its_return_once(
     system: System, webhook: WebhookReceiver
 ) -> None:
     settings = AlertSettings(webhook_url=SecretStr(webhook.url))
-    await apply_alerts(alerts_about("orchestrator"), settings)
+    await apply_only(alerts_about("orchestrator"), settings)
     await orchestrate(return_state=True)
     await wait_until_async(lambda: webhook.posts, "the silence is told", timeout=60)
     await orchestrate(return_state=True)
@@ -148,7 +154,7 @@ async def test_a_silent_orchestrator_is_told_once_and_its_return_once(
 async def test_a_receiver_that_fails_for_a_moment_gets_the_message_all_the_same(
     system: System, webhook: WebhookReceiver
 ) -> None:
-    await apply_alerts(alerts_about("breaker"), AlertSettings(webhook_url=SecretStr(webhook.url)))
+    await apply_only(alerts_about("breaker"), AlertSettings(webhook_url=SecretStr(webhook.url)))
     webhook.refusals = 2
     async with open_redis(
         RedisSettings(url=SecretStr(system.environment["DQG_REDIS__URL"]))

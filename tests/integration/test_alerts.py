@@ -176,12 +176,14 @@ async def test_alerts_may_be_applied_again_and_again() -> None:
 
 @pytest.mark.usefixtures("prefect_server")
 async def test_what_somebody_switched_off_stays_off_when_it_is_updated() -> None:
+    await apply_alerts([], WEBHOOK)
     await apply_alerts(ALERTS, WEBHOOK)
     there = await ours()
     async with get_client() as client:
         await client.pause_automation(there[ALERTS[0].name].id)
     applied = await apply_alerts(ALERTS, AlertSettings())
     assert len(applied.updated) == len(ALERTS)
+    assert applied.switched_off == [ALERTS[0].name]
     after = await ours()
     assert [name for name, automation in after.items() if not automation.enabled] == [
         ALERTS[0].name
