@@ -206,7 +206,7 @@ def containers(
 ) -> Iterator[Containers]:
     folder = tmp_path_factory.mktemp("split")
     secrets = folder / "secrets"
-    prepare(secrets)
+    prepare(secrets, trial=True)  # so that the URL of the source is one
     (secrets / "postgres_password").write_text(postgres.password, encoding="utf-8")
     postgres.create_named_database(DATABASE)
     with Stack(folder / "stack") as stack:
