@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -80,11 +81,14 @@ async def test_without_redis_nothing_is_known() -> None:
 # Telling
 
 
-def events(server: PrefectServer, name: str) -> list[dict[str, Any]]:
-    """What the server has of our events of this name, newest first."""
+def events(server: PrefectServer, name: str, since: datetime) -> list[dict[str, Any]]:
+    """What the server has of our events of this name since a moment, newest first."""
     response = httpx.post(
         f"{server.api_url}/events/filter",
-        json={"filter": {"event": {"name": [name]}}, "limit": 50},
+        json={
+            "filter": {"event": {"name": [name]}, "occurred": {"since": since.isoformat()}},
+            "limit": 50,
+        },
         trust_env=False,
     )
     found: list[dict[str, Any]] = response.raise_for_status().json()["events"]
@@ -96,7 +100,7 @@ async def test_orchestrators_at_once_tell_of_a_breaker_once(system: System, redi
     breakers = Breakers(redis, "dqg", BreakerSettings())
     server = system.prefect
     opened, closed = "dqg.breaker.opened", "dqg.breaker.closed"
-    before = len(events(server, opened)), len(events(server, closed))
+    begin = datetime.now(UTC)
 
     await breakers.trip("pipeline:sale", "HTTP 503", 600, 600)
     await asyncio.gather(*(orchestrate(return_state=True) for _ in range(2)))
@@ -105,12 +109,10 @@ async def test_orchestrators_at_once_tell_of_a_breaker_once(system: System, redi
     await asyncio.gather(*(orchestrate(return_state=True) for _ in range(2)))
     await orchestrate(return_state=True)
 
-    await wait_until_async(lambda: len(events(server, closed)) > before[1], "the end is told")
-    assert (len(events(server, opened)), len(events(server, closed))) == (
-        before[0] + 1,
-        before[1] + 1,
-    )
-    newest = events(server, opened)[0]
+    await wait_until_async(lambda: events(server, closed, begin), "the end is told")
+    told = {name: len(events(server, name, begin)) for name in (opened, closed)}
+    assert told == {opened: 1, closed: 1}
+    newest = events(server, opened, begin)[0]
     assert newest["payload"] == {"where": "sale", "why": "HTTP 503"}
     assert newest["resource"]["prefect.resource.id"] == "dqg.breaker.sale"
 
@@ -119,7 +121,7 @@ async def test_orchestrators_at_once_tell_of_a_breaker_once(system: System, redi
 @pytest.mark.settings(alerts={"pending_seconds": 60, "failure_count": 2})
 async def test_overdue_documents_and_failures_are_told_by_pipeline(system: System) -> None:
     names = ("dqg.pending.overdue", "dqg.failures.above-rate")
-    before = [len(events(system.prefect, name)) for name in names]
+    begin = datetime.now(UTC)
     system.add("import", "PN-1", created_at="2026-01-02 03:04:05")
     for number in range(3):
         system.add("cancellation", f"PX-{number}", status="SYNC_FAILED")
@@ -128,13 +130,10 @@ async def test_overdue_documents_and_failures_are_told_by_pipeline(system: Syste
         assert state.is_completed()
 
     await wait_until_async(
-        lambda: (
-            [len(events(system.prefect, name)) for name in names]
-            == [number + 1 for number in before]
-        ),
+        lambda: [len(events(system.prefect, name, begin)) for name in names] == [1, 1],
         "both are told once",
     )
-    wheres = [events(system.prefect, name)[0]["payload"]["where"] for name in names]
+    wheres = [events(system.prefect, name, begin)[0]["payload"]["where"] for name in names]
     assert wheres == ["import", "cancellation"]
 
 
