@@ -56,9 +56,6 @@ def check_docker(words: list[str], check_command: Callable[[list[str]], None]) -
 
 def check_helm(words: list[str]) -> None:
     """Prefect's charts, with values files that are there."""
-    if words[:2] == ["repo", "add"]:
-        assert words[3].startswith("https://"), words
-        return
     assert words[:2] == ["upgrade", "--install"], words
     values = Path(words[words.index("--values") + 1])
     assert (ROOT / values).is_file(), words
