@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 
 from deployments.demo import DemoPlan
 from deployments.faults.bench import BREAKER_PAUSE
@@ -138,7 +138,7 @@ def _check_probes(trial: Trial, probes: list[dict[str, Any]]) -> None:
 
 
 def _spread_ages(trial: Trial, plan: DemoPlan) -> None:
-    """Give each document an age of its own, in an order unlike that of the ids."""
+    """Give documents of one date an order unlike that of the ids."""
     refs = list(plan.documents)
     trial.rng.shuffle(refs)
     with trial.bench.engine.begin() as connection:
@@ -156,7 +156,9 @@ def _order_problems(trial: Trial, pipeline: Pipeline, backlog: DemoPlan) -> list
     header = trial.bench.tables.header(pipeline)
     with trial.bench.engine.connect() as connection:
         by_age = connection.execute(
-            header.select().with_only_columns(header.c.id).order_by(header.c.created_at)
+            select(header.c.id).order_by(
+                header.c[pipeline.date_column], header.c.created_at, header.c.id
+            )
         ).scalars()
         rank = {record_id: number for number, record_id in enumerate(by_age)}
     tries: dict[int, int] = defaultdict(int)

@@ -130,7 +130,7 @@ def load(
             header.c.sync_unconfirmed,
         )
         .where(header.c.sync_claim_token == token)
-        .order_by(header.c.created_at, header.c.id)
+        .order_by(header.c[pipeline.date_column], header.c.created_at, header.c.id)
     )
     return [
         Document(
