@@ -48,6 +48,7 @@ class Options:
         limits = {
             "stock": 8,
             "flow": 300,
+            "task": 2000,
             "prefork": 400 if latency_ms >= 200 else 1000,
         }
         return min(self.documents, limits.get(way, self.documents))
