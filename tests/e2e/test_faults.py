@@ -28,7 +28,9 @@ GROUPS: dict[str, Group] = {
     "operation": {"scale-down": [SALE], "wrong-clock": [IMPORT], "throttled": [CANCELLATION]},
     "mistakes": {"wrong-password": [IMPORT], "poison": [SALE, CANCELLATION]},
     "orchestrators": {"orchestrators": []},
-    "api": {"token-storm": [SALE, IMPORT], "no-look-up": [CANCELLATION]},
+    # Alone: a call without a token would use up the other's fault and store nothing.
+    "token-storm": {"token-storm": [SALE, IMPORT]},
+    "no-look-up": {"no-look-up": [CANCELLATION]},
     "source-away": {"source-away": [SALE, IMPORT]},
     "mongo-away": {"mongo-away": [SALE]},
     "redis-away": {"redis-away": [IMPORT]},
