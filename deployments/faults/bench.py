@@ -45,7 +45,10 @@ SETTINGS: dict[str, dict[str, object]] = {
     "sync": {
         "batch_size": 100,
         "task_batch_size": 200,
-        "auto_flow_limit": 100,
+        # Low, so that every granularity has its share also of a small load.
+        "auto_flow_limit": 20,
+        "auto_task_limit": 40,
+        "documents_per_task": 10,
         "flow_concurrency": 32,
         "concurrency": 64,
         "orchestrate_seconds": 0,
