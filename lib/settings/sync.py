@@ -65,7 +65,7 @@ class SyncSettings(Section):
         200, ge=0, description="`auto` uses subflows while no more documents than this are ready"
     )
     auto_task_limit: int = Field(
-        1000,
+        300,
         ge=0,
         description="above that, `auto` uses a task run each up to this many, then groups",
     )

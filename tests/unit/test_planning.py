@@ -11,7 +11,13 @@ from lib.models import PipelineSummary
 from lib.planning import ClaimPlan, PoolState, batch_sizes, is_worth_another_round, plan_from
 from lib.settings import BreakerSettings, Granularity, SyncSettings
 
-SYNC = SyncSettings(batch_size=100, task_batch_size=1000, auto_flow_limit=200, batches_in_flight=2)
+SYNC = SyncSettings(
+    batch_size=100,
+    task_batch_size=1000,
+    auto_flow_limit=200,
+    auto_task_limit=1000,
+    batches_in_flight=2,
+)
 ONLINE = PoolState(workers=1)
 
 
