@@ -84,8 +84,8 @@ async def settle(record: Record, state: State[Any]) -> None:
 
 
 async def settle_group(records: Sequence[Record], state: State[Any]) -> None:
-    """The same for the records of a group that have no outcome when its run has ended."""
-    left = [record for record in records if record.outcome is None]
+    """The same for the records of a group whose last call failed; the rest are not its error's."""
+    left = [record for record in records if record.outcome is None and record.error is not None]
     results = await asyncio.gather(
         *(settle(record, state) for record in left), return_exceptions=True
     )

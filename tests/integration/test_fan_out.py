@@ -9,7 +9,10 @@ import pytest
 from flows import fan_out
 from flows.pipelines import sale
 from flows.records import run_as_flow
+from lib import groups
 from lib.batch import Batch
+from lib.errors import ClaimLost
+from lib.models import Acceptance
 from lib.pipelines import SALE
 from lib.records import Record
 from lib.submission import submit
@@ -57,3 +60,24 @@ async def test_an_acceptance_whose_run_could_not_end_is_saved_all_the_same(
     document = system.document("sale", "HD-1")
     assert document.status == "SYNC_SUCCESS"
     assert document.national_id
+
+
+@pytest.mark.settings(sync={"task_retries": 0})
+async def test_a_claim_lost_within_a_group_costs_no_attempt_whatever_befell_the_others(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for local_id in ("GOOD", "LATE", "DOWN"):
+        system.add("sale", local_id)
+    system.admin.add_fault("status", operation="create", match={"code": "DOWN"}, status=503)
+
+    async def submit_unless_late(batch: Batch, record: Record) -> Acceptance:
+        if record.ref.local_id == "LATE":
+            raise ClaimLost("too little of the lease is left")
+        return await submit(batch, record)
+
+    monkeypatch.setattr(groups, "submit", submit_unless_late)
+    state = await sale(claim_token=claim_all(system), granularity="group", return_state=True)
+    assert state.message == "1 accepted, 2 released"
+    late, down = system.document("sale", "LATE"), system.document("sale", "DOWN")
+    assert (late.claim_token, late.attempts, late.next_attempt_at) == (None, 0, None)
+    assert (down.claim_token, down.attempts) == (None, 1)
