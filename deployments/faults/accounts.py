@@ -57,8 +57,7 @@ def wrong_password(trial: Trial) -> None:
     }
     others = len(plan.documents) - len(locked)
     trial.wait(lambda: trial.count("accepted") >= others, "the other shops' documents")
-    trial.wait(lambda: not trial.busy(), "the paused shop is left in peace")
-    rows = trial.rows()
+    rows = trial.rows_at_rest("the paused shop is left in peace")
     touched = [
         key for key in locked if rows[key].status is not SyncStatus.PENDING or rows[key].attempts
     ]

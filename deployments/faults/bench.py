@@ -32,7 +32,7 @@ from lib.source.engine import create_source_engine
 from lib.source.tables import SourceTables, build_tables
 from lib.tracking import SYNC_FAILURES, TASK_LOGS
 
-LEASE_SECONDS = 15.0
+LEASE_SECONDS = 20.0
 BREAKER_PAUSE = 2.0
 ACCOUNT_PAUSE = 8.0
 #: Short enough that a lost lease or an open breaker does not hold up a scenario for long, long

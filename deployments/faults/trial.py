@@ -77,6 +77,24 @@ class Trial:
     def rows(self) -> Rows:
         return self.bench.rows(self.plan)
 
+    def rows_at_rest(self, what: str) -> Rows:
+        """The rows at a moment at which nobody works on any and nobody holds one.
+
+        Both matter: a probe's document is held from its claim on, before a process has it.
+
+        Raises:
+            Overdue: no such moment came.
+        """
+        rows: Rows = {}
+
+        def at_rest() -> bool:
+            nonlocal rows
+            rows = self.rows()
+            return not self.busy() and all(row.claim_token is None for row in rows.values())
+
+        self.wait(at_rest, what)
+        return rows
+
     def is_done(self) -> bool:
         """Whether every document has a final status and nobody holds any."""
         return is_settled(self.plan, self.rows())
