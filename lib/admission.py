@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lib.batch import Batch
-from lib.breaker import BreakerState
+from lib.breaker_rules import BreakerState
 from lib.errors import Paused
 from lib.records import Record
 from lib.submission import breaker_names

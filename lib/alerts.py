@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID, uuid5
 
-from lib.breaker import BreakerSnapshot, BreakerState
+from lib.breaker_rules import BreakerSnapshot, BreakerState
 from lib.models import FinishedCount, PipelineSummary
 from lib.settings import AlertSettings
 

@@ -14,7 +14,7 @@
 --   closed_ms  when it last closed
 --   held       paused by hand, and why
 --
--- The only clock is the server's. `lib/breaker.py` holds the same rules for one process.
+-- The only clock is the server's. `lib/breaker_rules.py` holds the same rules for one process.
 
 local FIELDS = {
     'until_ms', 'probe_ms', 'pause_ms', 'failures', 'openings', 'reason', 'closed_ms', 'held',
@@ -155,11 +155,15 @@ end
 
 local commands = {}
 
--- Lets a call through all breakers or none; returns those that refuse it.
+-- Lets a call through all breakers or none; returns those that refuse it, and 1 where none has
+-- anything that the call's success would change.
 function commands.admit()
-    local refusals, probes = {}, {}
+    local refusals, probes, spotless = {}, {}, 1
     for i, key in ipairs(KEYS) do
         local breaker = load(key)
+        if state(breaker) ~= 'closed' or breaker.failures > 0 then
+            spotless = 0
+        end
         if wait_ms(breaker) ~= 0 then
             refusals[#refusals + 1] = {i, state(breaker), why(breaker), wait_ms(breaker)}
         elseif state(breaker) == 'half_open' then
@@ -171,7 +175,7 @@ function commands.admit()
             redis.call('HSET', key, 'probe_ms', string.format('%.0f', now + tonumber(ARGV[2])))
         end
     end
-    return refusals
+    return {refusals, spotless}
 end
 
 function commands.snapshot()

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 
-from lib.breaker import BreakerState
+from lib.breaker_rules import BreakerState
 from lib.clock import pharmacy_date, utc_now
 from lib.daily_close import DayClose, choose_sample, compare
 from lib.errors import Paused, StoreUnavailable, SyncError

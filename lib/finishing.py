@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lib import outcomes
 from lib.batch import Batch
-from lib.breaker import BreakerState
+from lib.breaker_rules import BreakerState
 from lib.errors import OutcomeUnknown, Unavailable
 from lib.models import Acceptance
 from lib.records import Record

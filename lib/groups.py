@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from lib.admission import ensure_sendable
 from lib.batch import Batch
 from lib.defects import without_inputs
 from lib.errors import Paused, SyncError, Unavailable
@@ -50,7 +49,7 @@ async def _send(batch: Batch, record: Record, places: asyncio.Semaphore, run_id:
     record.error = None
     try:
         async with places:
-            await ensure_sendable(batch, record)
+            batch.lease.ensure_held()
             if record.run_id is None:
                 batch.start(record, run_id)
             with without_inputs():

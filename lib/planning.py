@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, replace
 
 from lib.alerts import PlaceState
-from lib.breaker import BreakerSnapshot, BreakerState
+from lib.breaker_rules import BreakerSnapshot, BreakerState
 from lib.models import PipelineSummary
 from lib.pipelines import Pipeline
 from lib.services import Services

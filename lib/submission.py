@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from lib.batch import Batch
+from lib.breaker import Permit
 from lib.errors import (
     AccountRefused,
     OutcomeUnknown,
@@ -48,7 +49,7 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
     record.payload = payload
     names = breaker_names(batch, record)
     batch.lease.ensure_held()
-    await services.breakers.admit(names)
+    permit = await services.breakers.admit(names)
     record.calls += 1
     if record.calls > 1:
         services.metrics.retried(record.ref.pipeline)
@@ -63,14 +64,14 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
         )
         acceptance = await _look_up_or_send(batch, record, payload, account, gate)
     except Exception as error:
-        await _report_failure(batch, names, error)
+        await _report_failure(batch, permit, error)
         raise
     except BaseException:
         await services.breakers.release_probe(names)
         raise
     # Known before anything else is waited for: what interrupts the rest must not undo it.
     record.acceptance = acceptance
-    services.metrics.breakers_changed(*await services.breakers.succeeded(names))
+    services.metrics.breakers_changed(*await services.breakers.succeeded(permit))
     await services.tracking.accepted(record, acceptance)
     return acceptance
 
@@ -114,14 +115,14 @@ async def _look_up_or_send(
     return acceptance
 
 
-async def _report_failure(batch: Batch, names: tuple[str, str], error: Exception) -> None:
+async def _report_failure(batch: Batch, permit: Permit, error: Exception) -> None:
     """Tells the breakers what an error says about the account and the pipeline."""
     services = batch.services
-    account_name, pipeline_name = names
+    account_name, pipeline_name = permit.names
     settings, changed = services.settings.breaker, services.metrics.breakers_changed
     if isinstance(error, Rejected):
         # The API works and knows the account: it only dislikes this document.
-        changed(*await services.breakers.succeeded(names))
+        changed(*await services.breakers.succeeded(permit))
     elif isinstance(error, AccountRefused):
         pauses = (settings.account_pause, settings.account_pause_max)
         changed(await services.breakers.trip(account_name, error.message, *pauses))
@@ -136,4 +137,4 @@ async def _report_failure(batch: Batch, names: tuple[str, str], error: Exception
         changed(await services.breakers.failed(pipeline_name, error.message))
         await services.breakers.release_probe((account_name,))
     else:
-        await services.breakers.release_probe(names)
+        await services.breakers.release_probe(permit.names)

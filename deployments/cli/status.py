@@ -25,7 +25,7 @@ from deployments.cli.context import (
 )
 from deployments.cli.language import _
 from deployments.cli.prefect_state import read_pools
-from lib.breaker import BreakerSnapshot, BreakerState
+from lib.breaker_rules import BreakerSnapshot, BreakerState
 from lib.errors import SyncError
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 from lib.planning import PoolState

@@ -14,7 +14,7 @@ from lib.models import Attempt, Outcome, PipelineSummary
 from lib.settings import MetricsSettings
 
 if TYPE_CHECKING:
-    from lib.breaker import Transition
+    from lib.breaker_rules import Transition
     from lib.metrics.files import ProcessFile
 
 logger = logging.getLogger("dqg.metrics")

@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 
 from deployments.local.stack import Stack, free_port
 from deployments.local.stores import start_redis
-from lib.breaker import Breakers, BreakerState
+from lib.breaker import Breakers, Permit
+from lib.breaker_rules import BreakerState
 from lib.errors import AccountRefused, Paused, StoreUnavailable
 from lib.models import Account
 from lib.pacing import Pacer
@@ -301,7 +302,7 @@ async def work(process: Process, platform: Platform) -> None:
     await process.pacer.acquire(NAMES)
     await process.breakers.admit(NAMES)
     await process.tokens.get(ACCOUNT, platform.login)
-    await process.breakers.succeeded(NAMES)
+    await process.breakers.succeeded(Permit(tuple(NAMES)))
     await process.breakers.snapshot(NAMES)
 
 

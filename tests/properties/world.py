@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from lib.accounts import AccountDirectory
 from lib.batch import Batch
-from lib.breaker import Breakers, Transition
+from lib.breaker import Breakers, Permit
+from lib.breaker_rules import Transition
 from lib.errors import OutcomeUnknown, Rejected, Unavailable
 from lib.lease import Lease
 from lib.models import (
@@ -178,12 +179,12 @@ class InterruptedBreakers(Breakers):
         super().__init__(None, "dqg", BreakerSettings(failures=NEVER))
         self._api = api
 
-    async def succeeded(self, names: Sequence[str]) -> tuple[Transition, ...]:
+    async def succeeded(self, permit: Permit) -> tuple[Transition, ...]:
         if self._api.fate is Fate.CANCELLED_LATER:
             raise asyncio.CancelledError
         if self._api.fate is Fate.FAILED_LATER:
             raise KeyError("breaker")
-        return await super().succeeded(names)
+        return await super().succeeded(permit)
 
 
 class _ShopAccount:

@@ -19,7 +19,7 @@ from lib.alerts import (
     judge,
     pending_conditions,
 )
-from lib.breaker import BreakerSnapshot, BreakerState
+from lib.breaker_rules import BreakerSnapshot, BreakerState
 from lib.models import FinishedCount, PipelineSummary
 from lib.settings import AlertSettings
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,3 +86,16 @@ def test_modules_stay_readable_in_one_sitting(layer: str) -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_MODULE
     }
     assert long == {}
+
+
+@pytest.mark.parametrize(
+    "path", ["flows.orchestrate", "flows.reconcile", "flows.daily_close", "flows.pipelines"]
+)
+def test_a_flow_run_process_imports_no_server(path: str) -> None:
+    """Every run starts a process; what it imports is waited for before the first document."""
+    unwanted = "prefect.server prefect.cli fastapi uvicorn alembic apprise deployments"
+    code = (
+        f"import sys, prefect.engine, {path}\n"
+        f"sys.exit(' '.join(sys.modules.keys() & set('{unwanted}'.split())) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)  # noqa: S603 - this test's

@@ -11,7 +11,8 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from lib.breaker import Breakers, BreakerState, Transition
+from lib.breaker import Breakers, Permit
+from lib.breaker_rules import BreakerState, Transition
 from lib.errors import Paused
 from lib.redis_store import open_redis
 from lib.settings import BreakerSettings, RedisSettings
@@ -95,8 +96,48 @@ async def test_a_success_forgets_failures(kit: Kit) -> None:
     for _ in range(4):
         await kit.breakers.failed(PIPELINE, "503")
         await kit.breakers.failed(PIPELINE, "503")
-        assert await kit.breakers.succeeded([PIPELINE]) == ()
+        assert await kit.breakers.succeeded(Permit((PIPELINE,))) == ()
     assert await kit.state() is CLOSED
+
+
+async def test_a_success_forgets_what_failed_since_it_was_let_through(kit: Kit) -> None:
+    for _ in range(4):
+        permit = await kit.breakers.admit([PIPELINE, ACCOUNT])
+        await kit.breakers.failed(PIPELINE, "503")
+        await kit.breakers.failed(PIPELINE, "503")
+        await kit.breakers.succeeded(permit)
+    assert await kit.state() is CLOSED
+
+
+@pytest.fixture
+async def two_processes(redis_url: str) -> AsyncIterator[tuple[Breakers, Breakers]]:
+    redis = open_redis(RedisSettings(url=SecretStr(redis_url)))
+    settings = BreakerSettings(failures=3)
+    yield Breakers(redis, "dqg", settings), Breakers(redis, "dqg", settings)
+    await redis.aclose()
+
+
+async def test_a_success_forgets_what_it_saw_of_other_processes(
+    two_processes: tuple[Breakers, Breakers],
+) -> None:
+    one, other = two_processes
+    await other.failed(PIPELINE, "503")
+    await other.failed(PIPELINE, "503")
+    await one.succeeded(await one.admit([PIPELINE]))
+    assert (await one.snapshot([PIPELINE]))[PIPELINE].failures == 0
+
+
+async def test_a_success_with_nothing_to_forget_asks_nobody(
+    two_processes: tuple[Breakers, Breakers],
+) -> None:
+    one, other = two_processes
+    permit = await one.admit([PIPELINE, ACCOUNT])
+    # What another process counts meanwhile is left to the next call, which sees it.
+    await other.failed(PIPELINE, "503")
+    await one.succeeded(permit)
+    assert (await one.snapshot([PIPELINE]))[PIPELINE].failures == 1
+    await one.succeeded(await one.admit([PIPELINE]))
+    assert (await one.snapshot([PIPELINE]))[PIPELINE].failures == 0
 
 
 async def test_failures_of_calls_from_before_it_opened_change_nothing(kit: Kit) -> None:
@@ -113,7 +154,7 @@ async def test_failures_of_calls_from_before_it_opened_change_nothing(kit: Kit) 
 
 async def test_a_success_from_before_it_opened_does_not_close_it(kit: Kit) -> None:
     await kit.open()
-    assert await kit.breakers.succeeded([PIPELINE]) == ()
+    assert await kit.breakers.succeeded(Permit((PIPELINE,))) == ()
     assert await kit.state() is OPEN
 
 
@@ -132,7 +173,7 @@ async def test_a_probe_that_succeeds_closes_it_and_tells_since_when(kit: Kit) ->
     await kit.open()
     await kit.pass_time(101, PIPELINE)
     await kit.breakers.admit([PIPELINE])
-    assert await kit.breakers.succeeded([PIPELINE]) == (
+    assert await kit.breakers.succeeded(Permit((PIPELINE,))) == (
         Transition(PIPELINE, HALF_OPEN, CLOSED, "503"),
     )
     await kit.pass_time(40, PIPELINE)
@@ -162,7 +203,7 @@ async def test_once_closed_the_pause_starts_anew(kit: Kit) -> None:
         assert left == pytest.approx(100, abs=SLACK)
         await kit.pass_time(101, PIPELINE)
         await kit.breakers.admit([PIPELINE])
-        await kit.breakers.succeeded([PIPELINE])
+        await kit.breakers.succeeded(Permit((PIPELINE,)))
 
 
 async def test_a_probe_that_never_ends_gives_way_to_another(kit: Kit) -> None:
@@ -253,7 +294,7 @@ async def test_a_hold_has_no_end_and_shows_its_reason(kit: Kit) -> None:
 async def test_a_hold_outlives_resets_successes_and_failures(kit: Kit) -> None:
     await kit.breakers.hold(PIPELINE, "stock-taking")
     await kit.breakers.reset(PIPELINE)
-    await kit.breakers.succeeded([PIPELINE])
+    await kit.breakers.succeeded(Permit((PIPELINE,)))
     assert await kit.open() is None
     assert await kit.state() is HELD
     await kit.breakers.unhold(PIPELINE)

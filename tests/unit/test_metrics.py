@@ -20,7 +20,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from deployments.metrics import main, metrics_of, serving
-from lib.breaker import BreakerState, Transition
+from lib.breaker_rules import BreakerState, Transition
 from lib.metrics.families import FAMILIES, Key, Kind
 from lib.metrics.files import TOTAL, ProcessFile, Reading, read
 from lib.metrics.recorder import Metrics, open_metrics

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lib.breaker import BreakerSnapshot, BreakerState
+from lib.breaker_rules import BreakerSnapshot, BreakerState
 from lib.models import PipelineSummary
 from lib.planning import ClaimPlan, PoolState, batch_sizes, is_worth_another_round, plan_from
 from lib.settings import BreakerSettings, Granularity, SyncSettings

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from deployments.cli.doctor.findings import Finding, Patient, fault, not_checked, ok
 from deployments.cli.language import _
 from lib.accounts import AccountDirectory
-from lib.breaker import Breakers, BreakerSnapshot, BreakerState
+from lib.breaker import Breakers
+from lib.breaker_rules import BreakerSnapshot, BreakerState
 from lib.dqg.client import NationalApiClient
 from lib.errors import AccountRefused, ConfigurationError, Unavailable
 from lib.models import Account
