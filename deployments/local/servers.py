@@ -15,7 +15,7 @@ from deployments.local.stack import ROOT, Stack, write_private
 from deployments.sandbox.accounts import SandboxAccount
 
 PREFECT_DATABASE = "prefect"
-WORKER_QUERY_SECONDS = 2
+WORKER_QUERY_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
