@@ -32,11 +32,12 @@ from lib.source.engine import create_source_engine
 from lib.source.tables import SourceTables, build_tables
 from lib.tracking import SYNC_FAILURES, TASK_LOGS
 
+#: Long enough that a worker of a busy machine starts a run within it: else claims come back for
+#: ever.
 LEASE_SECONDS = 20.0
 BREAKER_PAUSE = 2.0
 ACCOUNT_PAUSE = 8.0
-#: Short enough that a lost lease or an open breaker does not hold up a scenario for long, long
-#: enough that a worker of a busy machine starts a run within the lease.
+#: Short, so that an open breaker or a lost lease does not hold up a scenario for long.
 SETTINGS: dict[str, dict[str, object]] = {
     "source": {"statement_timeout": 8},
     "mongo": {"timeout": 1},
@@ -52,7 +53,6 @@ SETTINGS: dict[str, dict[str, object]] = {
         "flow_concurrency": 32,
         "concurrency": 64,
         "orchestrate_seconds": 0,
-        "lease_seconds": LEASE_SECONDS,
         "dispatch_grace": 4,
         "accepted_grace": 3,
         "task_retries": 2,
@@ -243,14 +243,23 @@ def wait(condition: Callable[[], object], what: str, limit: float = 240) -> None
 
 
 @contextmanager
-def open_bench(stack: Stack, report: Callable[[str], None] = lambda _: None) -> Iterator[Bench]:
+def open_bench(
+    stack: Stack,
+    report: Callable[[str], None] = lambda _: None,
+    *,
+    lease_seconds: float = LEASE_SECONDS,
+) -> Iterator[Bench]:
     """Start the system without documents and without its scheduler, and drive it from here.
+
+    Args:
+        lease_seconds: what a dead holder's documents wait for, and its logs.
 
     Raises:
         PartFailed, LauncherError: a part or a step failed.
     """
+    settings = SETTINGS | {"sync": SETTINGS["sync"] | {"lease_seconds": lease_seconds}}
     with start_system(
-        stack, documents=0, settings=SETTINGS, pools=tuple(PIPELINES), report=report
+        stack, documents=0, settings=settings, pools=tuple(PIPELINES), report=report
     ) as system:
         tables = build_tables(SourceSettings())
         engine = create_source_engine(system.source_url, SourceSettings())
