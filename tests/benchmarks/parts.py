@@ -92,6 +92,12 @@ class Parts:
             row = connection.execute("SELECT count(*) FROM events").fetchone()
         return int(row[0]) if row else 0
 
+    def prefect_bytes(self) -> int:
+        """Size of the Prefect server's database, with its indexes."""
+        with psycopg.connect(plain(self.prefect_database.url(PREFECT_DATABASE))) as connection:
+            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        return int(row[0]) if row else 0
+
     def pause_schedules(self, paused: bool, *names: str) -> None:
         """Switch scheduled deployments off or on."""
         with httpx.Client(base_url=self.prefect.api_url, timeout=30, trust_env=False) as client:

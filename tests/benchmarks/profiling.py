@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,18 @@ VARIANTS: tuple[tuple[str, dict[str, str], str], ...] = (
 
 def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
     """Profile batch run and server, then compare settings; print both, give both for JSON."""
-    documents, subflows = min(options.documents, 2000), min(options.documents, 200)
+    counts = {
+        "group": options.documents,
+        "task": min(options.documents, 2000),
+        "flow": min(options.documents, 200),
+    }
     samples = parts.stack.state_dir / "samples"
-    batch, server, parts = _profiles(parts, samples, documents, subflows, say)
-    _show("batch run at granularity task", batch, documents)
-    _show("Prefect server at granularity flow", server, subflows)
+    batches = {way: _batch_profile(parts, samples, way, counts[way], say) for way in counts}
+    server, parts = _server_profile(parts, samples, counts["flow"], say)
+    for way, profile in batches.items():
+        _show(f"batch run at granularity {way}", profile, counts[way])
+    _show("Prefect server at granularity flow", server, counts["flow"])
+    compared = {"flow": min(counts["flow"], 100), "task": min(counts["task"], 500)}
     rows = []
     for number, (name, settings, lost) in enumerate(VARIANTS if not options.small else ()):
         parts = restart_prefect(parts, f"prefect-{number}", settings)
@@ -101,15 +109,15 @@ def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
             key: measure(
                 parts, key, ALL_WAYS[key], documents=count, latency_ms=LATENCY_MS, name=name
             )
-            for key, count in (("flow", min(subflows, 100)), ("task", min(documents, 500)))
+            for key, count in compared.items()
         }
         rows.append((name, lost, row))
         say(f"{name}: {row['flow'].cpu_prefect * 1000:.0f} ms a subflow")
     if rows:
         print("\n" + _variants_table(rows))
     return {
-        "batch": _as_json(batch, documents),
-        "server": _as_json(server, subflows),
+        "batches": {way: _as_json(profile, counts[way]) for way, profile in batches.items()},
+        "server": _as_json(server, counts["flow"]),
         "settings": [
             {"name": name, "lost": lost, **{k: r.as_json() for k, r in row.items()}}
             for name, lost, row in rows
@@ -117,31 +125,39 @@ def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
     }
 
 
-def _profiles(
-    parts: Parts, samples: Path, documents: int, subflows: int, say: Say
-) -> tuple[Profile, Profile, Parts]:
-    """Of the batch runs' processes, and of a server that is stopped afterwards."""
-    batches, servers = samples / "batches", samples / "servers"
-    environment = parts.stack.environment
-    for folder in (batches, servers):
-        folder.mkdir(parents=True)
+def _batch_profile(parts: Parts, samples: Path, way: str, documents: int, say: Say) -> Profile:
+    """Of the batch runs' processes."""
+    with _sampled(parts, samples / way, BATCH_COMMAND):
+        measure(parts, way, ALL_WAYS[way], documents=documents, latency_ms=LATENCY_MS)
+    say(f"batch runs at granularity {way} are sampled")
+    return read_profile(samples / way, BATCH_FILE)
+
+
+def _server_profile(parts: Parts, samples: Path, subflows: int, say: Say) -> tuple[Profile, Parts]:
+    """Of a server that still runs afterwards, in the parts returned."""
+    with _sampled(parts, samples / "server", SERVER_COMMAND):
+        parts = restart_prefect(parts, "prefect-sampled", {})
+    measure(parts, "flow", ALL_WAYS["flow"], documents=subflows, latency_ms=LATENCY_MS)
+    say("the server is sampled")
+    return read_profile(samples / "server", SERVER_FILE), parts
+
+
+@contextmanager
+def _sampled(parts: Parts, folder: Path, command: str) -> Iterator[None]:
+    """Processes of this command that are started inside write samples of themselves."""
+    folder.mkdir(parents=True)
     sampling = {
         "PYTHONPATH": str(PROBE),
-        "BENCH_SAMPLES": str(batches),
-        "BENCH_SAMPLED_COMMAND": BATCH_COMMAND,
+        "BENCH_SAMPLES": str(folder),
+        "BENCH_SAMPLED_COMMAND": command,
     }
+    environment = parts.stack.environment
     environment.update(sampling)
-    task = ALL_WAYS["task"]
-    measure(parts, "task", task, documents=documents, latency_ms=LATENCY_MS)
-    say("the batch run is sampled")
-    environment |= {"BENCH_SAMPLES": str(servers), "BENCH_SAMPLED_COMMAND": SERVER_COMMAND}
-    parts = restart_prefect(parts, "prefect-sampled", {})
-    for name in sampling:
-        del environment[name]
-    flow = ALL_WAYS["flow"]
-    measure(parts, "flow", flow, documents=subflows, latency_ms=LATENCY_MS)
-    say("the server is sampled")
-    return read_profile(batches, BATCH_FILE), read_profile(servers, SERVER_FILE), parts
+    try:
+        yield
+    finally:
+        for name in sampling:
+            del environment[name]
 
 
 def _show(what: str, profile: Profile, documents: int) -> None:
@@ -179,8 +195,8 @@ def _as_json(profile: Profile, documents: int) -> dict[str, Any]:
 def _variants_table(rows: list[tuple[str, str, dict[str, Result]]]) -> str:
     return report.table(
         [
-            *("setting", "server ms a subflow", "database", "client", "subflows/s"),
-            *("server ms a task run", "database", "client", "what is lost"),
+            *("setting", "server ms a subflow", "database", "client", "KB", "subflows/s"),
+            *("server ms a task run", "database", "client", "KB", "what is lost"),
         ],
         [
             [
@@ -197,4 +213,5 @@ def _variants_table(rows: list[tuple[str, str, dict[str, Result]]]) -> str:
 
 def _costs(result: Result) -> list[report.Figure]:
     groups = ("prefect server", "prefect database", "client")
-    return [report.Figure(result.cpu[group] * 1000) for group in groups]
+    costs = [result.cpu[group] * 1000 for group in groups]
+    return [report.Figure(cost) for cost in (*costs, result.prefect_kb)]

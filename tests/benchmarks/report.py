@@ -47,7 +47,7 @@ def ways_table(results: Sequence[Result]) -> str:
     """One row a way and latency. CPU is in milliseconds a document, memory in MB."""
     head = [
         *("API ms", "way", "documents", "docs/s", "after start", "start s"),
-        *("CPU client", "Prefect", "rest", "peak MB", "API calls", "events", "SQL"),
+        *("CPU client", "Prefect", "rest", "peak MB", "API calls", "events", "DB KB", "SQL"),
     ]
     return table(
         head,
@@ -57,7 +57,8 @@ def ways_table(results: Sequence[Result]) -> str:
                 *(Figure(r.rate), Figure(r.steady_rate), Figure(r.first_seconds)),
                 *(Figure(cpu * MS) for cpu in (r.cpu_client, r.cpu_prefect, r.cpu_rest)),
                 Figure(r.peak_mb.get(CLIENT, 0.0)),
-                *(Figure(r.prefect_calls), Figure(r.events), Figure(r.statements)),
+                *(Figure(r.prefect_calls), Figure(r.events), Figure(r.prefect_kb)),
+                Figure(r.statements),
             ]
             for r in sorted(results, key=lambda r: r.latency_ms)
         ],

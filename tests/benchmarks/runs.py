@@ -49,6 +49,7 @@ class Result:
         server_share: cores the Prefect server used between the first and the last final document.
         peak_mb: largest resident memory by group.
         prefect_calls, events, statements, posts: a document.
+        prefect_kb: what a document adds to the Prefect server's database, indexes included.
         calls_by_path: all calls to the Prefect API, counted by what they are.
     """
 
@@ -68,6 +69,7 @@ class Result:
     events: float
     statements: float
     posts: float
+    prefect_kb: float
     calls_by_path: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -107,7 +109,7 @@ def measure(
     with way.start(site, False) as running:
         meter = Meter(parts.stack, parts.groups | {CLIENT: running.parts})
         idle = _idle(meter)
-        calls, events = len(site.calls()), parts.events()
+        calls, events, size = len(site.calls()), parts.events(), parts.prefect_bytes()
         statements = parts.statements(site.database)
         with PeakMemory(meter) as memory:
             before = meter.read()
@@ -137,6 +139,7 @@ def measure(
             events=(parts.events() - events) / documents,
             statements=(final_statements - statements) / documents,
             posts=parts.sandbox.summary()["posts"] / documents,
+            prefect_kb=(parts.prefect_bytes() - size) / 1000 / documents,
             calls_by_path=_by_kind(all_calls),
         )
     _check(site, documents)

@@ -23,6 +23,7 @@ _PARTS = (
     ("lib/mongo.py", "logs: MongoDB"),
     ("pymongo/", "logs: MongoDB"),
     ("lib/breaker.py", "breakers and limits: Redis"),
+    ("lib/breaker_rules.py", "breakers and limits: Redis"),
     ("lib/pacing.py", "breakers and limits: Redis"),
     ("lib/redis_store.py", "breakers and limits: Redis"),
     ("lib/grouping.py", "grouping of writes"),

@@ -36,6 +36,7 @@ def make_result(way: str, *, documents: int = 100, seconds: float = 10, **values
         "events": 3.0,
         "statements": 1.0,
         "posts": 1.0,
+        "prefect_kb": 1.0,
     }
     return Result(way=way, documents=documents, seconds=seconds, **(fields | values))
 
