@@ -12,11 +12,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from lib.models import DocumentRef
-from lib.mongo import mongo_errors, open_client
+from lib.mongo import CollectionReader, mongo_errors
 from lib.settings import MongoSettings
 from lib.tracking import SYNC_FAILURES
 
@@ -109,23 +108,11 @@ class FailureGroup:
         return frozenset(ref_of(row) for row in self.failures)
 
 
-class FailureLog:
+class FailureLog(CollectionReader):
     """Reads `sync_failures`. Open it with `async with`."""
 
     def __init__(self, settings: MongoSettings) -> None:
-        self._client = open_client(settings)
-        self._failures = self._client[settings.database][SYNC_FAILURES]
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._client.close()
+        super().__init__(settings, SYNC_FAILURES)
 
     async def find(
         self,
@@ -144,7 +131,8 @@ class FailureLog:
         fields |= dict.fromkeys((f"payload.{name}.{_DRUG_CODE}" for name in _LINES), True)
         rows: list[dict[str, Any]] = []
         with mongo_errors():
-            cursor = self._failures.find(wanted.query(), fields).sort("created_at", -1).limit(limit)
+            cursor = self._collection.find(wanted.query(), fields)
+            cursor = cursor.sort("created_at", -1).limit(limit)
             while page := await cursor.to_list(_PAGE):
                 rows += page
                 seen(len(page))
@@ -156,7 +144,7 @@ class FailureLog:
     async def count(self, wanted: FailureFilter) -> int:
         """How many records there are."""
         with mongo_errors():
-            return await self._failures.count_documents(wanted.query())
+            return await self._collection.count_documents(wanted.query())
 
     async def open_by_shop(self) -> dict[tuple[str, str], int]:
         """How many records nobody has settled, by pipeline and shop."""
@@ -166,7 +154,7 @@ class FailureLog:
             {"$group": {"_id": place, "count": {"$sum": 1}}},
         ]
         with mongo_errors():
-            rows = await (await self._failures.aggregate(steps)).to_list()
+            rows = await (await self._collection.aggregate(steps)).to_list()
         counts: dict[tuple[str, str], int] = {}
         for row in rows:
             pipeline, _, shop = row["_id"].partition("/")
@@ -176,16 +164,16 @@ class FailureLog:
     async def get(self, name: str) -> list[dict[str, Any]]:
         """The record of this id whole, else every record of this local id, newest first."""
         with mongo_errors():
-            by_id = await self._failures.find_one({"_id": name})
+            by_id = await self._collection.find_one({"_id": name})
             if by_id is not None:
                 return [by_id]
-            return await self._failures.find({"local_id": name}).sort("created_at", -1).to_list()
+            return await self._collection.find({"local_id": name}).sort("created_at", -1).to_list()
 
     async def of_document(self, local_id: str) -> list[dict[str, Any]]:
         """Every record of this local id without payload and answer, oldest first."""
         fields = dict.fromkeys(_SUMMARY_FIELDS, True)
         with mongo_errors():
-            cursor = self._failures.find({"local_id": local_id}, fields).sort("created_at", 1)
+            cursor = self._collection.find({"local_id": local_id}, fields).sort("created_at", 1)
             return await cursor.to_list()
 
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from pymongo import AsyncMongoClient, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
@@ -60,6 +60,25 @@ class mongo_errors:
         if isinstance(exc, PyMongoError) and not isinstance(exc, BulkWriteError):
             code = f" {exc.code}" if isinstance(exc, OperationFailure) and exc.code else ""
             raise StoreUnavailable(STORE, f"{type(exc).__name__}{code}") from None
+
+
+class CollectionReader:
+    """Reads one collection. Open it with `async with`; it connects on first use."""
+
+    def __init__(self, settings: MongoSettings, collection: str) -> None:
+        self._client = open_client(settings)
+        self._collection = self._client[settings.database][collection]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._client.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from lib.models import LogStatus
-from lib.mongo import mongo_errors, open_client
+from lib.mongo import CollectionReader, mongo_errors
 from lib.settings import MongoSettings
 from lib.tracking import TASK_LOGS
 
@@ -59,23 +58,11 @@ class CallCount:
     calls: int
 
 
-class TaskLogReader:
+class TaskLogReader(CollectionReader):
     """Reads `task_logs`. Open it with `async with`."""
 
     def __init__(self, settings: MongoSettings) -> None:
-        self._client = open_client(settings)
-        self._logs = self._client[settings.database][TASK_LOGS]
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._client.close()
+        super().__init__(settings, TASK_LOGS)
 
     async def of_documents(
         self, pipeline: str, local_ids: Iterable[str]
@@ -87,14 +74,14 @@ class TaskLogReader:
         for start in range(0, len(wanted), _CHUNK):
             query = {"pipeline": pipeline, "local_id": {"$in": wanted[start : start + _CHUNK]}}
             with mongo_errors():
-                for row in await self._logs.find(query, fields).to_list():
+                for row in await self._collection.find(query, fields).to_list():
                     rows[row["record_id"]].append(row)
         return {record_id: _together(found) for record_id, found in rows.items()}
 
     async def calls_by_hour(self, since: datetime) -> list[CallCount]:
         """Calls to the API since a moment, counted in MongoDB by hour, end and latency."""
         with mongo_errors():
-            cursor = await self._logs.aggregate(calls_pipeline(since))
+            cursor = await self._collection.aggregate(calls_pipeline(since))
             return [_to_count(row["_id"], row["calls"]) for row in await cursor.to_list()]
 
 
