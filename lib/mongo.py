@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from pymongo import AsyncMongoClient, UpdateOne
+from pymongo import AsyncMongoClient, UpdateMany, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
@@ -83,10 +83,10 @@ class CollectionReader:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One upsert; may be repeated."""
+    """One upsert, or a change of many entries that are there; may be repeated."""
 
     collection: str
-    operation: UpdateOne
+    operation: UpdateOne | UpdateMany
 
 
 class BufferedWrites:

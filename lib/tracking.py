@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from pymongo import ASCENDING, IndexModel, UpdateOne
+from pymongo import ASCENDING, IndexModel, UpdateMany, UpdateOne
 
 from lib.clock import Clock, utc_now
 from lib.decisions import record_decision
@@ -149,9 +149,11 @@ class TrackingStore:
         return all([await future for future in futures])
 
     async def run_created(self, claim: Claim, flow_run_id: str) -> None:
-        """Notes which run a claim was dispatched to."""
-        for document in claim.documents:
-            self._writes.put_nowait(self._log(document, claim.token, {"flow_run_id": flow_run_id}))
+        """Notes which run a claim was dispatched to, in one statement. Not waited for."""
+        update = {"$currentDate": {"updated_at": True}, "$set": {"flow_run_id": flow_run_id}}
+        self._writes.put_nowait(
+            Write(TASK_LOGS, UpdateMany({"claim_token": claim.token}, update)),
+        )
 
     def started(self, record: Record, flow_run_id: str) -> None:
         """Notes that a record run has begun. Not waited for: nothing depends on it."""

@@ -99,6 +99,23 @@ async def test_entries_have_the_claim_and_the_record_as_their_id(
     assert (await database.sync_failures.find_one())["_id"] == "token-1/2"
 
 
+async def test_the_run_of_a_claim_is_noted_with_each_of_its_documents(
+    store: TrackingStore, database: Any
+) -> None:
+    claim, other = make_claim(1, 2), make_claim(3, token="token-2")
+    await store.dispatched(claim)
+    await store.dispatched(other)
+    await store.run_created(claim, "batch-run")
+    # Writes keep their order: once this one is durable, so is the one before.
+    await store.dispatched(other)
+    rows = await database.task_logs.find().to_list()
+    assert {row["record_id"]: row.get("flow_run_id") for row in rows} == {
+        1: "batch-run",
+        2: "batch-run",
+        3: None,
+    }
+
+
 async def test_a_repeated_dispatch_does_not_reset_what_has_happened_since(
     store: TrackingStore, database: Any
 ) -> None:
