@@ -46,7 +46,8 @@ def answers(trial: Trial) -> None:
 
 def no_look_up(trial: Trial) -> None:
     """The API has no look-up: what it may have is sent again, and it says that it has it."""
-    trial.sandbox.set_options(lookup="off", duplicates="reject")
+    own = [pipeline.resource for pipeline in trial.pipelines]
+    trial.sandbox.set_options(no_lookup_for=own, reject_duplicates_for=own)
     trial.ids_known = False
     unanswered = trial.add_fault(
         "accept_then_hang", seconds=10, times=max(1, trial.documents // (50 * len(trial.pipelines)))

@@ -155,13 +155,14 @@ class NationalApi:
     def _duplicate(self, resource: Resource, record: DocumentRecord) -> Response | None:
         """The answer to a code that is there already; None to store it again all the same."""
         options = self._sandbox.options
-        if options.duplicates == "accept":
+        kind = "reject" if resource.name in options.reject_duplicates_for else options.duplicates
+        if kind == "accept":
             return None
         record.duplicates += 1
-        if options.duplicates == "same":
+        if kind == "same":
             return self._accepted(resource, record)
         text = f"Mã {resource.label} {record.key.code} đã tồn tại"
-        if options.duplicates == "reject200":
+        if kind == "reject200":
             return answers.coded(options, 400, text)
         raise Refusal(409, text, about_document=True)
 
@@ -175,10 +176,9 @@ class NationalApi:
 
     def _look_up(self, request: Request, resource: Resource, key: DocumentKey) -> Response:
         options = self._sandbox.options
-        if options.lookup != "on":
-            status, text = (
-                (405, "Method Not Allowed") if options.lookup == "off" else (404, "Not Found")
-            )
+        kind = "off" if resource.name in options.no_lookup_for else options.lookup
+        if kind != "on":
+            status, text = (405, "Method Not Allowed") if kind == "off" else (404, "Not Found")
             return answers.json_answer({"detail": text}, status)
         self._check_facility(self._authorised(request), key.ma_co_so)
         record = self._stored(resource, key)

@@ -70,6 +70,13 @@ class Options(BaseModel):
         "(success with the first national code), accept (carelessly stored once more)",
     )
 
+    no_lookup_for: TextList = Field(
+        (), description="resources whose GET is off (405) while others' may be on, comma-separated"
+    )
+    reject_duplicates_for: TextList = Field(
+        (), description="resources that reject a code sent again, whatever others do"
+    )
+
     allow_fractions: bool = Field(False, description="accept numbers with a fraction, also 2.0")
     drug_codes: Literal["known", "any"] = Field(
         "known", description="refuse drug codes that are not in the catalogue, or take any"

@@ -29,10 +29,9 @@ GROUPS: dict[str, Group] = {
     "claims": {"lost-lease": [SALE], "outage": [IMPORT], "answers": [CANCELLATION]},
     "operation": {"scale-down": [SALE], "wrong-clock": [IMPORT], "throttled": [CANCELLATION]},
     "mistakes": {"wrong-password": [IMPORT], "poison": [SALE, CANCELLATION]},
-    "orchestrators": {"orchestrators": []},
+    "orchestrators": {"orchestrators": [SALE, IMPORT], "no-look-up": [CANCELLATION]},
     # Not beside faults of the API: a call without a token would use one up and store nothing.
     "storm": {"token-storm": [IMPORT, CANCELLATION], "mongo-away": [SALE]},
-    "no-look-up": {"no-look-up": [CANCELLATION]},
     "source-away": {"source-away": [SALE, IMPORT]},
     "redis-away": {"redis-away": [IMPORT]},
     "prefect-restarted": {"prefect-restarted": [SALE]},

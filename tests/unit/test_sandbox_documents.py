@@ -173,6 +173,15 @@ async def test_looking_up_can_be_switched_off(option: str, status: int) -> None:
     assert response.json().keys() == {"detail"}
 
 
+async def test_looking_up_can_be_switched_off_for_one_resource() -> None:
+    async with Caller(no_lookup_for=["hoa_don"]) as caller:
+        await caller.post("hoa_don", sale("A"))
+        await caller.post("phieu_xuat", slip("A"))
+        answers = [await caller.get(name, "A") for name in ("hoa_don", "phieu_xuat")]
+
+    assert [answer.status_code for answer in answers] == [405, 200]
+
+
 @pytest.mark.parametrize("code", ["HD/S01 0009", "/leading", "50% off?x=1#y", "Hóa đơn/Đà Nẵng"])
 async def test_code_with_odd_characters_is_the_same_in_body_and_path(code: str) -> None:
     async with Caller() as caller:

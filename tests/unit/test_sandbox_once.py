@@ -49,6 +49,15 @@ async def test_careless_server_shows_that_a_second_acceptance_is_caught() -> Non
     ]
 
 
+async def test_one_resource_may_be_careful_where_others_are_not() -> None:
+    async with Caller(duplicates="accept", reject_duplicates_for="hoa_don") as caller:
+        answers = [await caller.post("hoa_don", sale("A")) for _ in range(2)]
+        slips = [await caller.post("phieu_xuat", slip("A")) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 409]
+    assert [answer.status_code for answer in slips] == [200, 200]
+
+
 async def test_duplicate_is_409_by_default_and_names_the_code() -> None:
     async with Caller() as caller:
         await caller.post("hoa_don", sale("A"))
