@@ -31,7 +31,8 @@ GROUPS: dict[str, Group] = {
     "mistakes": {"wrong-password": [IMPORT], "poison": [SALE, CANCELLATION]},
     "orchestrators": {"orchestrators": [SALE, IMPORT], "no-look-up": [CANCELLATION]},
     # Not beside faults of the API: a call without a token would use one up and store nothing.
-    "storm": {"token-storm": [IMPORT, CANCELLATION], "mongo-away": [SALE]},
+    "token-storm": {"token-storm": [SALE, IMPORT]},
+    "mongo-away": {"mongo-away": [SALE]},
     "source-away": {"source-away": [SALE, IMPORT]},
     "redis-away": {"redis-away": [IMPORT]},
     "prefect-restarted": {"prefect-restarted": [SALE]},

@@ -228,7 +228,8 @@ def test_one_command_sends_a_document_and_another_tells_its_story(drained: Syste
     )
     engine.dispose()
     shown = dqg(drained, "send", "sale", "HD-TOLD")
-    assert "Running" in shown
+    # Between two looks a quick run may begin and end: which states are seen is chance.
+    assert "Completed" in shown
     assert f"accepted as {document(drained, 'HD-TOLD').national_id}" in shown
     refused = json.loads(dqg(drained, "send", "sale", "HD-WRONG", "--json", status=1))
     assert (refused["status"], refused["run_ended"]) == ("SYNC_FAILED", True)
