@@ -50,16 +50,16 @@ def wrong_password(trial: Trial) -> None:
     trial.sandbox.set_password(shop.account, NEW_PASSWORD)
     trial.fault("wrong password")
     plan = trial.seed_documents()
-    locked = {
-        (ref.pipeline, ref.record_id)
-        for ref in plan.documents
-        if ref.shop_pharmacy_code == shop.code
-    }
+    locked = [ref for ref in plan.documents if ref.shop_pharmacy_code == shop.code]
     others = len(plan.documents) - len(locked)
     trial.wait(lambda: trial.count("accepted") >= others, "the other shops' documents")
-    rows = trial.rows_at_rest("the paused shop is left in peace")
+    trial.wait(lambda: not trial.busy(), "the paused shop is left in peace")
+    rows = trial.rows()
     touched = [
-        key for key in locked if rows[key].status is not SyncStatus.PENDING or rows[key].attempts
+        ref
+        for ref in locked
+        if rows[(ref.pipeline, ref.record_id)].status is not SyncStatus.PENDING
+        or trial.spent_attempts(ref, rows)
     ]
     trial.expect(not touched, f"{len(touched)} documents of the paused shop cost an attempt")
     refused = [

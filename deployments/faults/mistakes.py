@@ -33,11 +33,12 @@ def poison(trial: Trial) -> None:
     reachable = len(trial.plan.succeed) - len(held_up)
     trial.wait(lambda: trial.count("accepted") >= reachable, "what can be sent is accepted")
     trial.wait(lambda: trial.fired([wrong_path]), "the wrong path has been met")
-    rows = trial.rows_at_rest("the paused are left in peace")
+    trial.wait(lambda: not trial.busy(), "the paused are left in peace")
+    rows = trial.rows()
     trial.note_faults("answer 404", trial.fired([wrong_path]))
     for ref in held_up:
         row = rows[(ref.pipeline, ref.record_id)]
-        untouched = row.status is SyncStatus.PENDING and row.attempts == 0
+        untouched = row.status is SyncStatus.PENDING and not trial.spent_attempts(ref, rows)
         trial.expect(
             untouched, f"{ref.local_id}: {row.status}, {row.attempts} attempts: {row.message}"
         )

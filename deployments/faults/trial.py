@@ -22,6 +22,7 @@ from deployments.faults.judgement import Rows, is_settled, judge, log_disagreeme
 from deployments.faults.report import Result
 from deployments.sandbox.client import SandboxAdmin
 from lib.errors import SyncError
+from lib.models import DocumentRef
 from lib.pipelines import PIPELINES, Pipeline
 
 #: Of one scenario; far more than it takes, so that only a hang meets it.
@@ -77,23 +78,10 @@ class Trial:
     def rows(self) -> Rows:
         return self.bench.rows(self.plan)
 
-    def rows_at_rest(self, what: str) -> Rows:
-        """The rows at a moment at which nobody works on any and nobody holds one.
-
-        Both matter: a probe's document is held from its claim on, before a process has it.
-
-        Raises:
-            Overdue: no such moment came.
-        """
-        rows: Rows = {}
-
-        def at_rest() -> bool:
-            nonlocal rows
-            rows = self.rows()
-            return not self.busy() and all(row.claim_token is None for row in rows.values())
-
-        self.wait(at_rest, what)
-        return rows
+    def spent_attempts(self, ref: DocumentRef, rows: Rows) -> int:
+        """Attempts that are over: a claim counts from its beginning on, also a probe's."""
+        row = rows[(ref.pipeline, ref.record_id)]
+        return row.attempts - (row.claim_token is not None)
 
     def is_done(self) -> bool:
         """Whether every document has a final status and nobody holds any."""
