@@ -29,7 +29,7 @@ class SyncSettings(Section):
         100, ge=1, le=4000, description="documents one batch run claims at granularity `flow`"
     )
     task_batch_size: int = Field(
-        2000,
+        1000,
         ge=1,
         le=4000,
         description="documents one batch run claims at granularity `task` and `group`",
