@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 from prefect import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
 
 from deployments.cli.context import (
@@ -46,23 +46,34 @@ class Following:
     """A run as far as it was followed.
 
     Attributes:
-        state: name of its last state that was seen.
+        states: all it has had so far, oldest first.
         waits_for: what a run that has not begun waits for, once that was asked.
     """
 
     run_id: UUID
-    state: str = ""
-    message: str | None = None
-    final: bool = False
-    completed: bool = False
+    states: list[State[Any]] = field(default_factory=list)
     waits_for: str | None = None
 
-    def see(self, flow_run: FlowRun) -> None:
-        state = flow_run.state
-        self.state = flow_run.state_name or ""
-        self.message = (state.message if state else None) or None
-        self.final = state is not None and state.is_final()
-        self.completed = state is not None and state.is_completed()
+    @property
+    def last(self) -> State[Any] | None:
+        return self.states[-1] if self.states else None
+
+    @property
+    def state(self) -> str:
+        """Name of its last state."""
+        return (self.last.name if self.last else None) or ""
+
+    @property
+    def message(self) -> str | None:
+        return (self.last.message if self.last else None) or None
+
+    @property
+    def final(self) -> bool:
+        return self.last is not None and self.last.is_final()
+
+    @property
+    def completed(self) -> bool:
+        return self.last is not None and self.last.is_completed()
 
 
 def send(
@@ -173,15 +184,18 @@ async def _start(pipeline: Pipeline, document: StoredDocument, force: bool) -> F
 
 
 async def _follow(pipeline: Pipeline, following: Following, seconds: float, say: Say) -> None:
-    """Watches the run until it ends or time is up; tells each change of its state."""
+    """Watches the run until it ends or time is up; tells each of its states.
+
+    Its history is read, so that none is missed that came and went between two looks.
+    """
     begin = time.monotonic()
     away = False
     explained = False
     while True:
-        before = following.state
+        told = len(following.states)
         try:
             async with prefect_errors(), get_client() as client:
-                following.see(await client.read_flow_run(following.run_id))
+                following.states = await client.read_flow_run_states(following.run_id)
         except StoreUnavailable as error:
             if not away:
                 say(_("{error}: still trying", error=error))
@@ -189,8 +203,9 @@ async def _follow(pipeline: Pipeline, following: Following, seconds: float, say:
         else:
             away = False
         passed = time.monotonic() - begin
-        if following.state != before:
-            say(f"{passed:6.1f} s  {_state_text(following)}")
+        for state in following.states[told:]:
+            since = (state.timestamp - following.states[0].timestamp).total_seconds()
+            say(f"{max(since, 0.0):6.1f} s  {_state_text(state)}")
         if following.final or passed >= seconds:
             return
         if not explained and passed >= _PATIENCE and following.state in _WAITING:
@@ -200,8 +215,8 @@ async def _follow(pipeline: Pipeline, following: Following, seconds: float, say:
         await asyncio.sleep(min(_POLL, max(seconds - passed, 0.05)))
 
 
-def _state_text(following: Following) -> str:
-    return f"{following.state}: {following.message}" if following.message else following.state
+def _state_text(state: State[Any]) -> str:
+    return f"{state.name}: {state.message}" if state.message else str(state.name)
 
 
 async def _waits_for(pipeline: Pipeline) -> str:

@@ -228,8 +228,10 @@ def test_one_command_sends_a_document_and_another_tells_its_story(drained: Syste
     )
     engine.dispose()
     shown = dqg(drained, "send", "sale", "HD-TOLD")
-    # Between two looks a quick run may begin and end: which states are seen is chance.
-    assert "Completed" in shown
+    # However short, no state of the run is left out.
+    seen = [line.split()[2].rstrip(":") for line in shown.splitlines() if " s  " in line]
+    assert [seen[0], seen[-1]] == ["Scheduled", "Completed"]
+    assert "Running" in seen
     assert f"accepted as {document(drained, 'HD-TOLD').national_id}" in shown
     refused = json.loads(dqg(drained, "send", "sale", "HD-WRONG", "--json", status=1))
     assert (refused["status"], refused["run_ended"]) == ("SYNC_FAILED", True)
