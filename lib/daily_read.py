@@ -61,13 +61,13 @@ async def _read_logs(
     days_kept = services.settings.mongo.task_log_days
     if pharmacy_date(utc_now()) - day >= timedelta(days=days_kept):
         return None, [f"the logs were not compared: they are kept for {days_kept} days"]
+    logs = TaskLogReader(services.tracking.database)
     found: dict[str, Mapping[int, LoggedDocument]] = {}
     try:
-        async with TaskLogReader(services.settings.mongo) as logs:
-            for done, name in enumerate(PIPELINES, start=1):
-                ids = [d.ref.local_id for d in documents if d.ref.pipeline == name]
-                found[name] = await logs.of_documents(name, ids)
-                progress("logs", done, len(PIPELINES))
+        for done, name in enumerate(PIPELINES, start=1):
+            ids = [d.ref.local_id for d in documents if d.ref.pipeline == name]
+            found[name] = await logs.of_documents(name, ids)
+            progress("logs", done, len(PIPELINES))
     except StoreUnavailable as error:
         return None, [f"the logs were not compared: {error.store} is away"]
     return found, []

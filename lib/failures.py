@@ -1,7 +1,6 @@
 """What operators read of the logs: failure records, folded into groups of those alike.
 
-Nothing here changes anything. Connects on first use; every read raises `StoreUnavailable` while
-MongoDB is away.
+Nothing here changes anything. Every read raises `StoreUnavailable` while MongoDB is away.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from lib.models import DocumentRef
-from lib.mongo import CollectionReader, mongo_errors
-from lib.settings import MongoSettings
+from lib.mongo import Database, mongo_errors
 from lib.tracking import SYNC_FAILURES
 
 #: Everything a failure record holds but the payload's header, which may name persons.
@@ -108,11 +106,11 @@ class FailureGroup:
         return frozenset(ref_of(row) for row in self.failures)
 
 
-class FailureLog(CollectionReader):
-    """Reads `sync_failures`. Open it with `async with`."""
+class FailureLog:
+    """Reads `sync_failures`."""
 
-    def __init__(self, settings: MongoSettings) -> None:
-        super().__init__(settings, SYNC_FAILURES)
+    def __init__(self, database: Database) -> None:
+        self._failures = database[SYNC_FAILURES]
 
     async def find(
         self,
@@ -131,8 +129,7 @@ class FailureLog(CollectionReader):
         fields |= dict.fromkeys((f"payload.{name}.{_DRUG_CODE}" for name in _LINES), True)
         rows: list[dict[str, Any]] = []
         with mongo_errors():
-            cursor = self._collection.find(wanted.query(), fields)
-            cursor = cursor.sort("created_at", -1).limit(limit)
+            cursor = self._failures.find(wanted.query(), fields).sort("created_at", -1).limit(limit)
             while page := await cursor.to_list(_PAGE):
                 rows += page
                 seen(len(page))
@@ -144,7 +141,7 @@ class FailureLog(CollectionReader):
     async def count(self, wanted: FailureFilter) -> int:
         """How many records there are."""
         with mongo_errors():
-            return await self._collection.count_documents(wanted.query())
+            return await self._failures.count_documents(wanted.query())
 
     async def open_by_shop(self) -> dict[tuple[str, str], int]:
         """How many records nobody has settled, by pipeline and shop."""
@@ -154,7 +151,7 @@ class FailureLog(CollectionReader):
             {"$group": {"_id": place, "count": {"$sum": 1}}},
         ]
         with mongo_errors():
-            rows = await (await self._collection.aggregate(steps)).to_list()
+            rows = await (await self._failures.aggregate(steps)).to_list()
         counts: dict[tuple[str, str], int] = {}
         for row in rows:
             pipeline, _, shop = row["_id"].partition("/")
@@ -164,16 +161,16 @@ class FailureLog(CollectionReader):
     async def get(self, name: str) -> list[dict[str, Any]]:
         """The record of this id whole, else every record of this local id, newest first."""
         with mongo_errors():
-            by_id = await self._collection.find_one({"_id": name})
+            by_id = await self._failures.find_one({"_id": name})
             if by_id is not None:
                 return [by_id]
-            return await self._collection.find({"local_id": name}).sort("created_at", -1).to_list()
+            return await self._failures.find({"local_id": name}).sort("created_at", -1).to_list()
 
     async def of_document(self, local_id: str) -> list[dict[str, Any]]:
         """Every record of this local id without payload and answer, oldest first."""
         fields = dict.fromkeys(_SUMMARY_FIELDS, True)
         with mongo_errors():
-            cursor = self._collection.find({"local_id": local_id}, fields).sort("created_at", 1)
+            cursor = self._failures.find({"local_id": local_id}, fields).sort("created_at", 1)
             return await cursor.to_list()
 
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pymongo import AsyncMongoClient, UpdateMany, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
@@ -27,6 +27,7 @@ _PAUSE = 5.0
 _DUPLICATE_KEY = 11000
 
 Client = AsyncMongoClient[dict[str, Any]]
+Database = AsyncDatabase[dict[str, Any]]
 
 
 def open_client(settings: MongoSettings) -> Client:
@@ -62,25 +63,6 @@ class mongo_errors:
             raise StoreUnavailable(STORE, f"{type(exc).__name__}{code}") from None
 
 
-class CollectionReader:
-    """Reads one collection. Open it with `async with`; it connects on first use."""
-
-    def __init__(self, settings: MongoSettings, collection: str) -> None:
-        self._client = open_client(settings)
-        self._collection = self._client[settings.database][collection]
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._client.close()
-
-
 @dataclass(frozen=True, slots=True)
 class Write:
     """One upsert, or a change of many entries that are there; may be repeated."""
@@ -99,7 +81,7 @@ class BufferedWrites:
 
     def __init__(
         self,
-        database: AsyncDatabase[dict[str, Any]],
+        database: Database,
         *,
         delay: float,
         size: int,

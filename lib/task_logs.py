@@ -1,7 +1,6 @@
 """What is read of `task_logs` for a whole day: what became of documents, and how the API answered.
 
-Nothing here changes anything. Connects on first use; every read raises `StoreUnavailable` while
-MongoDB is away.
+Nothing here changes anything. Every read raises `StoreUnavailable` while MongoDB is away.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lib.models import LogStatus
-from lib.mongo import CollectionReader, mongo_errors
-from lib.settings import MongoSettings
+from lib.mongo import Database, mongo_errors
 from lib.tracking import TASK_LOGS
 
 _ACCEPTED = {LogStatus.ACCEPTED.value, LogStatus.SUCCESS.value}
@@ -58,11 +56,11 @@ class CallCount:
     calls: int
 
 
-class TaskLogReader(CollectionReader):
-    """Reads `task_logs`. Open it with `async with`."""
+class TaskLogReader:
+    """Reads `task_logs`."""
 
-    def __init__(self, settings: MongoSettings) -> None:
-        super().__init__(settings, TASK_LOGS)
+    def __init__(self, database: Database) -> None:
+        self._logs = database[TASK_LOGS]
 
     async def of_documents(
         self, pipeline: str, local_ids: Iterable[str]
@@ -74,14 +72,14 @@ class TaskLogReader(CollectionReader):
         for start in range(0, len(wanted), _CHUNK):
             query = {"pipeline": pipeline, "local_id": {"$in": wanted[start : start + _CHUNK]}}
             with mongo_errors():
-                for row in await self._collection.find(query, fields).to_list():
+                for row in await self._logs.find(query, fields).to_list():
                     rows[row["record_id"]].append(row)
         return {record_id: _together(found) for record_id, found in rows.items()}
 
     async def calls_by_hour(self, since: datetime) -> list[CallCount]:
         """Calls to the API since a moment, counted in MongoDB by hour, end and latency."""
         with mongo_errors():
-            cursor = await self._collection.aggregate(calls_pipeline(since))
+            cursor = await self._logs.aggregate(calls_pipeline(since))
             return [_to_count(row["_id"], row["calls"]) for row in await cursor.to_list()]
 
 

@@ -58,7 +58,11 @@ class LogEntry:
 
 
 class TrackingStore:
-    """Writes and reads both collections. Open it with `async with`; connects on first use."""
+    """Writes and reads both collections. Open it with `async with`; connects on first use.
+
+    Attributes:
+        database: for whoever else reads them, as long as the store is open.
+    """
 
     def __init__(
         self,
@@ -70,9 +74,9 @@ class TrackingStore:
         self._settings = settings
         self._clock = clock
         self._client = open_client(settings)
-        self._database = self._client[settings.database]
+        self.database = self._client[settings.database]
         self._writes = BufferedWrites(
-            self._database,
+            self.database,
             delay=sync.group_delay,
             size=sync.group_size,
             buffer_size=settings.buffer_size,
@@ -111,7 +115,7 @@ class TrackingStore:
         key = [("claim_token", ASCENDING), ("record_id", ASCENDING)]
         document = [("pipeline", ASCENDING), ("local_id", ASCENDING)]
         with mongo_errors():
-            await self._database[TASK_LOGS].create_indexes(
+            await self.database[TASK_LOGS].create_indexes(
                 [
                     IndexModel(key, name="claim_and_record", unique=True),
                     IndexModel(document, name="document"),
@@ -123,7 +127,7 @@ class TrackingStore:
                     ),
                 ]
             )
-            await self._database[SYNC_FAILURES].create_indexes(
+            await self.database[SYNC_FAILURES].create_indexes(
                 [
                     IndexModel(key, name="claim_and_record", unique=True),
                     IndexModel(document, name="document"),
@@ -211,7 +215,7 @@ class TrackingStore:
         """
         with mongo_errors():
             return await record_decision(
-                self._database[SYNC_FAILURES],
+                self.database[SYNC_FAILURES],
                 refs,
                 state=state,
                 by=by,
@@ -231,7 +235,7 @@ class TrackingStore:
         """
         query = {"status": status.value, "updated_at": {"$lt": self._clock() - older_than}}
         with mongo_errors():
-            found = await self._database[TASK_LOGS].find(query).limit(limit).to_list()
+            found = await self.database[TASK_LOGS].find(query).limit(limit).to_list()
         return [_entry(row) for row in found]
 
     async def latest(self, status: LogStatus, *, limit: int) -> list[LogEntry]:
@@ -242,7 +246,7 @@ class TrackingStore:
         """
         with mongo_errors():
             found = (
-                await self._database[TASK_LOGS]
+                await self.database[TASK_LOGS]
                 .find({"status": status.value})
                 .sort("updated_at", -1)
                 .limit(limit)
@@ -258,7 +262,7 @@ class TrackingStore:
         """
         with mongo_errors():
             rows = (
-                await self._database[TASK_LOGS]
+                await self.database[TASK_LOGS]
                 .find({"claim_token": token}, {"updated_at": True})
                 .to_list()
             )
@@ -272,7 +276,7 @@ class TrackingStore:
         """
         with mongo_errors():
             query = {"pipeline": pipeline, "local_id": local_id}
-            found = await self._database[TASK_LOGS].find(query).to_list()
+            found = await self.database[TASK_LOGS].find(query).to_list()
         return sorted(found, key=lambda row: row["created_at"])
 
     async def batch_runs(self, keys: Sequence[str]) -> dict[str, str]:
@@ -283,7 +287,7 @@ class TrackingStore:
         """
         query = {"_id": {"$in": list(keys)}, "flow_run_id": {"$ne": None}}
         with mongo_errors():
-            rows = await self._database[TASK_LOGS].find(query, {"flow_run_id": True}).to_list()
+            rows = await self.database[TASK_LOGS].find(query, {"flow_run_id": True}).to_list()
         return {row["_id"]: row["flow_run_id"] for row in rows if row.get("flow_run_id")}
 
     async def open_failures(self, *, limit: int = 1000) -> list[dict[str, Any]]:
@@ -294,7 +298,7 @@ class TrackingStore:
         """
         with mongo_errors():
             query = {"state": {"$in": ["open", "requeued"]}}
-            return await self._database[SYNC_FAILURES].find(query).limit(limit).to_list()
+            return await self.database[SYNC_FAILURES].find(query).limit(limit).to_list()
 
     # -- how a write is made and performed -------------------------------------------------------
 

@@ -48,10 +48,9 @@ async def show_failure_groups() -> None:
         StoreUnavailable.
     """
     services = current_services()
-    async with FailureLog(services.settings.mongo) as log:
-        wanted = FailureFilter()
-        total = await log.count(wanted)
-        groups = await failure_groups(log, services.source, wanted, limit=_FAILURES_READ)
+    log, wanted = FailureLog(services.tracking.database), FailureFilter()
+    total = await log.count(wanted)
+    groups = await failure_groups(log, services.source, wanted, limit=_FAILURES_READ)
     shown = groups[:_GROUPS_SHOWN]
     runs = await _flow_runs([group.failures[0].get("record_run_id") for group in shown])
     await acreate_table_artifact(
@@ -68,8 +67,8 @@ async def show_api_availability() -> None:
         StoreUnavailable.
     """
     now = utc_now()
-    async with TaskLogReader(current_services().settings.mongo) as logs:
-        counts = await logs.calls_by_hour(first_hour(now))
+    logs = TaskLogReader(current_services().tracking.database)
+    counts = await logs.calls_by_hour(first_hour(now))
     await acreate_markdown_artifact(
         markdown=as_markdown(by_hour(counts, now), f"National API, last {HOURS} hours"),
         key=API_AVAILABILITY,

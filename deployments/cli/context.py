@@ -74,12 +74,13 @@ async def open_operator(*, source_may_be_away: bool = False) -> AsyncIterator[Op
         redis = open_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
         degraded = degraded_for(redis)
+        tracking = await stack.enter_async_context(TrackingStore(settings.mongo, settings.sync))
         yield Operator(
             settings=settings,
             source=source,
             accounts=AccountDirectory(accounts, settings.api),
-            tracking=await stack.enter_async_context(TrackingStore(settings.mongo, settings.sync)),
-            failures=await stack.enter_async_context(FailureLog(settings.mongo)),
+            tracking=tracking,
+            failures=FailureLog(tracking.database),
             breakers=Breakers(redis, settings.redis.prefix, settings.breaker, degraded=degraded),
             redis_away=lambda: degraded.away,
         )

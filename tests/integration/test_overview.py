@@ -13,6 +13,7 @@ from flows.pipelines import sale
 from flows.reconcile import reconcile
 from lib.availability import by_hour
 from lib.clock import utc_now
+from lib.mongo import open_client
 from lib.pipelines import SALE
 from lib.settings import MongoSettings
 from lib.task_logs import TaskLogReader
@@ -96,7 +97,8 @@ async def test_calls_are_counted_by_hour_end_and_latency(system: System) -> None
         url=system.environment["DQG_MONGO__URL"],
         database=system.environment["DQG_MONGO__DATABASE"],
     )
-    async with TaskLogReader(settings) as logs:
+    async with open_client(settings) as client:
+        logs = TaskLogReader(client[settings.database])
         counts = await logs.calls_by_hour(now - timedelta(hours=23))
     hours = [(h.calls, h.refused, h.errors) for _, h in by_hour(counts, utc_now()) if h.calls]
     assert sorted(hours) == [(2, 0, 1), (3, 1, 0)]
