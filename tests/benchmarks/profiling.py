@@ -114,7 +114,7 @@ def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
         rows.append((name, lost, row))
         say(f"{name}: {row['flow'].cpu_prefect * 1000:.0f} ms a subflow")
     if rows:
-        print("\n" + _variants_table(rows))
+        print("\n" + variants_table(rows))
     return {
         "batches": {way: _as_json(profile, counts[way]) for way, profile in batches.items()},
         "server": _as_json(server, counts["flow"]),
@@ -192,7 +192,8 @@ def _as_json(profile: Profile, documents: int) -> dict[str, Any]:
     }
 
 
-def _variants_table(rows: list[tuple[str, str, dict[str, Result]]]) -> str:
+def variants_table(rows: list[tuple[str, str, dict[str, Result]]]) -> str:
+    """One row a setting: its name, what is lost by it, and the results by granularity."""
     return report.table(
         [
             *("setting", "server ms a subflow", "database", "client", "KB", "subflows/s"),

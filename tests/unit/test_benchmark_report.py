@@ -11,6 +11,7 @@ import pytest
 from deployments.local.problems import LauncherError
 from deployments.local.stack import ROOT
 from tests.benchmarks.options import LATENCIES, WAYS, read_options
+from tests.benchmarks.profiling import variants_table
 from tests.benchmarks.report import Figure, goals, table, ways_table
 from tests.benchmarks.runs import Result, percentile
 from tests.benchmarks.samples import IMPORTS, OTHER, part_of, read_profile
@@ -132,3 +133,12 @@ def test_a_profile_adds_up_the_processes_that_ran_a_file(tmp_path: Path) -> None
     assert profile.total == 0.75
     assert profile.functions == {"this project: work": 0.5, "this project: other": 0.25}
     assert profile.libraries == {"this project": 0.75}
+
+
+def test_a_setting_is_shown_with_what_it_costs_and_what_is_lost_by_it() -> None:
+    row = {"flow": make_result("flow", steady_rate=6.5), "task": make_result("task")}
+    head, _, shown = variants_table([("no logs", "the logs", row)]).splitlines()
+    values = [cell.strip() for cell in shown.strip("|").split("|")]
+    assert len(values) == len(head.strip("|").split("|"))
+    assert (values[0], values[-1]) == ("no logs", "the logs")
+    assert values[1:6] == ["20.0", "1.00", "10.0", "1.00", "6.50"]
