@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from lib.log_collections import SYNC_FAILURES
 from lib.models import DocumentRef
 from lib.mongo import Database, mongo_errors
-from lib.tracking import SYNC_FAILURES
 
 #: Everything a failure record holds but the payload's header, which may name persons.
 _SUMMARY_FIELDS = (

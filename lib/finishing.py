@@ -38,10 +38,7 @@ async def finish_failed(batch: Batch, record: Record, error: BaseException) -> N
         unconfirmed=record.unconfirmed,
         outage=await _is_outage(batch, error),
     )
-    if outcome is None:
-        batch.services.metrics.claim_lost(record.ref.pipeline)
-    else:
-        await batch.services.outcomes.write(record, outcome)
+    await batch.services.outcomes.write(record, outcome)
 
 
 async def finish_interrupted(batch: Batch, record: Record) -> None:

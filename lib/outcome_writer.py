@@ -69,6 +69,7 @@ class OutcomeWriter:
                     "local_id": record.ref.local_id,
                 },
             )
+            self._tracking.lost(record)
             return False
         self._metrics.document_ended(outcome)
         await self._tracking.finished(record, outcome)

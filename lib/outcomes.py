@@ -67,19 +67,17 @@ def failed(
     *,
     unconfirmed: bool,
     outage: bool,
-) -> Outcome | None:
+) -> Outcome:
     """What an error means for the document.
 
     Args:
         unconfirmed: the API may have stored the document.
         outage: a breaker is not closed, so that a passing failure is nobody's fault and must
             never use up a document's attempts.
-
-    Returns:
-        None where the claim is lost: then the document is the next holder's.
     """
     if isinstance(error, ClaimLost):
-        return None
+        # Where somebody else has the document by now, the fencing token keeps this from it.
+        return interrupted(document, unconfirmed=unconfirmed)
     if isinstance(error, Rejected):
         return _final(document, error, unconfirmed=False)
     free = isinstance(error, _FREE) or (outage and isinstance(error, Unavailable | OutcomeUnknown))

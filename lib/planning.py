@@ -105,7 +105,8 @@ def plan_from(
     if refusal is not None:
         return ClaimPlan((), granularity, paused, (), _joined(refusal, note))
     if breaker.state is BreakerState.HALF_OPEN:
-        limits: tuple[int, ...] = (1,) if free > 0 else ()
+        # What is under way is a probe that has not called yet, or finds the half-open door itself.
+        limits: tuple[int, ...] = (1,) if free > 0 and not summary.batches else ()
         return ClaimPlan(
             limits, granularity, paused, (), _joined(f"probing after: {breaker.reason}", note)
         )

@@ -68,8 +68,8 @@ async def save_accepted(services: Services, repairs: Repairs) -> None:
             entry.message or "accepted",
         ):
             saved.append(_label(entry.ref))
-        await services.tracking.close(
-            entry.ref, entry.claim_token, LogStatus.SUCCESS, entry.message or "accepted"
+        await services.tracking.close_all(
+            [entry.ref], entry.claim_token, LogStatus.SUCCESS, entry.message or "accepted"
         )
     repairs.note("accepted but not saved: saved now", saved)
 
@@ -80,8 +80,7 @@ async def close_left_open(services: Services, repairs: Repairs) -> None:
     Raises:
         StoreUnavailable.
     """
-    sync = services.settings.sync
-    grace = timedelta(seconds=sync.lease_seconds + sync.dispatch_grace)
+    grace = timedelta(seconds=services.settings.sync.accepted_grace)
     closed = []
     for status in (LogStatus.PENDING, LogStatus.RUNNING):
         entries = await services.tracking.entries(status, older_than=grace)
@@ -92,8 +91,8 @@ async def close_left_open(services: Services, repairs: Repairs) -> None:
                 continue
             found = document.status if document is not None else SyncStatus.PENDING
             end = _FINAL.get(found, LogStatus.RELEASED)
-            await services.tracking.close(
-                entry.ref, entry.claim_token, end, "closed by reconcile: its run is gone"
+            await services.tracking.close_all(
+                [entry.ref], entry.claim_token, end, "closed by reconcile: its run is gone"
             )
             closed.append(_label(entry.ref))
     repairs.note("log entries left open: closed now", closed)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from lib.log_collections import TASK_LOGS
 from lib.models import LogStatus
 from lib.mongo import Database, mongo_errors
-from lib.tracking import TASK_LOGS
 
 _ACCEPTED = {LogStatus.ACCEPTED.value, LogStatus.SUCCESS.value}
 #: Local ids asked for at once.

@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from pymongo import ASCENDING, IndexModel, UpdateMany, UpdateOne
+from pymongo import UpdateMany, UpdateOne
 
 from lib.clock import Clock, utc_now
 from lib.decisions import record_decision
 from lib.errors import StoreUnavailable
+from lib.log_collections import SYNC_FAILURES, TASK_LOGS, indexes_of
 from lib.models import (
     Acceptance,
     Claim,
@@ -33,9 +34,6 @@ from lib.records import Record
 from lib.settings import MongoSettings, SyncSettings
 
 logger = logging.getLogger("dqg.tracking")
-
-TASK_LOGS = "task_logs"
-SYNC_FAILURES = "sync_failures"
 
 _STATUS_AFTER = {
     OutcomeKind.ACCEPTED: LogStatus.SUCCESS,
@@ -112,33 +110,9 @@ class TrackingStore:
         Raises:
             StoreUnavailable.
         """
-        key = [("claim_token", ASCENDING), ("record_id", ASCENDING)]
-        document = [("pipeline", ASCENDING), ("local_id", ASCENDING)]
         with mongo_errors():
-            await self.database[TASK_LOGS].create_indexes(
-                [
-                    IndexModel(key, name="claim_and_record", unique=True),
-                    IndexModel(document, name="document"),
-                    IndexModel([("status", ASCENDING), ("updated_at", ASCENDING)], name="status"),
-                    IndexModel(
-                        [("created_at", ASCENDING)],
-                        name="expiry",
-                        expireAfterSeconds=self._settings.task_log_days * 86_400,
-                    ),
-                ]
-            )
-            await self.database[SYNC_FAILURES].create_indexes(
-                [
-                    IndexModel(key, name="claim_and_record", unique=True),
-                    IndexModel(document, name="document"),
-                    IndexModel([("state", ASCENDING), ("created_at", ASCENDING)], name="state"),
-                    IndexModel(
-                        [("created_at", ASCENDING)],
-                        name="expiry",
-                        expireAfterSeconds=self._settings.failure_days * 86_400,
-                    ),
-                ]
-            )
+            for name, indexes in indexes_of(self._settings).items():
+                await self.database[name].create_indexes(indexes)
 
     # -- writes ---------------------------------------------------------------------------------
 
@@ -187,14 +161,25 @@ class TrackingStore:
             self._writes.put_nowait(self._failure(record, outcome))
         return await self._writes.put(closing)
 
-    async def close(self, ref: DocumentRef, token: str, status: LogStatus, message: str) -> None:
-        """Closes an entry whose run never did. May be repeated."""
-        await self.close_all([ref], token, status, message)
+    def lost(self, record: Record) -> None:
+        """Closes the entry of a holder that lost its claim. Not waited for: nothing depends on it.
+
+        An acceptance stays open: it is still to be saved from there.
+        """
+        values = {
+            "status": LogStatus.RELEASED.value,
+            "message": "claim lost: the next holder sends the document",
+            "closed_at": self._clock(),
+        }
+        under_way = {"$in": [LogStatus.PENDING.value, LogStatus.RUNNING.value]}
+        key = {"_id": _entry_id(record.ref, record.document.claim_token), "status": under_way}
+        update = {"$currentDate": {"updated_at": True}, "$set": values}
+        self._writes.put_nowait(Write(TASK_LOGS, UpdateOne(key, update)))
 
     async def close_all(
         self, refs: Iterable[DocumentRef], token: str, status: LogStatus, message: str
     ) -> None:
-        """Closes the entries of several documents of one claim. May be repeated."""
+        """Closes entries of one claim whose run never did. May be repeated."""
         values = {"status": status.value, "message": message, "closed_at": self._clock()}
         for future in [self._writes.put_nowait(self._log(ref, token, values)) for ref in refs]:
             await future
@@ -366,8 +351,12 @@ class TrackingStore:
         if values:
             update["$set"] = values
         # By `_id`, which is unique and indexed before `ensure_indexes` has ever run.
-        key = {"_id": f"{token}/{ref.record_id}"}
+        key = {"_id": _entry_id(ref, token)}
         return Write(collection, UpdateOne(key, update, upsert=True))
+
+
+def _entry_id(ref: DocumentRef, token: str) -> str:
+    return f"{token}/{ref.record_id}"
 
 
 def _entry(row: Mapping[str, Any]) -> LogEntry:

@@ -25,12 +25,12 @@ from deployments.local.servers import prefect_client_environment, start_worker
 from deployments.local.stack import ROOT, Stack
 from deployments.local.system import MONGO_DATABASE, System, start_system
 from deployments.local.verdict import read_stored
+from lib.log_collections import SYNC_FAILURES, TASK_LOGS
 from lib.models import StoredDocument
 from lib.pipelines import PIPELINES
 from lib.settings import SourceSettings
 from lib.source.engine import create_source_engine
 from lib.source.tables import SourceTables, build_tables
-from lib.tracking import SYNC_FAILURES, TASK_LOGS
 
 #: Long enough that a worker of a busy machine starts a run within it: else claims come back for
 #: ever.

@@ -80,7 +80,7 @@ class SyncSettings(Section):
     accepted_grace: float = Field(
         120,
         ge=1,
-        description="seconds after which an accepted document must be saved in the source",
+        description="seconds after which reconcile brings source and logs to agreement",
     )
     task_retries: int = Field(3, ge=0, le=10, description="retries of a call within one run")
     task_retry_delay: Seconds = Field(

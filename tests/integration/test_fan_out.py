@@ -81,3 +81,24 @@ async def test_a_claim_lost_within_a_group_costs_no_attempt_whatever_befell_the_
     late, down = system.document("sale", "LATE"), system.document("sale", "DOWN")
     assert (late.claim_token, late.attempts, late.next_attempt_at) == (None, 0, None)
     assert (down.claim_token, down.attempts) == (None, 1)
+
+
+async def test_who_lost_a_claim_says_so_in_its_log_and_leaves_the_document_alone(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.add("sale", "MINE")
+    system.add("sale", "TAKEN")
+
+    async def run(batch: Batch, record: Record) -> None:
+        if record.ref.local_id == "TAKEN":
+            batch.start(record, "run")
+            system.change("sale", "TAKEN", sync_claim_token="another")
+            raise ClaimLost("the lease on this claim ran out")
+        await run_as_flow(batch, record)
+
+    monkeypatch.setattr(fan_out, "run_as_flow", run)
+    state = await sale(claim_token=claim_all(system), return_state=True)
+    assert state.message == "1 accepted, 1 open: 1 outcomes were not saved; reconcile takes over"
+    assert system.document("sale", "TAKEN").claim_token == "another"
+    logs = {log["local_id"]: log["status"] for log in system.mongo.task_logs.find()}
+    assert logs == {"MINE": "SUCCESS", "TAKEN": "RELEASED"}

@@ -74,7 +74,6 @@ def failure_of(record: Record) -> Outcome:
     )
     error = InvalidDocument([FieldError("so_lo", 1, "is blank")])
     outcome = failed(record.document, error, SYNC, unconfirmed=False, outage=False)
-    assert outcome is not None
     return outcome
 
 
@@ -97,6 +96,32 @@ async def test_entries_have_the_claim_and_the_record_as_their_id(
         ("token-1/2", "token-1", 2),
     }
     assert (await database.sync_failures.find_one())["_id"] == "token-1/2"
+
+
+async def test_a_lost_claim_closes_its_own_entry_and_no_other(
+    store: TrackingStore, database: Any
+) -> None:
+    await store.dispatched(make_claim(1, 2))
+    await store.dispatched(make_claim(1, token="token-2"))
+    store.lost(make_record(1))
+    # Writes keep their order: once this one is durable, so is the one before.
+    await store.dispatched(make_claim(9))
+    rows = {row["_id"]: row for row in await database.task_logs.find().to_list()}
+    assert rows["token-1/1"]["status"] == "RELEASED"
+    assert rows["token-1/1"]["closed_at"]
+    assert "lost" in rows["token-1/1"]["message"]
+    assert rows["token-1/2"]["status"] == rows["token-2/1"]["status"] == "PENDING"
+
+
+async def test_a_lost_claim_hides_no_acceptance_and_makes_no_entry(
+    store: TrackingStore, database: Any
+) -> None:
+    await store.accepted(make_record(1), Acceptance("QG-1", "ok", 200))
+    store.lost(make_record(1))
+    store.lost(make_record(2))
+    await store.dispatched(make_claim(9))
+    rows = {row["_id"]: row["status"] for row in await database.task_logs.find().to_list()}
+    assert rows == {"token-1/1": "ACCEPTED", "token-1/9": "PENDING"}
 
 
 async def test_the_run_of_a_claim_is_noted_with_each_of_its_documents(

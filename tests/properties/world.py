@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum, auto
@@ -168,8 +168,14 @@ class MemoryLog:
     async def entries(self, status: LogStatus, *, older_than: timedelta) -> Sequence[LogEntry]:
         return list(self.open.values())
 
-    async def close(self, ref: DocumentRef, token: str, status: LogStatus, message: str) -> None:
-        del self.open[token, ref.record_id]
+    def lost(self, record: Record) -> None:
+        """An acceptance stays open: it is still to be saved."""
+
+    async def close_all(
+        self, refs: Iterable[DocumentRef], token: str, status: LogStatus, message: str
+    ) -> None:
+        for ref in refs:
+            del self.open[token, ref.record_id]
 
 
 class InterruptedBreakers(Breakers):

@@ -116,6 +116,12 @@ def test_one_document_probes_after_a_pause() -> None:
     assert make_plan(500, state=breaker(BreakerState.HALF_OPEN)).limits == (1,)
 
 
+def test_no_second_probe_while_a_batch_is_under_way() -> None:
+    plan = make_plan(500, batches=1, state=breaker(BreakerState.HALF_OPEN))
+    assert plan.limits == ()
+    assert "probing" in plan.note
+
+
 def test_after_an_outage_batches_grow_with_the_time_since() -> None:
     sizes = [make_plan(5000, state=breaker(closed_for=age)).limits for age in (0, 10, 50, 100)]
     assert sizes == [(1,), (100,), (500,), (1000, 1000)]

@@ -1,0 +1,38 @@
+"""The two collections of the log, and what they are indexed by."""
+
+from __future__ import annotations
+
+from pymongo import ASCENDING, IndexModel
+
+from lib.settings import MongoSettings
+
+TASK_LOGS = "task_logs"
+SYNC_FAILURES = "sync_failures"
+
+_DAY = 86_400
+
+
+def indexes_of(settings: MongoSettings) -> dict[str, list[IndexModel]]:
+    """The indexes of each collection; one of them ends an entry's life."""
+    return {
+        TASK_LOGS: [
+            *_common(settings.task_log_days),
+            IndexModel([("status", ASCENDING), ("updated_at", ASCENDING)], name="status"),
+        ],
+        SYNC_FAILURES: [
+            *_common(settings.failure_days),
+            IndexModel([("state", ASCENDING), ("created_at", ASCENDING)], name="state"),
+        ],
+    }
+
+
+def _common(days: int) -> list[IndexModel]:
+    return [
+        IndexModel(
+            [("claim_token", ASCENDING), ("record_id", ASCENDING)],
+            name="claim_and_record",
+            unique=True,
+        ),
+        IndexModel([("pipeline", ASCENDING), ("local_id", ASCENDING)], name="document"),
+        IndexModel([("created_at", ASCENDING)], name="expiry", expireAfterSeconds=days * _DAY),
+    ]
