@@ -34,8 +34,13 @@ _LONG_RETRY_AFTER = 6
 
 def answers(trial: Trial) -> None:
     """Answers that are missing, cut off or senseless, before and after a document is stored."""
-    times = max(1, trial.documents // (40 * len(trial.pipelines)))
-    rules = {kind: trial.add_fault(times=times, **fault) for kind, fault in _MISBEHAVIOUR.items()}
+    each = trial.documents // len(trial.pipelines)
+    # Some apart, where there are enough documents, so that few of them wait for a breaker.
+    most = max(0, each - len(_MISBEHAVIOUR))
+    rules = {
+        kind: trial.add_fault(times=max(1, each // 40), skip=min(number, most), **fault)
+        for number, (kind, fault) in enumerate(_MISBEHAVIOUR.items())
+    }
     trial.seed_documents()
     trial.wait(lambda: all(map(trial.fired, rules.values())), "every fault has met a call")
     trial.healed()

@@ -64,6 +64,7 @@ class Fault(BaseModel):
         clean: `reset` closes the connection in order instead of resetting it.
         probability: share of the calls it meets; decided by the seeded random numbers.
         times: how often it may fire, None without limit.
+        skip: of the calls that no earlier rule has taken, how many it lets pass before the first.
         after_store: handle the call in full, then replace its answer, whatever that was.
             Always so for `accept_then_hang`, never for `unauthorized`.
     """
@@ -83,6 +84,7 @@ class Fault(BaseModel):
     clean: bool = False
     probability: float = Field(1, ge=0, le=1)
     times: int | None = Field(None, ge=1)
+    skip: int = Field(0, ge=0)
     after_store: bool = False
 
     @model_validator(mode="after")
@@ -124,6 +126,7 @@ class FaultBook:
     def __init__(self, seed: int) -> None:
         self._rules: dict[str, Fault] = {}
         self._left: dict[str, int | None] = {}
+        self._to_skip: dict[str, int] = {}
         self._number = 0
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self.fired: Counter[str] = Counter()
@@ -136,17 +139,20 @@ class FaultBook:
         fault_id = str(fault.id)
         self._rules[fault_id] = fault
         self._left[fault_id] = fault.times
+        self._to_skip[fault_id] = fault.skip
         return fault_id
 
     def remove(self, fault_id: str) -> bool:
         """Whether there was such a rule."""
         self._left.pop(fault_id, None)
+        self._to_skip.pop(fault_id, None)
         return self._rules.pop(fault_id, None) is not None
 
     def clear(self) -> None:
         """End all rules; the counts of what fired stay."""
         self._rules.clear()
         self._left.clear()
+        self._to_skip.clear()
 
     def seed(self, seed: int) -> None:
         """Start the random numbers anew."""
@@ -172,6 +178,9 @@ class FaultBook:
     def _fires(self, fault_id: str, fault: Fault, call: Call) -> bool:
         left = self._left[fault_id]
         if left == 0 or not fault.match.meets(call):
+            return False
+        if self._to_skip[fault_id]:
+            self._to_skip[fault_id] -= 1
             return False
         if fault.probability < 1 and self._random.random() >= fault.probability:
             return False

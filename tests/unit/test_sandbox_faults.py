@@ -158,6 +158,14 @@ async def test_first_matching_fault_wins_and_the_next_is_not_used_up() -> None:
         assert await statuses_of(caller, 3) == [500, 503, 200]
 
 
+async def test_faults_are_spread_over_calls_by_what_they_let_pass() -> None:
+    async with Caller() as caller:
+        for skip in range(3):
+            await caller.fault("unauthorized", times=1, skip=skip)
+
+        assert await statuses_of(caller, 6) == [401, 200, 401, 200, 401, 200]
+
+
 @pytest.mark.parametrize(
     "match",
     [
