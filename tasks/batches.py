@@ -124,6 +124,6 @@ async def verdict(batch: Batch, *, single: bool) -> State[None]:
         message = (record.outcome.message if record.outcome else None) or text
         accepted = counts[OutcomeKind.ACCEPTED.value] == 1
         return Completed(message=message) if accepted else Failed(message=message)
-    if unsaved := counts["open"]:
-        return Failed(message=f"{text}: {unsaved} outcomes were not saved; reconcile takes over")
+    if counts["open"]:
+        return Failed(message=f"{text}: what is open is left to the next claim or to reconcile")
     return Completed(message=text)

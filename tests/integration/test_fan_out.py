@@ -98,7 +98,9 @@ async def test_who_lost_a_claim_says_so_in_its_log_and_leaves_the_document_alone
 
     monkeypatch.setattr(fan_out, "run_as_flow", run)
     state = await sale(claim_token=claim_all(system), return_state=True)
-    assert state.message == "1 accepted, 1 open: 1 outcomes were not saved; reconcile takes over"
+    assert state.message == (
+        "1 accepted, 1 open: what is open is left to the next claim or to reconcile"
+    )
     assert system.document("sale", "TAKEN").claim_token == "another"
     logs = {log["local_id"]: log["status"] for log in system.mongo.task_logs.find()}
     assert logs == {"MINE": "SUCCESS", "TAKEN": "RELEASED"}
