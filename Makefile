@@ -50,7 +50,7 @@ run: setup
 	@$(BIN)/python -m deployments.local
 
 faults: setup
-	@$(BIN)/python -m deployments.faults
+	@$(BIN)/python -m tests.faults
 
 bench: setup
 	@$(BIN)/python -m tests.benchmarks $(if $(filter 1,$(PROFILE)),profile)
@@ -66,7 +66,7 @@ lint: setup
 audit: setup
 	$(BIN)/bandit --quiet --configfile pyproject.toml --severity-level medium --recursive \
 		flows tasks lib deployments
-	@$(BIN)/python -m deployments.local.audit
+	@$(BIN)/python -m tests.maintenance.audit
 
 fuzz: setup
 	@$(BIN)/python -m tests.properties.fuzz $(FUZZ_SECONDS)
@@ -76,13 +76,13 @@ format: setup
 	$(BIN)/ruff format
 
 docs: setup
-	@$(BIN)/python -m deployments.settings_docs --write
+	@$(BIN)/python -m tests.maintenance.settings_docs --write
 
 pictures: setup
 	@$(BIN)/python -m tests.renew_pictures
 
 lock: setup
-	@$(BIN)/python -m deployments.local.lock
+	@$(BIN)/python -m tests.maintenance.lock
 
 clean:
 	rm -rf $(VENV) .state .state-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.states import Completed, Failed, State
 from pydantic import Field
 
-from lib.daily_read import DEFAULT_SAMPLE, yesterday
+from lib.daily_close.collect import DEFAULT_SAMPLE, yesterday
 from tasks.daily_close import compare_day, show_daily_close
 from tasks.run_names import daily_close_run_name
 from tasks.services import open_services

@@ -7,13 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from flows.records import run_as_flow, run_as_group, run_as_task
-from lib.admission import ensure_sendable
-from lib.batch import Batch
 from lib.errors import ClaimLost, Paused, SyncError
-from lib.finishing import finish_failed, finish_interrupted
-from lib.planning import resolve_granularity
-from lib.records import Record
+from lib.record import Record
 from lib.settings import Granularity
+from lib.sync.admission import ensure_sendable
+from lib.sync.batch import Batch
+from lib.sync.finishing import finish_failed, finish_interrupted
+from lib.sync.planning import resolve_granularity
 
 logger = logging.getLogger("dqg.batch")
 

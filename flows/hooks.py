@@ -12,8 +12,8 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
-from lib.batch import current_batch
 from lib.pipelines import get_pipeline
+from lib.sync.batch import current_batch
 from tasks.records import settle
 from tasks.repair import abandon_claim
 from tasks.services import open_services

@@ -15,8 +15,8 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.states import Completed, Failed, State
 
 from lib.models import Claim, PipelineSummary
-from lib.planning import ClaimPlan, is_worth_another_round
 from lib.settings import SyncSettings
+from lib.sync.planning import ClaimPlan, is_worth_another_round
 from tasks.alerts import tell_changes
 from tasks.claims import claim_documents, plan_pipeline, read_backlog
 from tasks.dispatch import dispatch

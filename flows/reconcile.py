@@ -10,7 +10,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
-from lib.repair import Repairs
+from lib.sync.reconcile import Repairs
 from tasks.overview import show_overview
 from tasks.repair import repair_claims, repair_logs, repair_runs
 from tasks.run_names import scheduler_run_name

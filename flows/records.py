@@ -13,13 +13,13 @@ from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, State
 
 from flows.hooks import record_ended
-from lib.batch import Batch, current_batch
 from lib.defects import without_inputs
-from lib.groups import send_group
 from lib.pipelines import Pipeline
-from lib.records import Record
+from lib.record import Record
 from lib.settings import SyncSettings
-from lib.submission import submit
+from lib.sync.batch import Batch, current_batch
+from lib.sync.groups import send_group
+from lib.sync.submit import submit
 from tasks.records import (
     build_payload,
     is_transient,

@@ -10,10 +10,10 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from lib.encryption import PasswordBox
 from lib.errors import AccountRefused, PasswordUnreadable
 from lib.models import Account
 from lib.settings import ApiSettings
+from lib.settings.encryption import PasswordBox
 
 
 class AccountShop(Protocol):

@@ -8,13 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from lib.errors import StoreUnavailable
-from lib.grouping import Grouped
 from lib.metrics.recorder import Metrics
 from lib.models import Outcome
-from lib.records import Record
+from lib.record import Record
 from lib.settings import SyncSettings
 from lib.source.store import SourceStore
-from lib.tracking import TrackingStore
+from lib.tracking.writer import TrackingStore
+from lib.write_batcher import Grouped
 
 logger = logging.getLogger("dqg.outcomes")
 

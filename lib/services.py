@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from sqlalchemy import URL
 
 from lib.accounts import AccountDirectory
-from lib.alert_standings import AlertStandings
-from lib.breaker import Breakers
-from lib.dqg.adapter import DqgPlatform
-from lib.dqg.client import NationalApiClient
+from lib.alerts.state import AlertStandings
 from lib.metrics.recorder import Metrics, open_metrics
 from lib.outcome_writer import OutcomeWriter
-from lib.pacing import Pacer
-from lib.platform import Platform
-from lib.redis_store import open_redis
+from lib.platforms.dqg.adapter import DqgPlatform
+from lib.platforms.dqg.client import NationalApiClient
+from lib.platforms.dqg.tokens import TokenCache
+from lib.platforms.platform import Platform
+from lib.resilience.breaker import Breakers
+from lib.resilience.rate_limiter import Pacer
+from lib.resilience.redis_fallback import open_redis
 from lib.settings import Settings
 from lib.source.engine import create_source_engine
 from lib.source.store import SourceStore
 from lib.source.tables import build_tables
-from lib.tokens import TokenCache
-from lib.tracking import TrackingStore
+from lib.tracking.writer import TrackingStore
 
 
 @dataclass(frozen=True, slots=True)

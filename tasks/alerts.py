@@ -10,8 +10,8 @@ from prefect.events import Event, Resource
 from prefect.events.clients import get_events_client
 from prefect.events.related import related_resources_from_run_context
 
-from lib.alert_watch import observe
-from lib.alerts import Change, PlaceState, judge
+from lib.alerts.collect import observe
+from lib.alerts.conditions import Change, PlaceState, judge
 from lib.models import PipelineSummary
 from tasks.services import current_services
 

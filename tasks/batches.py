@@ -16,11 +16,11 @@ from prefect.artifacts import (
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
 
-from lib.batch import Batch, working_on
-from lib.lease import Lease
 from lib.models import Document, OutcomeKind
 from lib.pipelines import Pipeline
-from lib.records import as_records
+from lib.record import as_records
+from lib.sync.batch import Batch, working_on
+from lib.sync.lease import Lease
 from tasks.markdown import plain
 from tasks.services import current_services
 

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from lib.defects import without_inputs
 from lib.models import Claim, Document, PipelineSummary
 from lib.pipelines import PIPELINES, get_pipeline
-from lib.planning import ClaimPlan, plan_claims
+from lib.sync.planning import ClaimPlan, plan_claims
 from tasks.pools import read_pool
 from tasks.services import current_services
 

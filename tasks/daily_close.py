@@ -12,9 +12,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.runtime import flow_run
 
-from lib.close_file import checksum, rows_of
-from lib.daily_close import DayClose, ShopClose
-from lib.daily_read import read_day
+from lib.daily_close.collect import read_day
+from lib.daily_close.compare import DayClose, ShopClose
+from lib.daily_close.csv_file import checksum, rows_of
 from tasks.markdown import plain
 from tasks.services import current_services
 

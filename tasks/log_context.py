@@ -6,8 +6,8 @@ import logging
 
 from prefect.context import FlowRunContext, TaskRunContext
 
-from lib.batch import find_batch
 from lib.pipelines import PIPELINES
+from lib.sync.batch import find_batch
 
 _JSON_FORMATTERS = "pythonjsonlogger"
 

@@ -15,12 +15,12 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-from lib.availability import HOURS, as_markdown, by_hour, first_hour
 from lib.clock import utc_now
 from lib.errors import StoreUnavailable
-from lib.failure_groups import failure_groups
-from lib.failures import FailureFilter, FailureGroup, FailureLog
-from lib.task_logs import TaskLogReader
+from lib.tracking.availability import HOURS, as_markdown, by_hour, first_hour
+from lib.tracking.failure_groups import failure_groups
+from lib.tracking.failures import FailureFilter, FailureGroup, FailureLog
+from lib.tracking.task_logs import TaskLogReader
 from tasks.markdown import link, plain
 from tasks.services import current_services
 

@@ -6,7 +6,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
 from prefect.client.schemas.objects import WorkerStatus
 
-from lib.planning import PoolState
+from lib.sync.planning import PoolState
 
 
 async def read_pool(name: str) -> PoolState:

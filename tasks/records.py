@@ -11,14 +11,14 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
-from lib.batch import current_batch
 from lib.defects import without_inputs
-from lib.finishing import finish_accepted, finish_failed, finish_interrupted
-from lib.groups import is_passing
 from lib.models import Acceptance
-from lib.records import Record
+from lib.record import Record
 from lib.settings import SyncSettings
-from lib.submission import submit
+from lib.sync.batch import current_batch
+from lib.sync.finishing import finish_accepted, finish_failed, finish_interrupted
+from lib.sync.groups import is_passing
+from lib.sync.submit import submit
 
 
 @task(name="build-payload", cache_policy=NO_CACHE)

@@ -25,12 +25,12 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Crashed
 
-from lib import repair
 from lib.errors import StoreUnavailable
 from lib.models import HeldClaim, LogStatus
 from lib.pipelines import PIPELINES, get_pipeline
-from lib.repair import Repairs
 from lib.services import Services
+from lib.sync import reconcile as repair
+from lib.sync.reconcile import Repairs
 from tasks.services import current_services
 
 _OPEN_STATES = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect.runtime import flow_run
 
-from lib.daily_read import yesterday
+from lib.daily_close.collect import yesterday
 
 
 def pipeline_run_name() -> str:

@@ -12,9 +12,9 @@ from sqlalchemy import URL
 
 from lib import services as lib_services
 from lib.errors import ConfigurationError, StoreUnavailable
-from lib.secret_references import SecretReference, find_references
 from lib.services import Services
 from lib.settings import Settings, environment_name, load_settings
+from lib.settings.secret_references import SecretReference, find_references
 from tasks.log_context import add_run_context
 
 #: A run or a command waits so long for a block.

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from lib.alerts import PlaceState
+from lib.alerts.conditions import PlaceState
 from lib.models import Claim, PipelineSummary
-from lib.planning import ClaimPlan
+from lib.sync.planning import ClaimPlan
 from tasks.markdown import plain
 
 

@@ -9,11 +9,11 @@ import pymongo
 import pytest
 import redis
 
-from deployments.local.postgres import PostgresServer, start_postgres
-from deployments.local.servers import start_sandbox
-from deployments.local.stack import Stack
-from deployments.local.stores import start_mongo, start_redis
-from deployments.sandbox.client import SandboxAdmin
+from deployments.local.parts.postgres import PostgresServer, start_postgres
+from deployments.local.parts.servers import start_sandbox
+from deployments.local.parts.stores import start_mongo, start_redis
+from deployments.local.sandbox.client import SandboxAdmin
+from deployments.local.supervisor.stack import Stack
 from tests.support.sandbox import Sandbox
 
 

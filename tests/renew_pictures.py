@@ -6,9 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deployments.local.part import PartFailed
-from deployments.local.problems import LauncherError
-from deployments.local.stack import Stack
+from deployments.local.errors import LauncherError
+from deployments.local.supervisor.service import PartFailed
+from deployments.local.supervisor.stack import Stack
 from deployments.local.system import start_system
 from tests.support.browser import PROGRAMS, find_browser, open_page
 from tests.support.pictures import FOLDER, take_pictures

@@ -25,8 +25,8 @@ from deployments.cli.context import (
 )
 from deployments.cli.language import N_, _
 from deployments.cli.progress import progress
-from lib.encryption import PasswordBox, new_key
 from lib.errors import PasswordUnreadable
+from lib.settings.encryption import PasswordBox, new_key
 from lib.source.store import ShopAccount, StoredPassword
 
 app = typer.Typer(help="How the passwords of AccountShop are stored.", no_args_is_help=True)

@@ -18,9 +18,9 @@ from rich.text import Text
 from deployments.cli.context import ATTENTION, AsJson, complain, console, print_json, run, table
 from deployments.cli.language import N_, _
 from deployments.cli.prefect_state import prefect_errors
-from lib.close_file import checksum, rows_of, verify_file, write_file
-from lib.daily_close import DayClose, Difference, Kind, State
-from lib.daily_read import DEFAULT_SAMPLE, OnProgress, read_day, yesterday
+from lib.daily_close.collect import DEFAULT_SAMPLE, OnProgress, read_day, yesterday
+from lib.daily_close.compare import DayClose, Difference, Kind, State
+from lib.daily_close.csv_file import checksum, rows_of, verify_file, write_file
 from lib.errors import SyncError
 from tasks.daily_close import show_daily_close
 from tasks.services import open_services

@@ -18,8 +18,8 @@ from rich.text import Text
 from deployments.cli.context import AsJson, console, print_json, run, table
 from deployments.cli.language import N_, _
 from deployments.cli.masking import HIDDEN, masked_url
-from lib.secret_references import is_reference
 from lib.settings import ENV_FILE_VARIABLE, Settings, environment_name, load_settings
+from lib.settings.secret_references import is_reference
 
 app = typer.Typer(help="The settings.", no_args_is_help=True)
 

@@ -20,16 +20,16 @@ from rich.table import Table
 
 from deployments.cli.language import N_, _, use_language
 from lib.accounts import AccountDirectory
-from lib.breaker import Breakers
 from lib.errors import StoreUnavailable, SyncError
-from lib.failures import FailureLog
 from lib.pipelines import PIPELINES
-from lib.redis_store import degraded_for, open_redis
+from lib.resilience.breaker import Breakers
+from lib.resilience.redis_fallback import degraded_for, open_redis
 from lib.settings import Language, Settings
 from lib.source.engine import create_source_engine
 from lib.source.store import ShopAccount, SourceStore
 from lib.source.tables import build_tables
-from lib.tracking import TrackingStore
+from lib.tracking.failures import FailureLog
+from lib.tracking.writer import TrackingStore
 from tasks.services import read_settings, source_url
 
 #: Exit status: nothing found, not done, or something needs a person. Wrong usage is 2.

@@ -18,7 +18,7 @@ from deployments.cli.context import (
 )
 from deployments.cli.language import _
 from lib.errors import DocumentNotFound
-from lib.submission import pipeline_breaker
+from lib.sync.submit import pipeline_breaker
 
 pause = typer.Typer(help="Send nothing of a pipeline or shop for now.", no_args_is_help=True)
 resume = typer.Typer(help="Let a pipeline or shop go on.", no_args_is_help=True)

@@ -35,7 +35,7 @@ from deployments.cli.selection import (
     read_groups,
 )
 from lib.errors import SyncError
-from lib.failures import FailureFilter
+from lib.tracking.failures import FailureFilter
 
 app = typer.Typer(help="Documents that failed, and why.", no_args_is_help=True)
 

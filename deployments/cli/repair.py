@@ -40,9 +40,9 @@ from deployments.cli.selection import (
     read_groups,
 )
 from lib.errors import DocumentNotFound, StoreUnavailable
-from lib.failures import FailureFilter, ref_of
 from lib.models import DocumentRef, StoredDocument, SyncStatus
 from lib.pipelines import get_pipeline
+from lib.tracking.failures import FailureFilter, ref_of
 
 Yes = Annotated[bool, typer.Option("--yes", help="do it; without it only what would be done")]
 Why = Annotated[str | None, typer.Option("--why", help="the reason, kept with the failure record")]

@@ -16,10 +16,10 @@ from deployments.cli.language import _
 from deployments.cli.progress import progress
 from lib.clock import utc_now
 from lib.errors import AmbiguousDocument, DocumentNotFound
-from lib.failure_groups import drug_codes_of, without_drug_codes
-from lib.failures import FailureFilter, FailureGroup, group_failures
 from lib.models import StoredDocument
 from lib.pipelines import PIPELINES, get_pipeline
+from lib.tracking.failure_groups import drug_codes_of, without_drug_codes
+from lib.tracking.failures import FailureFilter, FailureGroup, group_failures
 
 Item = TypeVar("Item")
 

@@ -25,12 +25,12 @@ from deployments.cli.context import (
 )
 from deployments.cli.language import _
 from deployments.cli.prefect_state import read_pools
-from lib.breaker_rules import BreakerSnapshot, BreakerState
 from lib.errors import SyncError
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
-from lib.planning import PoolState
+from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.source.store import ShopSummary
-from lib.submission import pipeline_breaker
+from lib.sync.planning import PoolState
+from lib.sync.submit import pipeline_breaker
 
 
 @dataclass(slots=True)
@@ -67,7 +67,10 @@ class Status:
         for name, pool in (self.pools or {}).items():
             if pool is None:
                 found.append(
-                    _("there is no work pool {name}: python -m deployments.work_pools", name=name)
+                    _(
+                        "there is no work pool {name}: python -m deployments.server.work_pools",
+                        name=name,
+                    )
                 )
             elif refusal := refusal_of(pool):
                 found.append(_("pool {name}: {why}", name=name, why=refusal))

@@ -28,9 +28,9 @@ from deployments.cli.language import _
 from deployments.cli.runs import Run, read_runs
 from deployments.cli.selection import OnlyPipeline, Pharmacy
 from lib.errors import SyncError
-from lib.failures import ref_of
 from lib.models import DocumentRef, StoredDocument
 from lib.pipelines import PIPELINES, Pipeline, get_pipeline
+from lib.tracking.failures import ref_of
 
 
 @dataclass(slots=True)

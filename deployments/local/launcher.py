@@ -14,14 +14,14 @@ from typing import NoReturn
 import httpx
 from rich.console import Console
 
+from deployments.local.environment_file import command_prefix
+from deployments.local.errors import LauncherError
 from deployments.local.options import DEFAULT_STATE, Options, read_options
-from deployments.local.part import PartFailed
 from deployments.local.preflight import check_machine
-from deployments.local.problems import LauncherError
 from deployments.local.progress import Display, Meter, Snapshot, make_display
-from deployments.local.second_terminal import command_prefix
-from deployments.local.stack import Stack
 from deployments.local.state import empty_state
+from deployments.local.supervisor.service import PartFailed
+from deployments.local.supervisor.stack import Stack
 from deployments.local.system import System, check_complete, start_system
 from deployments.local.verdict import SHOWN, judge
 from lib.errors import StoreUnavailable, SyncError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from deployments.local.problems import LauncherError
-from deployments.local.stack import ROOT
+from deployments.local.errors import LauncherError
+from deployments.local.supervisor.stack import ROOT
 
 Number = TypeVar("Number", int, float)
 

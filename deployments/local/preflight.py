@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deployments.local.problems import LauncherError
+from deployments.local.errors import LauncherError
 
 NEEDED_BYTES = 1 << 30
 PACKAGES = {

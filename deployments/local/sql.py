@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 from sqlalchemy import make_url
 
+from deployments.local.environment_file import read_environment
+from deployments.local.errors import LauncherError
 from deployments.local.options import read_options
-from deployments.local.postgres import client_program
-from deployments.local.problems import LauncherError
-from deployments.local.second_terminal import read_environment
+from deployments.local.parts.postgres import client_program
 
 
 def main() -> None:

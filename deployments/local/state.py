@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deployments.local.problems import LauncherError
+from deployments.local.errors import LauncherError
 
 #: Also marks a folder as ours, so that no other one is ever emptied.
 LOCK_NAME = "local-stack.lock"

@@ -13,23 +13,23 @@ from dataclasses import dataclass, field, replace
 
 import httpx
 
-from deployments.demo import DemoPlan, seed_demo
-from deployments.local.postgres import PostgresServer, start_postgres
-from deployments.local.problems import LauncherError
-from deployments.local.second_terminal import offer_environment
-from deployments.local.servers import (
+from deployments.local.demo.documents import DemoPlan, seed_demo
+from deployments.local.environment_file import offer_environment
+from deployments.local.errors import LauncherError
+from deployments.local.parallel import at_once, run_command
+from deployments.local.parts.postgres import PostgresServer, start_postgres
+from deployments.local.parts.servers import (
     PrefectServer,
     prefect_client_environment,
     start_prefect_server,
     start_sandbox,
     start_worker,
 )
-from deployments.local.stack import Stack
-from deployments.local.steps import at_once, run_command
-from deployments.local.stores import start_mongo, start_redis
+from deployments.local.parts.stores import start_mongo, start_redis
+from deployments.local.sandbox.accounts import DEMO_ACCOUNTS
+from deployments.local.sandbox.client import SandboxAdmin
+from deployments.local.supervisor.stack import Stack
 from deployments.migrations import BUSINESS, SYNC, migrate
-from deployments.sandbox.accounts import DEMO_ACCOUNTS
-from deployments.sandbox.client import SandboxAdmin
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 from lib.settings import ENV_FILE_VARIABLE, SourceSettings, as_environment
 from lib.source.engine import create_source_engine
@@ -125,7 +125,9 @@ def start_system(
     report(f"the Prefect server is up, {len(plan.documents)} demo documents are in the source")
 
     client = prefect_client_environment(stack, prefect)
-    run_command(stack, "work-pools", [sys.executable, "-m", "deployments.work_pools"], client)
+    run_command(
+        stack, "work-pools", [sys.executable, "-m", "deployments.server.work_pools"], client
+    )
     deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     run_command(stack, "deploy", deploy, client)
     report("work pools and deployments are in place")
@@ -141,7 +143,7 @@ def start_system(
         settings or {},
     )
     workers = [_worker_starter(stack, prefect, pool, environment) for pool in pools]
-    alerts = [sys.executable, "-m", "deployments.alerts"]
+    alerts = [sys.executable, "-m", "deployments.server.alerts"]
     at_once(
         stack, *workers, lambda: run_command(stack, "alerts", alerts, {**client, **environment})
     )

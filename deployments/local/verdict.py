@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from deployments.local.sandbox.store import DocumentCounters
 from deployments.local.system import System
-from deployments.sandbox.store import DocumentCounters
 from lib.models import DocumentRef, StoredDocument, SyncStatus
 from lib.pipelines import PIPELINES, get_pipeline
 

@@ -8,8 +8,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
 from lib.errors import ConfigurationError
-from lib.secret_references import is_reference
 from lib.settings import Settings, SourceSettings
+from lib.settings.secret_references import is_reference
 
 VERSION_TABLE = "dqg_alembic_version"
 #: An index on a large table takes its time.

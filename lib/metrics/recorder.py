@@ -14,8 +14,8 @@ from lib.models import Attempt, Outcome, PipelineSummary
 from lib.settings import MetricsSettings
 
 if TYPE_CHECKING:
-    from lib.breaker_rules import Transition
     from lib.metrics.files import ProcessFile
+    from lib.resilience.breaker_rules import Transition
 
 logger = logging.getLogger("dqg.metrics")
 

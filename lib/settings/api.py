@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from lib.encryption import check_keys
-from lib.secret_references import is_reference
+from lib.settings.encryption import check_keys
+from lib.settings.secret_references import is_reference
 from lib.settings.section import Seconds, Section
 
 

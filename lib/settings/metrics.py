@@ -15,5 +15,7 @@ class MetricsSettings(Section):
     dir: Path | None = Field(
         None, description="folder the runs of this machine count in; without one nothing is counted"
     )
-    host: str = Field("127.0.0.1", description="address `python -m deployments.metrics` serves at")
+    host: str = Field(
+        "127.0.0.1", description="address `python -m deployments.containers.metrics` serves at"
+    )
     port: int = Field(9464, ge=1, le=65535, description="port it serves at")

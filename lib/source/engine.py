@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 
 from lib.errors import ConfigurationError
 from lib.settings import SourceSettings
-from lib.source.faults import translate_errors
+from lib.source.driver_errors import translate_errors
 from lib.source.odbc import find_odbc_driver, registered_drivers
 
 __all__ = ["create_source_engine", "translate_errors"]

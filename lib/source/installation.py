@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, select, true
 
 from lib.errors import ConfigurationError, UnconfirmedDatabase
 from lib.source.dialects import database_name, server_identity, utc_now
-from lib.source.faults import translate_errors
+from lib.source.driver_errors import translate_errors
 from lib.source.tables import SourceTables
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from lib.source.faults import Fault, judge, translate_errors
+from lib.source.driver_errors import Fault, judge, translate_errors
 
 T = TypeVar("T")
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import psutil
 
+from deployments.local.errors import LauncherError
 from deployments.local.launcher import INTERRUPTED
-from deployments.local.part import PartFailed
 from deployments.local.preflight import check_machine
-from deployments.local.problems import LauncherError
-from deployments.local.stack import Stack
 from deployments.local.state import empty_state
+from deployments.local.supervisor.service import PartFailed
+from deployments.local.supervisor.stack import Stack
 from tests.benchmarks import report
 from tests.benchmarks.options import STEADY_WAYS, Options, read_options
 from tests.benchmarks.parts import Parts, start_parts

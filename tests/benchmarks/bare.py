@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
-from lib import outcomes
 from lib.errors import ConfigurationError
 from lib.pipelines import PIPELINES, Pipeline
-from lib.records import Record, as_records
+from lib.record import Record, as_records
 from lib.services import Services, open_services
 from lib.settings import load_settings
+from lib.sync import outcomes
 
 IN_FLIGHT = 64
 BATCH = 500

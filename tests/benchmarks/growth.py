@@ -16,9 +16,9 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import func, insert, literal, select, text
 
-from deployments.local.problems import LauncherError
-from deployments.local.servers import prefect_client_environment
-from deployments.local.stack import ROOT
+from deployments.local.errors import LauncherError
+from deployments.local.parts.servers import prefect_client_environment
+from deployments.local.supervisor.stack import ROOT
 from lib.pipelines import PIPELINES, SALE
 from tests.benchmarks import report
 from tests.benchmarks.options import Options

@@ -16,18 +16,18 @@ import pymongo
 from sqlalchemy import select, update
 
 from lib.accounts import AccountDirectory
-from lib.dqg.answers import parse_login, parse_submit
-from lib.dqg.payloads import build_payload
 from lib.errors import ConfigurationError, Rejected
-from lib.log_collections import TASK_LOGS
 from lib.models import Account, Document, DocumentRef, SyncStatus
 from lib.pipelines import PIPELINES, Pipeline, get_pipeline
+from lib.platforms.dqg.interpret import parse_login, parse_submit
+from lib.platforms.dqg.payloads import build_payload
 from lib.settings import Settings, load_settings
 from lib.source.dialects import local_now
 from lib.source.engine import create_source_engine
 from lib.source.rows import by_standard_name, ref_columns, to_ref
 from lib.source.store import SourceStore
 from lib.source.tables import build_tables
+from lib.tracking.log_collections import TASK_LOGS
 
 UNCLAIMED = "-"
 

@@ -13,7 +13,7 @@ from typing import Self
 
 import psutil
 
-from deployments.local.stack import Stack
+from deployments.local.supervisor.stack import Stack
 
 #: Group of the processes that differ from way to way; also what this process starts and reaps.
 CLIENT = "client"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.local.problems import LauncherError
-from deployments.local.stack import ROOT
+from deployments.local.errors import LauncherError
+from deployments.local.supervisor.stack import ROOT
 
 WAYS = ("stock", "prefork", "threads", "bare", "flow", "task", "group", "auto")
 STEADY_WAYS = ("threads", "auto")

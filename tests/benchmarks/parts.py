@@ -12,19 +12,19 @@ import httpx
 import psycopg
 from psycopg import sql
 
-from deployments.local.postgres import PostgresServer, start_postgres
-from deployments.local.servers import (
+from deployments.local.parallel import at_once, run_command
+from deployments.local.parts.postgres import PostgresServer, start_postgres
+from deployments.local.parts.servers import (
     PREFECT_DATABASE,
     PrefectServer,
     prefect_client_environment,
     start_prefect_server,
     start_sandbox,
 )
-from deployments.local.stack import Stack
-from deployments.local.steps import at_once, run_command
-from deployments.local.stores import start_mongo, start_redis
-from deployments.sandbox.accounts import DEMO_ACCOUNTS
-from deployments.sandbox.client import SandboxAdmin
+from deployments.local.parts.stores import start_mongo, start_redis
+from deployments.local.sandbox.accounts import DEMO_ACCOUNTS
+from deployments.local.sandbox.client import SandboxAdmin
+from deployments.local.supervisor.stack import Stack
 
 SOURCE_POSTGRES = "postgres"
 PREFECT_POSTGRES = "prefect-postgres"
@@ -146,7 +146,7 @@ def start_parts(stack: Stack) -> Iterator[Parts]:
 def deploy(parts: Parts) -> None:
     """Work pools and deployments of this project, schedules paused."""
     client = prefect_client_environment(parts.stack, parts.prefect)
-    pools = [sys.executable, "-m", "deployments.work_pools"]
+    pools = [sys.executable, "-m", "deployments.server.work_pools"]
     run_command(parts.stack, "work-pools", pools, client)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     run_command(parts.stack, "deploy", command, client)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.local.stack import ROOT
+from deployments.local.supervisor.stack import ROOT
 
 Frame = tuple[str, str]
 
@@ -17,16 +17,16 @@ OTHER = "event loop and the rest"
 
 #: Parts of the work by what a file's path contains; the innermost frame that tells decides.
 _PARTS = (
-    ("lib/dqg/", "API: payload, httpx, reading the answer"),
+    ("lib/platforms/dqg/", "API: payload, httpx, reading the answer"),
     ("lib/source/", "source database: SQLAlchemy, driver"),
-    ("lib/tracking.py", "logs: MongoDB"),
-    ("lib/mongo.py", "logs: MongoDB"),
+    ("lib/tracking/writer.py", "logs: MongoDB"),
+    ("lib/tracking/mongo.py", "logs: MongoDB"),
     ("pymongo/", "logs: MongoDB"),
-    ("lib/breaker.py", "breakers and limits: Redis"),
-    ("lib/breaker_rules.py", "breakers and limits: Redis"),
-    ("lib/pacing.py", "breakers and limits: Redis"),
-    ("lib/redis_store.py", "breakers and limits: Redis"),
-    ("lib/grouping.py", "grouping of writes"),
+    ("lib/resilience/breaker.py", "breakers and limits: Redis"),
+    ("lib/resilience/breaker_rules.py", "breakers and limits: Redis"),
+    ("lib/resilience/rate_limiter.py", "breakers and limits: Redis"),
+    ("lib/resilience/redis_fallback.py", "breakers and limits: Redis"),
+    ("lib/write_batcher.py", "grouping of writes"),
     ("lib/", "the rest of lib"),
     ("prefect/events/", "Prefect: events"),
     ("prefect/logging/", "Prefect: logs"),

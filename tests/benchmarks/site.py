@@ -11,7 +11,7 @@ from typing import Any
 import redis
 from sqlalchemy import Engine, delete, func, insert, select, text
 
-from deployments.demo import seed_demo
+from deployments.local.demo.documents import seed_demo
 from deployments.migrations import BUSINESS, SYNC, migrate
 from lib.models import SyncStatus
 from lib.pipelines import PIPELINES, Pipeline

@@ -13,12 +13,12 @@ import httpx
 import psutil
 from celery import Celery
 
-from deployments.local.part import NotReady, Part, Stage
-from deployments.local.servers import prefect_client_environment, start_worker
-from deployments.local.stack import ROOT
-from deployments.local.steps import at_once, run_command
+from deployments.local.parallel import at_once, run_command
+from deployments.local.parts.servers import prefect_client_environment, start_worker
+from deployments.local.supervisor.service import NotReady, Part, Stage
+from deployments.local.supervisor.stack import ROOT
 from deployments.local.system import ORCHESTRATOR, POOLS
-from deployments.work_pools import TEMPLATES
+from deployments.server.work_pools import TEMPLATES
 from lib.pipelines import PIPELINES
 from lib.settings import Granularity
 from tests.benchmarks.job import Job

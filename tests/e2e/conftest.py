@@ -8,7 +8,7 @@ from typing import Any
 import pymongo
 import pytest
 
-from deployments.local.stack import Stack
+from deployments.local.supervisor.stack import Stack
 from deployments.local.system import MONGO_DATABASE, System, start_system
 from deployments.local.verdict import judge
 from tests.support.running import DemoEnd, drain

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployments.local.stack import ROOT
+from deployments.local.supervisor.stack import ROOT
 
 DOCUMENTS = 6
 WAYS = ("bare", "threads", "task")

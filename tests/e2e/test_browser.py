@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployments.local.stack import ROOT
+from deployments.local.supervisor.stack import ROOT
 from deployments.local.system import System
 from lib.pipelines import SALE
 from lib.settings import SourceSettings

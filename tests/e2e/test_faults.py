@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.faults.bench import Bench, open_bench
-from deployments.faults.report import result_lines
-from deployments.faults.suite import SCENARIOS, Group, run_group
-from deployments.local.stack import Stack
+from deployments.local.supervisor.stack import Stack
 from lib.pipelines import CANCELLATION, IMPORT, SALE
+from tests.faults.bench import Bench, open_bench
+from tests.faults.report import result_lines
+from tests.faults.suite import SCENARIOS, Group, run_group
 
 pytestmark = pytest.mark.timeout(900)
 

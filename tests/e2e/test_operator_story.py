@@ -10,7 +10,7 @@ from typing import Any
 import pymongo
 import pytest
 
-from deployments.local.stack import ROOT
+from deployments.local.supervisor.stack import ROOT
 from deployments.local.system import MONGO_DATABASE, System
 from lib.pipelines import SALE
 from lib.settings import SourceSettings

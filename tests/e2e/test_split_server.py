@@ -23,16 +23,16 @@ import httpx
 import pytest
 import redis
 
-from deployments.compose.prepare import prepare
-from deployments.local.part import NotReady, Part, Stage
-from deployments.local.postgres import SUPERUSER, PostgresServer
-from deployments.local.servers import check_http
-from deployments.local.stack import ROOT, Stack, free_port
+from deployments.containers.compose.prepare import prepare
+from deployments.local.parts.postgres import SUPERUSER, PostgresServer
+from deployments.local.parts.servers import check_http
+from deployments.local.supervisor.service import NotReady, Part, Stage
+from deployments.local.supervisor.stack import ROOT, Stack, free_port
 from tests.support.compose import SECRETS_FOLDER, secret_targets, services
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(420)
-ENTRYPOINT = ROOT / "deployments" / "image" / "entrypoint.sh"
+ENTRYPOINT = ROOT / "deployments" / "containers" / "image" / "entrypoint.sh"
 DATABASE = "split"
 
 

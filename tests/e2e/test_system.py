@@ -12,8 +12,8 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from deployments.local.servers import prefect_client_environment
-from deployments.local.stack import ROOT
+from deployments.local.parts.servers import prefect_client_environment
+from deployments.local.supervisor.stack import ROOT
 from deployments.local.system import System
 from lib.models import StoredDocument
 from lib.pipelines import CANCELLATION, PIPELINES, SALE

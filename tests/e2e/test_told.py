@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import select, update
 
-from deployments.local.servers import prefect_client_environment
-from deployments.local.stack import ROOT
+from deployments.local.parts.servers import prefect_client_environment
+from deployments.local.supervisor.stack import ROOT
 from deployments.local.system import System
 from lib.settings import SourceSettings
 from lib.source.engine import create_source_engine
@@ -35,7 +35,7 @@ def apply_alerts(system: System, url: str | None) -> None:
     if url is not None:
         environment["DQG_ALERTS__WEBHOOK_URL"] = url
     subprocess.run(
-        [sys.executable, "-m", "deployments.alerts"],
+        [sys.executable, "-m", "deployments.server.alerts"],
         cwd=ROOT,
         env=environment,
         check=True,

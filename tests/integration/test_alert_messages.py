@@ -10,15 +10,15 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from deployments.alerts.apply import apply_alerts
-from deployments.alerts.files import Alert, read_alerts
-from deployments.local.servers import start_worker
-from deployments.local.stack import Stack
+from deployments.local.parts.servers import start_worker
+from deployments.local.supervisor.stack import Stack
+from deployments.server.alerts.apply import apply_alerts
+from deployments.server.alerts.files import Alert, read_alerts
 from flows.orchestrate import orchestrate
 from flows.pipelines import sale
-from lib.breaker import Breakers
 from lib.pipelines import get_pipeline
-from lib.redis_store import open_redis
+from lib.resilience.breaker import Breakers
+from lib.resilience.redis_fallback import open_redis
 from lib.settings import AlertSettings, BreakerSettings, RedisSettings
 from tests.support.documents import SHOPS
 from tests.support.receivers import MailReceiver, WebhookReceiver, listening

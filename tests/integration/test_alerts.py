@@ -17,16 +17,16 @@ from prefect.events.schemas.automations import Automation
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from deployments.alerts.apply import TAG, apply_alerts
-from deployments.alerts.files import read_alerts
-from deployments.local.servers import PrefectServer
-from deployments.local.stack import ROOT, free_port
+from deployments.local.parts.servers import PrefectServer
+from deployments.local.supervisor.stack import ROOT, free_port
+from deployments.server.alerts.apply import TAG, apply_alerts
+from deployments.server.alerts.files import read_alerts
 from flows.orchestrate import orchestrate
-from lib.alert_standings import AlertStandings
-from lib.alerts import Standing
-from lib.breaker import Breakers
+from lib.alerts.conditions import Standing
+from lib.alerts.state import AlertStandings
 from lib.errors import StoreUnavailable
-from lib.redis_store import open_redis
+from lib.resilience.breaker import Breakers
+from lib.resilience.redis_fallback import open_redis
 from lib.settings import AlertSettings, BreakerSettings, RedisSettings
 from tests.support.system import System
 from tests.support.waiting import wait_until_async
@@ -193,7 +193,7 @@ async def test_what_somebody_switched_off_stays_off_when_it_is_updated() -> None
 
 def command(environment: dict[str, str], server: PrefectServer) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "deployments.alerts"],
+        [sys.executable, "-m", "deployments.server.alerts"],
         cwd=ROOT,
         env={**os.environ, **environment, "PREFECT_API_URL": server.api_url},
         check=False,

@@ -6,8 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from flows.pipelines import sale
-from lib.encryption import PasswordBox, new_key
 from lib.errors import ConfigurationError
+from lib.settings.encryption import PasswordBox, new_key
 from lib.source.store import ShopAccount, StoredPassword
 from tests.support.cli import dqg, dqg_json
 from tests.support.documents import SHOPS

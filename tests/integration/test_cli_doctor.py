@@ -20,11 +20,11 @@ from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from sqlalchemy import text, update
 
-from deployments.local.part import Part, Stage
-from deployments.local.servers import check_http
-from deployments.local.stack import ROOT, Stack
+from deployments.local.parts.servers import check_http
+from deployments.local.sandbox.client import SandboxAdmin
+from deployments.local.supervisor.service import Part, Stage
+from deployments.local.supervisor.stack import ROOT, Stack
 from deployments.migrations import SYNC, unmigrate
-from deployments.sandbox.client import SandboxAdmin
 from lib.pipelines import PIPELINES
 from tests.support.cli import dqg, dqg_json
 from tests.support.doctor import examine, faults, verdicts
@@ -194,7 +194,7 @@ def test_sqlite_and_missing_pools_and_deployments_are_named(
     assert "PREFECT_SERVER_DATABASE_CONNECTION_URL" in fault
     pools = faults(found, "work-pools")
     assert len(pools) == 4
-    assert "there is no work pool sale -> python -m deployments.work_pools" in pools
+    assert "there is no work pool sale -> python -m deployments.server.work_pools" in pools
     named = "\n".join(faults(found, "deployments"))
     for name in ("orchestrate", "reconcile", *PIPELINES):
         assert f"{name}/{name} -> prefect --no-prompt deploy -n {name}" in named

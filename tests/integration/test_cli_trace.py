@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.pipelines import sale
 from lib.pipelines import SALE
 from lib.settings import load_settings
-from lib.tracking import TrackingStore
+from lib.tracking.writer import TrackingStore
 from tests.support.cli import dqg, dqg_json
 from tests.support.system import System
 

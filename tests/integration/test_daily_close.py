@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from flows.daily_close import daily_close
 from flows.pipelines import import_receipts, sale
-from lib.daily_read import yesterday
+from lib.daily_close.collect import yesterday
 from lib.pipelines import IMPORT, SALE, Pipeline
 from tests.support.artifacts import latest_artifact
 from tests.support.cli import dqg, dqg_json

@@ -9,15 +9,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from deployments.demo import DemoPlan, add_locked_out_shop, seed_demo
-from deployments.demo_chain import SHOPS, UNKNOWN_DRUG
+from deployments.local.demo.chain import SHOPS, UNKNOWN_DRUG
+from deployments.local.demo.documents import DemoPlan, add_locked_out_shop, seed_demo
+from deployments.local.sandbox.resources import RESOURCES
+from deployments.local.sandbox.rules import KNOWN_DRUGS, check_document
 from deployments.migrations import BUSINESS, SYNC, migrate
-from deployments.sandbox.resources import RESOURCES
-from deployments.sandbox.rules import KNOWN_DRUGS, check_document
-from lib.dqg.payloads import build_payload
 from lib.errors import ConfigurationError, InvalidDocument
 from lib.models import Document
 from lib.pipelines import PIPELINES
+from lib.platforms.dqg.payloads import build_payload
 from lib.settings import ApiSettings, SourceSettings
 from lib.source.engine import create_source_engine
 from lib.source.store import SourceStore

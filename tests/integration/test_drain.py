@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import arun_deployment
 from prefect.states import Completed, Running
 
-from deployments.drain import DrainFailed, drain, resume, stop_workers
+from deployments.server.drain import DrainFailed, drain, resume, stop_workers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deployed")]
 

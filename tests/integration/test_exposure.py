@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from deployments.local.postgres import PostgresServer
-from deployments.local.stack import Stack
+from deployments.local.parts.postgres import PostgresServer
+from deployments.local.supervisor.stack import Stack
 
 PARTS = ("postgres", "redis", "mongo", "sandbox", "prefect-server")
 LOOPBACK = ("127.0.0.1", "::1")

@@ -9,13 +9,13 @@ import pytest
 from flows import fan_out
 from flows.pipelines import sale
 from flows.records import run_as_flow
-from lib import groups
-from lib.batch import Batch
 from lib.errors import ClaimLost
 from lib.models import Acceptance
 from lib.pipelines import SALE
-from lib.records import Record
-from lib.submission import submit
+from lib.record import Record
+from lib.sync import groups
+from lib.sync.batch import Batch
+from lib.sync.submit import submit
 from tests.support.system import System
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import Engine, delete, make_url, text, update
 
-from deployments.local.postgres import PostgresServer
+from deployments.local.parts.postgres import PostgresServer
 from deployments.migrations import BUSINESS, SYNC, migrate
 from flows.orchestrate import orchestrate
 from flows.pipelines import sale

@@ -15,11 +15,11 @@ from prefect.settings import (
     PREFECT_LOGGING_SETTINGS_PATH,
 )
 
-from deployments.local.stack import ROOT
+from deployments.local.supervisor.stack import ROOT
 from tests.support.documents import SHOPS
 from tests.support.system import System
 
-JSON_LOGS = ROOT / "deployments" / "logging" / "json.yml"
+JSON_LOGS = ROOT / "deployments" / "containers" / "logging" / "json.yml"
 #: Printed for a person before logging begins.
 _NO_LOG_LINES = ("Worker ", "Discovered ")
 

@@ -18,13 +18,13 @@ import pymongo
 import pytest
 import redis
 
-from deployments.local import postgres as postgres_module
-from deployments.local.part import NotReady, Part, PartFailed, Stage
-from deployments.local.postgres import PostgresServer, start_postgres
-from deployments.local.problems import LauncherError
-from deployments.local.stack import ROOT, Stack, free_port
+from deployments.local.errors import LauncherError
+from deployments.local.parts import postgres as postgres_module
+from deployments.local.parts.postgres import PostgresServer, start_postgres
+from deployments.local.parts.stores import start_mongo, start_redis
 from deployments.local.state import empty_state
-from deployments.local.stores import start_mongo, start_redis
+from deployments.local.supervisor.service import NotReady, Part, PartFailed, Stage
+from deployments.local.supervisor.stack import ROOT, Stack, free_port
 from tests.support.sandbox import Sandbox
 from tests.support.waiting import wait_until
 
@@ -227,8 +227,8 @@ def test_workers_stop_before_the_servers_they_need(tmp_path: Path) -> None:
 STARTER = """
 import signal, sys, time
 from pathlib import Path
-from deployments.local.part import Part, Stage
-from deployments.local.stack import Stack
+from deployments.local.supervisor.service import Part, Stage
+from deployments.local.supervisor.stack import Stack
 from deployments.local.state import empty_state
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored

@@ -19,9 +19,9 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.orchestrate import orchestrate
 from flows.pipelines import sale
-from lib.breaker import Breakers
 from lib.pipelines import get_pipeline
-from lib.redis_store import open_redis
+from lib.resilience.breaker import Breakers
+from lib.resilience.redis_fallback import open_redis
 from lib.settings import BreakerSettings, RedisSettings
 from tests.support.system import System
 

@@ -11,12 +11,12 @@ import pytest
 
 from flows.pipelines import sale
 from flows.reconcile import reconcile
-from lib.availability import by_hour
 from lib.clock import utc_now
-from lib.mongo import open_client
 from lib.pipelines import SALE
 from lib.settings import MongoSettings
-from lib.task_logs import TaskLogReader
+from lib.tracking.availability import by_hour
+from lib.tracking.mongo import open_client
+from lib.tracking.task_logs import TaskLogReader
 from tests.support.artifacts import latest_artifact
 from tests.support.system import System
 

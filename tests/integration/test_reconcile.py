@@ -15,10 +15,10 @@ from prefect.states import Completed, Pending, Running
 from flows.orchestrate import orchestrate
 from flows.reconcile import reconcile
 from lib.models import Acceptance, Claim
-from lib.outcomes import accepted
 from lib.pipelines import get_pipeline
 from lib.settings import MongoSettings, SyncSettings
-from lib.tracking import TrackingStore
+from lib.sync.outcomes import accepted
+from lib.tracking.writer import TrackingStore
 from tests.support.records import make_record
 from tests.support.system import System
 

@@ -12,16 +12,16 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from deployments.local.stack import Stack, free_port
-from deployments.local.stores import start_redis
-from lib.breaker import Breakers, Permit
-from lib.breaker_rules import BreakerState
+from deployments.local.parts.stores import start_redis
+from deployments.local.supervisor.stack import Stack, free_port
 from lib.errors import AccountRefused, Paused, StoreUnavailable
 from lib.models import Account
-from lib.pacing import Pacer
-from lib.redis_store import Degraded, degraded_for, open_redis, redis_errors
+from lib.platforms.dqg.tokens import Token, TokenCache
+from lib.resilience.breaker import Breakers, Permit
+from lib.resilience.breaker_rules import BreakerState
+from lib.resilience.rate_limiter import Pacer
+from lib.resilience.redis_fallback import Degraded, degraded_for, open_redis, redis_errors
 from lib.settings import ApiSettings, BreakerSettings, RateSettings, RedisSettings
-from lib.tokens import Token, TokenCache
 from tests.support.waiting import wait_until_async
 
 pytestmark = pytest.mark.anyio

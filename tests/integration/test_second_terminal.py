@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.postgres import PostgresServer, client_program
-from deployments.local.problems import LauncherError
-from deployments.local.second_terminal import (
+from deployments.local.environment_file import (
     FILE_NAME,
     command_prefix,
     offer_environment,
     read_environment,
 )
+from deployments.local.errors import LauncherError
+from deployments.local.parts.postgres import PostgresServer, client_program
 from deployments.local.sql import client_environment
-from deployments.local.stack import Stack
+from deployments.local.supervisor.stack import Stack
 
 VALUES = {"DQG_ODD": 'it\'s $HOME; `id` "100%"\n\\ Hóa đơn', "DQG_ENV_FILE": "", "A": "export"}
 PRINT = "import json, os; print(json.dumps(dict(os.environ)))"

@@ -24,14 +24,14 @@ from prefect.settings import PREFECT_HOME
 from psycopg import sql
 from sqlalchemy import select
 
-from deployments.local.postgres import PostgresServer
-from deployments.local.servers import PREFECT_DATABASE
-from deployments.local.stack import ROOT, Stack
+from deployments.local.parts.postgres import PostgresServer
+from deployments.local.parts.servers import PREFECT_DATABASE
+from deployments.local.supervisor.stack import ROOT, Stack
 from flows.orchestrate import orchestrate
 from flows.pipelines import sale
 from flows.reconcile import reconcile
-from lib.dqg import adapter
 from lib.pipelines import SALE
+from lib.platforms.dqg import adapter
 from tests.support.documents import SHOPS
 from tests.support.system import System
 from tests.support.waiting import wait_until
@@ -187,7 +187,7 @@ def found(places: Mapping[str, str], *planted: str) -> list[str]:
 def json_log() -> Iterator[io.StringIO]:
     """What a worker would ship of everything that is logged."""
     stream = io.StringIO()
-    formatter = load_logging_config(ROOT / "deployments" / "logging" / "json.yml")["formatters"]
+    formatter = load_logging_config(ROOT / "deployments/containers/logging/json.yml")["formatters"]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(DictConfigurator({}).configure_formatter(formatter["json"]))
     logging.getLogger().addHandler(handler)

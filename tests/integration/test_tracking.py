@@ -13,11 +13,11 @@ from pymongo import AsyncMongoClient
 
 from lib.errors import FieldError, InvalidDocument, StoreUnavailable
 from lib.models import Acceptance, Attempt, Claim, LogStatus, Outcome, OutcomeKind, Payload
-from lib.mongo import mongo_errors
-from lib.outcomes import accepted, failed
-from lib.records import Record
+from lib.record import Record
 from lib.settings import MongoSettings, SyncSettings
-from lib.tracking import TrackingStore
+from lib.sync.outcomes import accepted, failed
+from lib.tracking.mongo import mongo_errors
+from lib.tracking.writer import TrackingStore
 from tests.support.records import make_record, make_ref
 
 pytestmark = pytest.mark.anyio

@@ -8,9 +8,9 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 
-from deployments import apply, work_pools
-from deployments.local.servers import PrefectServer
-from deployments.work_pools import PoolMismatch, apply_work_pools
+from deployments.local.parts.servers import PrefectServer
+from deployments.server import apply, work_pools
+from deployments.server.work_pools import PoolMismatch, apply_work_pools
 
 pytestmark = pytest.mark.anyio
 #: Other names than the system's own, which other tests use.

@@ -14,15 +14,15 @@ from collections.abc import Callable
 
 import atheris
 
-with atheris.instrument_imports(include=["lib.dqg", "lib.errors", "lib.privacy"]):
-    from lib.dqg.answers import parse_login, parse_lookup, parse_submit
+with atheris.instrument_imports(include=["lib.platforms.dqg", "lib.errors", "lib.privacy"]):
+    from lib.platforms.dqg.interpret import parse_login, parse_lookup, parse_submit
     from tests.unit import test_answer_properties as answer_properties
     from tests.unit import test_payload_properties as payload_properties
 
 from lib.errors import SyncError
 from lib.models import Acceptance
-from lib.platform import Lookup
-from lib.tokens import Token
+from lib.platforms.dqg.tokens import Token
+from lib.platforms.platform import Lookup
 
 API, LOCAL = answer_properties.API, answer_properties.LOCAL
 STATUSES = (200, 201, 204, 302, 400, 401, 403, 404, 409, 422, 429, 500, 503, 99)

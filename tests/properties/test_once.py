@@ -33,16 +33,16 @@ from sqlalchemy.schema import DropConstraint
 
 from deployments.migrations import BUSINESS, SYNC, migrate
 from lib.errors import AlreadySent, DocumentBusy
-from lib.finishing import finish_accepted, finish_failed, finish_interrupted
 from lib.models import Acceptance, OutcomeKind, SyncStatus
 from lib.pipelines import SALE
-from lib.records import Record
-from lib.repair import Repairs, save_accepted
+from lib.record import Record
 from lib.settings import SourceSettings
 from lib.source.engine import create_source_engine
 from lib.source.store import SourceStore
 from lib.source.tables import SourceTables, build_tables
-from lib.submission import submit
+from lib.sync.finishing import finish_accepted, finish_failed, finish_interrupted
+from lib.sync.reconcile import Repairs, save_accepted
+from lib.sync.submit import submit
 from tests.properties import world
 from tests.properties.world import PHARMACY, SHOP, CountingApi, Fate, Holder, Killed
 

@@ -13,11 +13,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from lib.accounts import AccountDirectory
-from lib.batch import Batch
-from lib.breaker import Breakers, Permit
-from lib.breaker_rules import Transition
 from lib.errors import OutcomeUnknown, Rejected, Unavailable
-from lib.lease import Lease
 from lib.models import (
     Acceptance,
     Account,
@@ -29,14 +25,18 @@ from lib.models import (
     Payload,
 )
 from lib.outcome_writer import OutcomeWriter
-from lib.pacing import Pacer
 from lib.pipelines import SALE
-from lib.platform import AttemptObserver, Gate, Lookup, open_gate
-from lib.records import Record, as_records
+from lib.platforms.platform import AttemptObserver, Gate, Lookup, open_gate
+from lib.record import Record, as_records
+from lib.resilience.breaker import Breakers, Permit
+from lib.resilience.breaker_rules import Transition
+from lib.resilience.rate_limiter import Pacer
 from lib.services import Services
 from lib.settings import ApiSettings, BreakerSettings, RateSettings, Settings, SyncSettings
 from lib.source.store import SourceStore
-from lib.tracking import LogEntry
+from lib.sync.batch import Batch
+from lib.sync.lease import Lease
+from lib.tracking.writer import LogEntry
 
 PHARMACY, SHOP = "790760001234", "SHOP01"
 SYNC = SyncSettings(max_attempts=2, group_delay=0)

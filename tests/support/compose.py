@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE = ROOT / "deployments" / "compose" / "compose.yaml"
+FILE = ROOT / "deployments" / "containers" / "compose" / "compose.yaml"
 SECRETS_FOLDER = "/run/secrets"
 
 _VARIABLE = re.compile(r"(?<!\$)\$\{(\w+):-([^{}]*)\}")

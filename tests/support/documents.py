@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from deployments.sandbox.accounts import DEMO_ACCOUNTS
+from deployments.local.sandbox.accounts import DEMO_ACCOUNTS
 from lib.pipelines import get_pipeline
 from lib.source.tables import SourceTables
 

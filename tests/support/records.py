@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lib.models import Document, DocumentRef
-from lib.records import Record
+from lib.record import Record
 
 
 def make_ref(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deployments.sandbox.client import SandboxAdmin
+from deployments.local.sandbox.client import SandboxAdmin
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, temporary_settings
 from sqlalchemy import Engine, select, update
 
-from deployments.local.postgres import PostgresServer
-from deployments.local.servers import PrefectServer, start_prefect_server
-from deployments.local.stack import ROOT, Stack
+from deployments.local.parts.postgres import PostgresServer
+from deployments.local.parts.servers import PrefectServer, start_prefect_server
+from deployments.local.sandbox.client import SandboxAdmin
+from deployments.local.supervisor.stack import ROOT, Stack
 from deployments.migrations import BUSINESS, SYNC, migrate
-from deployments.sandbox.client import SandboxAdmin
-from deployments.work_pools import apply_work_pools
+from deployments.server.work_pools import apply_work_pools
 from lib.models import StoredDocument
 from lib.pipelines import PIPELINES, Pipeline, get_pipeline
 from lib.settings import SourceSettings, as_environment

@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 import httpx
 
-from deployments.sandbox.accounts import DEMO_ACCOUNTS, SandboxAccount
-from deployments.sandbox.app import create_app
-from deployments.sandbox.options import Options
-from deployments.sandbox.resources import RESOURCES
-from deployments.sandbox.state import Sandbox
-from deployments.sandbox.transport import InProcessTransport
+from deployments.local.sandbox.accounts import DEMO_ACCOUNTS, SandboxAccount
+from deployments.local.sandbox.app import create_app
+from deployments.local.sandbox.options import Options
+from deployments.local.sandbox.resources import RESOURCES
+from deployments.local.sandbox.state import Sandbox
+from deployments.local.sandbox.transport import InProcessTransport
 
 HOASEN, MINHTAM, BINHAN = DEMO_ACCOUNTS
 

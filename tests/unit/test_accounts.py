@@ -9,9 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from lib.accounts import AccountDirectory, account_key
-from lib.encryption import PasswordBox, new_key
 from lib.errors import AccountRefused
 from lib.settings import ApiSettings
+from lib.settings.encryption import PasswordBox, new_key
 from lib.source.store import ShopAccount
 
 URL = "https://api.test"

@@ -10,10 +10,10 @@ import pytest
 from prefect.server.events.actions import SendNotification
 from pydantic import SecretStr
 
-from deployments.alerts.files import FOLDER, Alert, read_alerts
-from deployments.alerts.targets import EMAIL_BLOCK, WEBHOOK_BLOCK, make_blocks
-from deployments.work_pools import DESCRIPTIONS
-from lib.alerts import EVENTS
+from deployments.server.alerts.files import FOLDER, Alert, read_alerts
+from deployments.server.alerts.targets import EMAIL_BLOCK, WEBHOOK_BLOCK, make_blocks
+from deployments.server.work_pools import DESCRIPTIONS
+from lib.alerts.conditions import EVENTS
 from lib.errors import ConfigurationError
 from lib.settings import AlertSettings
 from tests.unit.test_docs import anchors_of, text_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib.alerts import (
+from lib.alerts.conditions import (
     EVENTS,
     AlertKind,
     Change,
@@ -19,8 +19,8 @@ from lib.alerts import (
     judge,
     pending_conditions,
 )
-from lib.breaker_rules import BreakerSnapshot, BreakerState
 from lib.models import FinishedCount, PipelineSummary
+from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.settings import AlertSettings
 
 LIMITS = AlertSettings(pending_seconds=3600, failure_rate=0.2, failure_count=10)

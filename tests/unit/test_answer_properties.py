@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.dqg.answers import parse_login, parse_lookup, parse_submit, says_duplicate
 from lib.errors import Rejected, SyncError
 from lib.models import Acceptance
-from lib.platform import Lookup
+from lib.platforms.dqg.interpret import parse_login, parse_lookup, parse_submit, says_duplicate
+from lib.platforms.platform import Lookup
 from lib.privacy import MASK
 from lib.settings import ApiSettings
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from lib.dqg.answers import parse_login, parse_lookup, parse_submit
 from lib.errors import (
     AccountRefused,
     OutcomeUnknown,
@@ -19,7 +18,8 @@ from lib.errors import (
     WrongEndpoint,
 )
 from lib.models import Acceptance
-from lib.platform import Lookup
+from lib.platforms.dqg.interpret import parse_login, parse_lookup, parse_submit
+from lib.platforms.platform import Lookup
 from lib.settings import ApiSettings
 
 LOCAL = "HD-S01-000101"

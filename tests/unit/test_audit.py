@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployments.local.audit import judge
+from tests.maintenance.audit import judge
 
 NO_ANSWERS = (
     "Traceback ...\nrequests.exceptions.ConnectionError: HTTPSConnectionPool(host='x', port=443)\n",

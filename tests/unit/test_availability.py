@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lib.availability import Hour, as_markdown, bar, by_hour, first_hour
-from lib.task_logs import LATENCY_BOUNDS, CallCount
+from lib.tracking.availability import Hour, as_markdown, bar, by_hour, first_hour
+from lib.tracking.task_logs import LATENCY_BOUNDS, CallCount
 
 NOW = datetime(2026, 11, 2, 10, 30, tzinfo=UTC)
 HOUR = datetime(2026, 11, 2, 9, tzinfo=UTC)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deployments.local.problems import LauncherError
-from deployments.local.stack import ROOT
+from deployments.local.errors import LauncherError
+from deployments.local.supervisor.stack import ROOT
 from tests.benchmarks.options import LATENCIES, WAYS, read_options
 from tests.benchmarks.profiling import variants_table
 from tests.benchmarks.report import Figure, goals, table, ways_table
@@ -116,7 +116,7 @@ def test_percentiles_lie_between_neighbours() -> None:
 def test_a_stack_belongs_to_the_innermost_part_that_tells() -> None:
     site = "/somewhere/site-packages/"
     engine = (f"{site}prefect/task_engine.py", "run")
-    client = (str(ROOT / "lib/dqg/client.py"), "create")
+    client = (str(ROOT / "lib/platforms/dqg/client.py"), "create")
     http = (f"{site}httpx/_client.py", "send")
     assert part_of([http, client, engine]).startswith("API")
     assert part_of([("/usr/lib/python3/asyncio/events.py", "_run"), engine]).startswith("Prefect")
@@ -125,11 +125,11 @@ def test_a_stack_belongs_to_the_innermost_part_that_tells() -> None:
 
 
 def test_a_profile_adds_up_the_processes_that_ran_a_file(tmp_path: Path) -> None:
-    ours, theirs = str(ROOT / "lib/dqg/client.py"), "/usr/lib/python3/json/decoder.py"
+    ours, theirs = str(ROOT / "lib/platforms/dqg/client.py"), "/usr/lib/python3/json/decoder.py"
     for number, file in enumerate((ours, theirs)):
         stacks = [[0.5, [[file, "work"]]], [0.25, [[file, "other"]]]]
         (tmp_path / f"{number}.json").write_text(json.dumps({"command": [], "stacks": stacks}))
-    profile = read_profile(tmp_path, "lib/dqg/")
+    profile = read_profile(tmp_path, "lib/platforms/dqg/")
     assert profile.total == 0.75
     assert profile.functions == {"this project: work": 0.5, "this project: other": 0.25}
     assert profile.libraries == {"this project": 0.75}

@@ -11,10 +11,10 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from lib.breaker import Breakers, Permit
-from lib.breaker_rules import BreakerState, Transition
 from lib.errors import Paused
-from lib.redis_store import open_redis
+from lib.resilience.breaker import Breakers, Permit
+from lib.resilience.breaker_rules import BreakerState, Transition
+from lib.resilience.redis_fallback import open_redis
 from lib.settings import BreakerSettings, RedisSettings
 
 pytestmark = pytest.mark.anyio

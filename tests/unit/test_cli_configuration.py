@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from deployments.cli.configuration import as_text
 from deployments.cli.masking import HIDDEN, masked_url
-from deployments.settings_docs import sections
+from tests.maintenance.settings_docs import sections
 from tests.support.cli import dqg, dqg_json
 
 SECRET = "hunter2"

@@ -10,7 +10,7 @@ import typer
 
 from deployments.cli.context import duration
 from deployments.cli.selection import parse_age
-from lib.failures import FailureFilter, group_failures, normalised
+from lib.tracking.failures import FailureFilter, group_failures, normalised
 
 
 def failure(record_id: int, **values: Any) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.close_file import (
+from lib.daily_close.compare import DayClose
+from lib.daily_close.csv_file import (
     COLUMNS,
     BadCloseFile,
     checksum,
@@ -16,7 +17,6 @@ from lib.close_file import (
     verify_file,
     write_file,
 )
-from lib.daily_close import DayClose
 from tests.unit.test_daily_close import DAY, make_close, make_document
 
 

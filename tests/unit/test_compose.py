@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from deployments.compose import prepare
-from deployments.image import check
-from deployments.work_pools import DESCRIPTIONS
+from deployments.containers.compose import prepare
+from deployments.containers.image import check
+from deployments.server.work_pools import DESCRIPTIONS
 from lib.settings import Settings
 from tests.support.compose import FILE, compose_file, ours, secret_targets, services, variables
 from tests.unit.test_docs import check_command, prefect_settings
 
-ROOT = FILE.parents[2]
-DOCKERFILE = ROOT / "deployments" / "image" / "Dockerfile"
+ROOT = FILE.parents[3]
+DOCKERFILE = ROOT / "deployments" / "containers" / "image" / "Dockerfile"
 WORKERS = {name: f"worker-{name}" for name in DESCRIPTIONS}
 JOBS = {"prefect-database", "migrate", "apply", "cli", "trial-database", "trial-tables"}
 EVERY_SERVICE = pytest.mark.parametrize("name", services())

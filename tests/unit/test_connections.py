@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from lib.dqg.connections import Connections
+from lib.platforms.dqg.connections import Connections
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lib.daily_close import (
+from lib.daily_close.compare import (
     BY_HAND,
     ApiState,
     DayClose,
@@ -20,9 +20,9 @@ from lib.daily_close import (
     state_of,
 )
 from lib.models import Acceptance
-from lib.platform import Lookup
+from lib.platforms.platform import Lookup
 from lib.source.daily import DailyDocument
-from lib.task_logs import LoggedDocument
+from lib.tracking.task_logs import LoggedDocument
 from tasks.daily_close import description_of
 from tests.support.records import make_ref
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from prefect import Flow
 
-from deployments.work_pools import DESCRIPTIONS
+from deployments.server.work_pools import DESCRIPTIONS
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 
 ROOT = Path(__file__).resolve().parents[2]

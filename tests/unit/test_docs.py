@@ -25,11 +25,11 @@ from prefect.utilities.importtools import import_object
 from prefect.utilities.schema_tools import ValidationError, validate
 from typer.exceptions import TyperException
 
-from deployments import settings_docs
 from deployments.cli.__main__ import app as dqg_app
-from deployments.settings_docs import sections
-from deployments.work_pools import DESCRIPTIONS
+from deployments.server.work_pools import DESCRIPTIONS
 from lib.settings import Settings
+from tests.maintenance import settings_docs
+from tests.maintenance.settings_docs import sections
 from tests.support.container_commands import check_docker, check_helm, check_kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,10 +113,10 @@ def check_python(words: list[str]) -> None:
 
 #: They have a function `parser`, which knows their options.
 _COMMANDS_WITH_PARSERS = {
-    "deployments.work_pools",
-    "deployments.apply",
-    "deployments.health",
-    "deployments.compose.prepare",
+    "deployments.server.work_pools",
+    "deployments.server.apply",
+    "deployments.containers.health",
+    "deployments.containers.compose.prepare",
 }
 
 
@@ -211,7 +211,7 @@ def test_every_command_can_be_run(page: Path) -> None:
         "dqg failures nothing",
         "dqg status --nothing",
         "dqg send nothing HD-1",
-        "python -m deployments.work_pools --type nothing",
+        "python -m deployments.server.work_pools --type nothing",
         "docker compose nothing",
         "docker compose up --nothing",
         "docker compose --profile nothing up",
@@ -316,7 +316,7 @@ def test_the_runbook_explains_every_repair() -> None:
     runbook = text_of(ROOT / "docs" / "runbook.md")
     kinds = [
         str(node.args[0].value)
-        for file in ("lib/repair.py", "tasks/repair.py")
+        for file in ("lib/sync/reconcile.py", "tasks/repair.py")
         for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and getattr(node.func, "attr", "") == "note"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.stack import ROOT
+from deployments.local.supervisor.stack import ROOT
 
 
 @pytest.fixture

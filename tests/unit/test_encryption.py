@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from lib.encryption import PasswordBox, check_keys, new_key
 from lib.errors import PasswordUnreadable
+from lib.settings.encryption import PasswordBox, check_keys, new_key
 from lib.source.tables import ENCRYPTED_LENGTH
 
 PASSWORD = SecretStr("mật khẩu 123")
@@ -79,7 +79,7 @@ def test_who_stores_passwords_plain_does_not_load_the_library() -> None:
     code = (
         "import sys, lib.services\n"
         "from pydantic import SecretStr\n"
-        "from lib.encryption import PasswordBox\n"
+        "from lib.settings.encryption import PasswordBox\n"
         "from lib.settings import ApiSettings\n"
         f"ApiSettings(account_key='{new_key()}')\n"
         "sys.exit('cryptography.fernet' in sys.modules)"

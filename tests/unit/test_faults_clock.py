@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import deployments.faults
+import tests.faults
 
-HOOK = Path(deployments.faults.__file__).with_name("clock")
+HOOK = Path(tests.faults.__file__).with_name("clock")
 TELL = (
     "import time; from datetime import UTC, datetime;"
     "print(time.time(), time.time_ns() / 1e9, datetime.now(UTC).timestamp(),"

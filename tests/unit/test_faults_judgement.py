@@ -6,15 +6,15 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from deployments.demo import DemoPlan
-from deployments.faults.judgement import (
+from deployments.local.demo.documents import DemoPlan
+from deployments.local.sandbox.store import DocumentCounters, DocumentKey, DocumentRecord
+from lib.models import DocumentRef, StoredDocument, SyncStatus
+from tests.faults.judgement import (
     is_settled,
     judge,
     log_disagreements,
     order_violations,
 )
-from deployments.sandbox.store import DocumentCounters, DocumentKey, DocumentRecord
-from lib.models import DocumentRef, StoredDocument, SyncStatus
 
 SOUND = DocumentRef("sale", 1, "HD-1", "790760001234", "SHOP01")
 FAULTY = DocumentRef("sale", 2, "HD-2", "790760001234", "SHOP01")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from deployments.faults.judgement import Judgement
-from deployments.faults.options import read_fault_options
-from deployments.faults.report import SHOWN, Result, final_line, result_lines
-from deployments.local.problems import LauncherError
+from deployments.local.errors import LauncherError
+from tests.faults.judgement import Judgement
+from tests.faults.options import read_fault_options
+from tests.faults.report import SHOWN, Result, final_line, result_lines
 
 KNOWN = ("kills", "answers", "outage")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lib.grouping import Grouped
+from lib.write_batcher import Grouped
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.health import Unwell, check_http, check_services, main
-from deployments.local.stack import free_port
+from deployments.containers.health import Unwell, check_http, check_services, main
+from deployments.local.supervisor.stack import free_port
 
 
 class Answers(http.server.BaseHTTPRequestHandler):

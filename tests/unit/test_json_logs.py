@@ -17,7 +17,7 @@ from prefect.logging.configuration import load_logging_config
 from tasks.log_context import add_run_context
 
 ROOT = Path(__file__).resolve().parents[2]
-JSON_LOGS = ROOT / "deployments" / "logging" / "json.yml"
+JSON_LOGS = ROOT / "deployments" / "containers" / "logging" / "json.yml"
 
 
 @pytest.fixture

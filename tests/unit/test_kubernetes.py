@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.secret_files import DEFAULT_FOLDERS
-from deployments.work_pools import DESCRIPTIONS, TYPES, job_template
+from deployments.containers.secret_files import DEFAULT_FOLDERS
+from deployments.server.work_pools import DESCRIPTIONS, TYPES, job_template
 from tests.support.compose import services
 from tests.unit.test_docs import check_command, prefect_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "deployments" / "kubernetes"
+FOLDER = ROOT / "deployments" / "containers" / "kubernetes"
 WORKERS = ("worker-process", "worker-kubernetes")
 #: Settings of the packages prefect-redis and prefect-kubernetes.
 FOREIGN = re.compile(r"PREFECT_(REDIS|INTEGRATIONS_KUBERNETES)_")
@@ -92,7 +92,7 @@ def test_a_workers_arguments_exist_and_its_pool_is_ours(name: str) -> None:
 
 
 def test_the_image_fits_the_chart_which_starts_programs_in_its_own_way() -> None:
-    dockerfile = (ROOT / "deployments" / "image" / "Dockerfile").read_text("utf-8")
+    dockerfile = (ROOT / "deployments" / "containers" / "image" / "Dockerfile").read_text("utf-8")
     assert re.search(r"^ENTRYPOINT .*/usr/bin/tini.*/opt/prefect/entrypoint.sh", dockerfile, re.M)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from deployments.local import preflight
+from deployments.local.errors import LauncherError
 from deployments.local.options import read_options
-from deployments.local.problems import LauncherError
-from deployments.local.stack import ROOT
 from deployments.local.state import LOCK_NAME, empty_state
+from deployments.local.supervisor.stack import ROOT
 
 
 def test_without_variables_everything_is_the_demos_own_choice() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from deployments.local.launcher import summary_lines
 from deployments.local.progress import Snapshot
+from deployments.local.sandbox.store import DocumentCounters
 from deployments.local.verdict import disagreements
-from deployments.sandbox.store import DocumentCounters
 from lib.models import DocumentRef, StoredDocument, SyncStatus
 from lib.pipelines import get_pipeline
 

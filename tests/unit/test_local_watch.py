@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deployments.local.errors import LauncherError
 from deployments.local.launcher import NUDGE_SECONDS, Watch
-from deployments.local.part import PartFailed
-from deployments.local.problems import LauncherError
 from deployments.local.progress import Snapshot
+from deployments.local.supervisor.service import PartFailed
 from lib.errors import StoreUnavailable
 from lib.models import PipelineSummary
 from lib.pipelines import Pipeline

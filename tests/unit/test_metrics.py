@@ -19,12 +19,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from deployments.metrics import main, metrics_of, serving
-from lib.breaker_rules import BreakerState, Transition
+from deployments.containers.metrics import main, metrics_of, serving
 from lib.metrics.families import FAMILIES, Key, Kind
 from lib.metrics.files import TOTAL, ProcessFile, Reading, read
 from lib.metrics.recorder import Metrics, open_metrics
 from lib.models import Attempt, DocumentRef, Outcome, OutcomeKind, PipelineSummary
+from lib.resilience.breaker_rules import BreakerState, Transition
 from lib.settings import MetricsSettings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,8 +22,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
-from lib.dqg.adapter import DqgPlatform
-from lib.dqg.client import NationalApiClient
 from lib.errors import (
     AccountRefused,
     ClaimLost,
@@ -35,9 +33,11 @@ from lib.errors import (
     WrongEndpoint,
 )
 from lib.models import Acceptance, Account, Attempt, Document, DocumentRef, Payload
-from lib.platform import Gate, Lookup, Platform, open_gate
+from lib.platforms.dqg.adapter import DqgPlatform
+from lib.platforms.dqg.client import NationalApiClient
+from lib.platforms.dqg.tokens import TokenCache
+from lib.platforms.platform import Gate, Lookup, Platform, open_gate
 from lib.settings import ApiSettings, RedisSettings
-from lib.tokens import TokenCache
 
 pytestmark = pytest.mark.anyio
 

@@ -21,8 +21,8 @@ from lib.errors import (
     WrongEndpoint,
 )
 from lib.models import Acceptance, Document, DocumentRef, Outcome, OutcomeKind
-from lib.outcomes import accepted, backoff, failed, interrupted
 from lib.settings import SyncSettings
+from lib.sync.outcomes import accepted, backoff, failed, interrupted
 
 SYNC = SyncSettings(max_attempts=3, attempt_delay=100, attempt_delay_max=1000)
 

@@ -10,8 +10,8 @@ from pydantic import SecretStr, ValidationError
 from redis.asyncio import Redis
 
 from lib.errors import Paused
-from lib.pacing import MAX_HOLD_SECONDS, Pacer
-from lib.redis_store import open_redis
+from lib.resilience.rate_limiter import MAX_HOLD_SECONDS, Pacer
+from lib.resilience.redis_fallback import open_redis
 from lib.settings import RateSettings, RedisSettings
 
 pytestmark = pytest.mark.anyio

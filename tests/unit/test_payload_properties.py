@@ -10,10 +10,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.dqg.payloads import FORMS, build_payload
 from lib.errors import InvalidDocument
 from lib.models import Document, DocumentRef
 from lib.pipelines import PIPELINES
+from lib.platforms.dqg.payloads import FORMS, build_payload
 from lib.settings import ApiSettings
 
 GOOD: dict[str, Any] = {

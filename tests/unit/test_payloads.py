@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from lib.dqg.payloads import build_payload
 from lib.errors import FieldError, InvalidDocument
 from lib.models import Document, DocumentRef, Payload
 from lib.pipelines import PIPELINES
+from lib.platforms.dqg.payloads import build_payload
 from lib.settings import ApiSettings
 
 HEADERS: dict[str, dict[str, Any]] = {

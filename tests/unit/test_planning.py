@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from lib.breaker_rules import BreakerSnapshot, BreakerState
 from lib.models import PipelineSummary
-from lib.planning import ClaimPlan, PoolState, batch_sizes, is_worth_another_round, plan_from
+from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.settings import BreakerSettings, Granularity, SyncSettings
+from lib.sync.planning import ClaimPlan, PoolState, batch_sizes, is_worth_another_round, plan_from
 
 SYNC = SyncSettings(
     batch_size=100,

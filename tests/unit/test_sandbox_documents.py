@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deployments.sandbox.examples import example, sale, slip, with_line
-from deployments.sandbox.incoming import BODY_LIMIT
+from deployments.local.sandbox.examples import example, sale, slip, with_line
+from deployments.local.sandbox.incoming import BODY_LIMIT
 from tests.unit.sandbox_kit import HOASEN, Caller, national_field
 
 pytestmark = pytest.mark.anyio

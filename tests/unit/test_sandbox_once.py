@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from deployments.sandbox.examples import sale, slip
+from deployments.local.sandbox.examples import sale, slip
 from tests.unit.sandbox_kit import HOASEN, Caller
 
 pytestmark = pytest.mark.anyio

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from deployments.sandbox.examples import example, receipt, sale, slip, with_line
-from deployments.sandbox.resources import RESOURCES
-from deployments.sandbox.rules import check_document
+from deployments.local.sandbox.examples import example, receipt, sale, slip, with_line
+from deployments.local.sandbox.resources import RESOURCES
+from deployments.local.sandbox.rules import check_document
 
 SALE, RECEIPT, SLIP = (RESOURCES[name] for name in ("hoa_don", "phieu_nhap", "phieu_xuat"))
 

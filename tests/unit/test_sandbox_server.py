@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.sandbox.accounts import DEMO_ACCOUNTS, load_accounts
-from deployments.sandbox.app import create_app
-from deployments.sandbox.client import SandboxAdmin
-from deployments.sandbox.examples import sale
-from deployments.sandbox.server import bind, serving
+from deployments.local.sandbox.accounts import DEMO_ACCOUNTS, load_accounts
+from deployments.local.sandbox.app import create_app
+from deployments.local.sandbox.client import SandboxAdmin
+from deployments.local.sandbox.examples import sale
+from deployments.local.sandbox.server import bind, serving
 from tests.unit.sandbox_kit import HOASEN, document_path
 
 ROOT = Path(__file__).parents[2]
@@ -172,7 +172,7 @@ def test_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     accounts, port_file = tmp_path / "accounts.json", tmp_path / "port"
     entry = {"usr": "shop", "pwd": "secret", "ma_co_so": "999"}
     accounts.write_text(json.dumps([entry]), encoding="utf-8")
-    command = [sys.executable, "-m", "deployments.sandbox", "--port-file", str(port_file)]
+    command = [sys.executable, "-m", "deployments.local.sandbox", "--port-file", str(port_file)]
     options = ["--accounts", str(accounts), "--login-shape", "L1", "--extra-drug-codes", "X,Y"]
     process = subprocess.Popen(  # noqa: S603
         [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -203,7 +203,7 @@ def test_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     "arguments", [["--login-shape", "L9"], ["--latency-ms", "-1"], ["--accounts", "absent.json"]]
 )
 def test_command_refuses_wrong_arguments(arguments: list[str]) -> None:
-    command = [sys.executable, "-m", "deployments.sandbox", *arguments]
+    command = [sys.executable, "-m", "deployments.local.sandbox", *arguments]
     done = subprocess.run(  # noqa: S603
         command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.secret_files import SecretUnreadable, with_secrets
+from deployments.containers.secret_files import SecretUnreadable, with_secrets
 from lib.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ def run(
     *command: str, folder: Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "deployments.secret_files", *command],
+        [sys.executable, "-m", "deployments.containers.secret_files", *command],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "SECRETS_FOLDER": str(folder), **(environment or {})},
         capture_output=True,

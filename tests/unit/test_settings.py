@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lib.errors import ConfigurationError
-from lib.secret_references import find_references
 from lib.settings import as_environment, environment_name, load_settings
+from lib.settings.secret_references import find_references
 
 GOOD = {
     "DQG_SOURCE__URL": "postgresql+psycopg://localhost/x",

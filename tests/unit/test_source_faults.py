@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lib.errors import ConfigurationError, StoreUnavailable
-from lib.source.faults import translate_errors
+from lib.source.driver_errors import translate_errors
 from lib.source.transactions import Transactions
 
 # What pyodbc raises, which needs the system's libodbc to be imported.

@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 
 from lib.errors import AccountRefused, Unavailable
 from lib.models import Account
-from lib.redis_store import open_redis
+from lib.platforms.dqg.tokens import Token, TokenCache, seconds_to_keep
+from lib.resilience.redis_fallback import open_redis
 from lib.settings import ApiSettings, RedisSettings
-from lib.tokens import Token, TokenCache, seconds_to_keep
 from tests.support.waiting import wait_until_async
 
 pytestmark = pytest.mark.anyio

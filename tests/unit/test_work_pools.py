@@ -10,7 +10,7 @@ import pytest
 from prefect.utilities.schema_tools import is_valid_schema, validate
 from prefect.utilities.templating import apply_values
 
-from deployments.work_pools import TYPES, PoolMismatch, job_template, main
+from deployments.server.work_pools import TYPES, PoolMismatch, job_template, main
 from tests.support.compose import compose_file, services
 
 EVERY_TYPE = pytest.mark.parametrize("pool_type", TYPES)

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 from deployments.cli.doctor.findings import Finding, Patient, fault, not_checked, ok
 from deployments.cli.language import _
 from lib.accounts import AccountDirectory
-from lib.breaker import Breakers
-from lib.breaker_rules import BreakerSnapshot, BreakerState
-from lib.dqg.client import NationalApiClient
 from lib.errors import AccountRefused, ConfigurationError, Unavailable
 from lib.models import Account
 from lib.pipelines import PIPELINES
-from lib.tokens import Token, TokenCache
+from lib.platforms.dqg.client import NationalApiClient
+from lib.platforms.dqg.tokens import Token, TokenCache
+from lib.resilience.breaker import Breakers
+from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 
 
 async def check_address(patient: Patient) -> Sequence[Finding]:

@@ -99,7 +99,8 @@ async def check_pools(patient: Patient) -> Sequence[Finding]:
         if pool is None:
             found.append(
                 fault(
-                    _("there is no work pool {pool}", pool=name), "python -m deployments.work_pools"
+                    _("there is no work pool {pool}", pool=name),
+                    "python -m deployments.server.work_pools",
                 )
             )
         elif pool.paused:

@@ -9,9 +9,9 @@ from datetime import datetime
 from deployments.cli.doctor.clocks import note_clock
 from deployments.cli.doctor.findings import Finding, Patient, ok
 from deployments.cli.language import _
-from lib.log_collections import TASK_LOGS
-from lib.mongo import mongo_errors, open_client
-from lib.redis_store import open_redis, redis_errors
+from lib.resilience.redis_fallback import open_redis, redis_errors
+from lib.tracking.log_collections import TASK_LOGS
+from lib.tracking.mongo import mongo_errors, open_client
 
 
 async def check_mongo(patient: Patient) -> Sequence[Finding]:

@@ -16,8 +16,8 @@ TEXTS = {
     "breakers are not known": "không biết trạng thái ngắt mạch",
     "{state}, {time} left": "{state}, còn {time}",
     "{name} is {state}: {reason}": "{name} đang ở trạng thái {state}: {reason}",
-    "there is no work pool {name}: python -m deployments.work_pools": (
-        "không có nhóm máy chạy {name}: python -m deployments.work_pools"
+    "there is no work pool {name}: python -m deployments.server.work_pools": (
+        "không có nhóm máy chạy {name}: python -m deployments.server.work_pools"
     ),
     "pool {name}: {why}": "nhóm {name}: {why}",
     "{count} failures of {name} wait for a decision: dqg failures group": (

@@ -1,0 +1,105 @@
+"""Says whether the program of a container is well: status 0 or 1, and a line that tells why.
+
+    python -m deployments.containers.health http http://127.0.0.1:4200/api/health
+    python -m deployments.containers.health services
+
+`http` asks an address and wants success. `services` wants a fresh heartbeat, in Redis, of the
+Prefect background services of this host: they listen on no port, and a process that is there may
+still be stuck.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+
+TIMEOUT_SECONDS = 5.0
+#: The services write one every two seconds.
+HEARTBEAT_SECONDS = 30.0
+DOCKET_URL_VARIABLE = "PREFECT_SERVER_DOCKET_URL"
+DOCKET_NAME_VARIABLE = "PREFECT_SERVER_DOCKET_NAME"
+
+
+class Unwell(Exception):
+    """The program does not do its work; the text says what was seen."""
+
+
+def check_http(url: str) -> None:
+    """Ask an address on this machine, past any proxy.
+
+    Raises:
+        Unwell: no answer, or one that is no success.
+    """
+    if not url.startswith("http://"):
+        raise Unwell(f"{url}: not an http address")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        opener.open(url, timeout=TIMEOUT_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        raise Unwell(f"{url}: HTTP {error.code}") from error
+    except OSError as error:
+        raise Unwell(f"{url}: {error}") from error
+
+
+def check_services(url: str, name: str, host: str, now: float) -> None:
+    """Look for the heartbeat of a host's background services.
+
+    Args:
+        url: of the Redis that holds Prefect's task queue.
+        name: of that queue.
+
+    Raises:
+        Unwell: Redis is away, or there is no heartbeat that is fresh.
+    """
+    import redis
+
+    try:
+        with redis.Redis.from_url(
+            url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
+        ) as client:
+            beats = client.zrange(f"{name}:workers", 0, -1, withscores=True)
+    except (redis.RedisError, OSError) as error:
+        raise Unwell(f"Redis: {error}") from error
+    ages = [now - seen for worker, seen in beats if worker.decode().split("#")[0] == host]
+    if not ages:
+        raise Unwell(f"no heartbeat of {host}")
+    if min(ages) > HEARTBEAT_SECONDS:
+        raise Unwell(f"the last heartbeat of {host} is {min(ages):.0f} s old")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    made = argparse.ArgumentParser(prog="python -m deployments.containers.health")
+    kinds = made.add_subparsers(dest="kind", required=True)
+    kinds.add_parser("http", help="an address answers").add_argument("url")
+    kinds.add_parser("services", help="Prefect's background services of this host are at work")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 1 where something is not well."""
+    options = parser().parse_args(arguments)
+    try:
+        if options.kind == "http":
+            check_http(options.url)
+        else:
+            check_services(
+                os.environ.get(DOCKET_URL_VARIABLE, ""),
+                os.environ.get(DOCKET_NAME_VARIABLE, "prefect-server"),
+                socket.gethostname(),
+                time.time(),
+            )
+    except (Unwell, ValueError) as problem:
+        print(f"unwell: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

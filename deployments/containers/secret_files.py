@@ -1,0 +1,76 @@
+"""Turns secret files into environment variables, then becomes another program.
+
+    python -m deployments.containers.secret_files prefect worker start --pool sale
+
+Every file in `/run/secrets` or `/etc/dqg-sync/secrets` whose name is a variable's name
+(`DQG_SOURCE__URL`) becomes that variable. Docker mounts secrets at the first place; Kubernetes
+keeps its own below it, so ours go to the second. One way for all programs of the image: Prefect's
+own settings can't be read from files, and a worker hands its environment to its runs.
+Imports only the standard library, since it runs before everything in the image.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+#: Where the files are, if not in the usual places.
+FOLDER_VARIABLE = "SECRETS_FOLDER"
+DEFAULT_FOLDERS = ("/run/secrets", "/etc/dqg-sync/secrets")
+
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+class SecretUnreadable(Exception):
+    """A secret file cannot be read; the text names it and says why, and shows no content."""
+
+
+def with_secrets(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The environment with the secrets of a folder added.
+
+    A variable that is set already stays as it is. The last line break of a file does not count,
+    an empty file sets nothing, and files with other names are left to those who know them.
+
+    Raises:
+        SecretUnreadable: the user has no right to read a file, or it is no UTF-8 text.
+    """
+    found = dict(environment)
+    for path in sorted(folder.glob("*")):
+        if not _VARIABLE.fullmatch(path.name) or not path.is_file():
+            continue
+        try:
+            value = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise SecretUnreadable(f"{path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise SecretUnreadable(f"{path}: not UTF-8 text") from error
+        value = value.removesuffix("\n").removesuffix("\r")
+        if "\0" in value:
+            raise SecretUnreadable(f"{path}: holds a NUL, which no variable can")
+        if value:
+            found.setdefault(path.name, value)
+    return found
+
+
+def main(command: Sequence[str]) -> None:
+    """Become the command; signals reach it, because no process is left in between."""
+    if not command:
+        sys.exit("usage: python -m deployments.containers.secret_files COMMAND [ARGUMENT ...]")
+    given = os.environ.get(FOLDER_VARIABLE)
+    environment = dict(os.environ)
+    try:
+        for folder in (given,) if given else DEFAULT_FOLDERS:
+            environment = with_secrets(environment, Path(folder))
+    except SecretUnreadable as problem:
+        sys.exit(f"error: {problem}")
+    try:
+        os.execvpe(command[0], list(command), environment)  # noqa: S606 - its purpose
+    except OSError as error:
+        sys.exit(f"error: {command[0]}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

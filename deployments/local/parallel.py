@@ -1,0 +1,57 @@
+"""Running several things at once, and commands that end by themselves."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Any
+
+from deployments.local.errors import LauncherError
+from deployments.local.supervisor.stack import ROOT, Stack
+
+
+def run_command(
+    stack: Stack, name: str, command: Sequence[str], environment: Mapping[str, str]
+) -> None:
+    """Run a command to its end, with its output in a log file of its own.
+
+    Raises:
+        LauncherError: it failed; the text has the end of its output.
+    """
+    log_file = stack.log_file(name)
+    with log_file.open("wb") as log:
+        done = subprocess.run(  # noqa: S603
+            command,
+            cwd=ROOT,
+            env={**stack.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise LauncherError(
+            f"{name} failed with status {done.returncode}; "
+            f"the end of {log_file}:\n{stack.log_tail(name)}"
+        )
+
+
+def at_once(stack: Stack, *actions: Callable[[], Any]) -> list[Any]:
+    """Do several things in threads; give their results in order.
+
+    The first failure, and an interruption, make the others stop waiting for their parts.
+
+    Raises:
+        Exception: what the first one that failed has raised.
+    """
+    with ThreadPoolExecutor(len(actions)) as pool:
+        futures = [pool.submit(action) for action in actions]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            return [future.result() for future in futures]
+        except BaseException:
+            stack.give_up()
+            raise

@@ -1,0 +1,102 @@
+"""One sandbox: its options, accounts, documents, faults and counts."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from deployments.local.sandbox.accounts import DEMO_ACCOUNTS, SandboxAccount
+from deployments.local.sandbox.calls import CallLog
+from deployments.local.sandbox.faults import FaultBook
+from deployments.local.sandbox.options import Options
+from deployments.local.sandbox.rate_limit import RateLimiter
+from deployments.local.sandbox.rules import KNOWN_DRUGS
+from deployments.local.sandbox.sessions import Sessions
+from deployments.local.sandbox.store import DocumentStore
+
+#: Calls that are kept in the log.
+CALLS_KEPT = 20_000
+
+
+class Sandbox:
+    """Everything the sandbox knows. Belongs to one event loop; no method awaits.
+
+    Args:
+        clock: unix time in seconds; token expiry, rate limits and times of record use it.
+    """
+
+    def __init__(
+        self,
+        options: Options | None = None,
+        accounts: Iterable[SandboxAccount] = DEMO_ACCOUNTS,
+        *,
+        clock: Callable[[], float] = time.time,
+        calls_kept: int = CALLS_KEPT,
+    ) -> None:
+        self._initial_options = options or Options()
+        self.options = self._initial_options
+        self.sessions = Sessions(accounts, clock)
+        self.documents = DocumentStore(clock)
+        self.limiter = RateLimiter(clock)
+        self.calls = CallLog(clock, calls_kept)
+        self.faults = FaultBook(self.options.seed)
+        self.known_drugs: frozenset[str] | None = None
+        self._apply(self.options)
+
+    def set_options(self, changes: dict[str, Any]) -> Options:
+        """Change options from now on.
+
+        Raises:
+            pydantic.ValidationError: an option is unknown or its value is; nothing changes.
+        """
+        self._apply(self.options.changed(changes))
+        return self.options
+
+    def reset(self) -> None:
+        """As it was at the start: no documents, tokens, faults or counts, the first options."""
+        self.sessions.reset()
+        self.documents.clear()
+        self.limiter.clear()
+        self.calls.clear()
+        self.faults = FaultBook(self._initial_options.seed)
+        self._apply(self._initial_options)
+
+    def summary(self) -> dict[str, Any]:
+        """Totals over all documents and calls."""
+        by_resource: dict[str, Counter[str]] = {}
+        twice: list[dict[str, Any]] = []
+        for record in self.documents:
+            counts = by_resource.setdefault(record.key.resource, Counter())
+            counts["documents"] += record.stored
+            for name in ("accepted", "posts", "duplicates", "refused", "lookups", "deletes"):
+                counts[name] += getattr(record, name)
+            if record.accepted_twice:
+                twice.append({**record.key._asdict(), "accepted": record.accepted})
+        totals = sum(by_resource.values(), Counter())
+        return {
+            "documents": totals["documents"],
+            "accepted_total": totals["accepted"],
+            "accepted_twice": twice,
+            "duplicates": totals["duplicates"],
+            "refused": totals["refused"],
+            "posts": self.calls.operations["create"],
+            "logins": {
+                usr: {"ok": count.ok, "refused": count.refused}
+                for usr, count in self.sessions.logins.items()
+            },
+            "calls": dict(self.calls.operations),
+            "statuses": dict(self.calls.statuses),
+            "in_flight": self.calls.in_flight,
+            "max_in_flight": self.calls.max_in_flight,
+            "faults_fired": dict(self.faults.fired),
+            "by_resource": {name: dict(counts) for name, counts in by_resource.items()},
+        }
+
+    def _apply(self, options: Options) -> None:
+        if options.seed != self.options.seed:
+            self.faults.seed(options.seed)
+        self.options = options
+        known = KNOWN_DRUGS | frozenset(options.extra_drug_codes)
+        self.known_drugs = None if options.drug_codes == "any" else known

@@ -1,0 +1,142 @@
+"""Brings automations and blocks on the Prefect server in line with files and settings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from prefect import get_client
+from prefect.automations import AutomationCore, DoNothing, SendNotification
+from prefect.client.orchestration import PrefectClient
+from prefect.events import Event, RelatedResource, Resource
+from prefect.events.clients import get_events_client
+from prefect.events.schemas.automations import Automation
+from prefect.exceptions import ObjectNotFound
+
+from deployments.server.alerts.files import Alert
+from deployments.server.alerts.targets import BLOCK_TYPES, make_blocks
+from lib.settings import AlertSettings
+
+#: Marks our automations; what carries it and has no file any more is removed.
+TAG = "dqg-alerts"
+_PAGE = 200
+#: Until a server has noticed new automations; they see no event before.
+_NOTICED_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was done to which automations, by name; and which are switched off."""
+
+    created: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    switched_off: list[str] = field(default_factory=list)
+
+
+async def apply_alerts(alerts: Sequence[Alert], settings: AlertSettings) -> Applied:
+    """Make the server have exactly these alerts. May be repeated: what is as it should be stays.
+
+    An automation that somebody switched off in the UI stays off. Of several of one name the
+    first is kept.
+
+    Raises:
+        ConfigurationError: an address in the settings cannot be used; nothing was changed.
+    """
+    blocks = make_blocks(settings)
+    applied = Applied()
+    async with get_client() as client:
+        targets = [await block.asave(name, overwrite=True) for name, block in blocks.items()]
+        there = await _ours(client)
+        for alert in alerts:
+            await _apply(client, _automation(alert, targets), there.pop(alert.name, []), applied)
+        for name, automations in there.items():
+            for automation in automations:
+                await client.delete_automation(automation.id)
+            applied.removed.append(name)
+        for name in BLOCK_TYPES.keys() - blocks.keys():
+            await _delete_block(client, name)
+    if applied.created or applied.updated:
+        await asyncio.sleep(_NOTICED_SECONDS)
+    await _start_watching()
+    return applied
+
+
+async def _ours(client: PrefectClient) -> dict[str, list[Automation]]:
+    found: dict[str, list[Automation]] = {}
+    offset = 0
+    while page := await client.read_automations(limit=_PAGE, offset=offset):
+        for automation in page:
+            if TAG in automation.tags:
+                found.setdefault(automation.name, []).append(automation)
+        offset += len(page)
+    return found
+
+
+def _automation(alert: Alert, targets: Sequence[UUID]) -> AutomationCore:
+    messages = [
+        SendNotification(block_document_id=target, subject=alert.subject, body=alert.body)
+        for target in targets
+    ]
+    made = AutomationCore(
+        name=alert.name,
+        description=alert.description,
+        tags=[TAG],
+        trigger=alert.trigger,
+        actions=messages or [DoNothing()],
+    )
+    # An update sends only what was set, and must not send an owner: now the rest is set.
+    return AutomationCore.model_validate(made.model_dump(exclude={"owner_resource"}))
+
+
+async def _apply(
+    client: PrefectClient, wanted: AutomationCore, there: list[Automation], applied: Applied
+) -> None:
+    for surplus in there[1:]:
+        await client.delete_automation(surplus.id)
+    if not there:
+        await client.create_automation(wanted)
+        applied.created.append(wanted.name)
+        return
+    if not there[0].enabled:
+        applied.switched_off.append(wanted.name)
+    wanted = wanted.model_copy(update={"enabled": there[0].enabled})
+    if AutomationCore.model_validate(there[0].model_dump()).model_dump() == wanted.model_dump():
+        applied.unchanged.append(wanted.name)
+    else:
+        await client.update_automation(there[0].id, wanted)
+        applied.updated.append(wanted.name)
+
+
+async def _delete_block(client: PrefectClient, name: str) -> None:
+    try:
+        document = await client.read_block_document_by_name(
+            name, BLOCK_TYPES[name].get_block_type_slug()
+        )
+        await client.delete_block_document(document.id)
+    except ObjectNotFound:
+        return
+
+
+async def _start_watching() -> None:
+    """The alert on a silent orchestrator waits from here on, as if a run had completed now."""
+    event = Event(
+        event="dqg.alerts.applied",
+        resource=Resource(
+            {"prefect.resource.id": "dqg.orchestrator", "prefect.resource.name": "nothing yet"}
+        ),
+        related=[
+            RelatedResource(
+                {
+                    "prefect.resource.id": "dqg.orchestrate",
+                    "prefect.resource.role": "flow",
+                    "prefect.resource.name": "orchestrate",
+                }
+            )
+        ],
+    )
+    async with get_events_client(checkpoint_every=1) as events:
+        await events.emit(event)

@@ -1,0 +1,156 @@
+"""Takes workers of a pool away without interrupting a run.
+
+A worker that is asked to stop kills its runs at once. So: pause the pool, wait until none of its
+runs is under way, stop the workers, let the pool go on if any are left.
+
+    python -m deployments.server.drain sale                     pause and wait; then stop workers
+    python -m deployments.server.drain sale --resume            let the pool go on
+    python -m deployments.server.drain sale --stop PID PID      all of it on one machine: stop these,
+                                                                and go on if the pool has others
+    python -m deployments.server.drain sale --then COMMAND ...  likewise, with a supervisor's command
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import psutil
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
+
+#: A run a worker has taken shows one of these until it is over.
+_UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+#: A worker that asked for work before the pause shows a run as pending within this.
+_ASKED_BEFORE_SECONDS = 5.0
+_POLL_SECONDS = 1.0
+_STOP_SECONDS = 60.0
+
+
+class DrainFailed(Exception):
+    """The pool is paused, and a run is still under way or a worker still there; says which."""
+
+
+async def drain(pool: str, limit: float, *, calm: float = _ASKED_BEFORE_SECONDS) -> None:
+    """Pause a pool and return when none of its runs is under way. May be repeated.
+
+    Args:
+        limit: seconds to wait for runs.
+        calm: seconds without a run after which none can come any more.
+
+    Raises:
+        DrainFailed: one still is after `limit` seconds; the pool stays paused.
+        ObjectNotFound: there is no such pool.
+    """
+    async with get_client() as client:
+        await client.update_work_pool(pool, WorkPoolUpdate(is_paused=True))
+        deadline = time.monotonic() + limit
+        quiet_since: float | None = None
+        while True:
+            names = await _under_way(client, pool)
+            now = time.monotonic()
+            quiet_since = None if names else quiet_since or now
+            if quiet_since is not None and now - quiet_since >= calm:
+                return
+            if now > deadline and names:
+                raise DrainFailed(f"after {limit:.0f} s still under way: {', '.join(names[:5])}")
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+async def resume(pool: str) -> None:
+    """Let a pool's workers take runs again. May be repeated.
+
+    Raises:
+        ObjectNotFound: there is no such pool.
+    """
+    async with get_client() as client:
+        await client.update_work_pool(pool, WorkPoolUpdate(is_paused=False))
+
+
+def stop_workers(pids: Sequence[int], limit: float = _STOP_SECONDS) -> None:
+    """Ask processes of this machine to stop, and wait for their end.
+
+    Raises:
+        DrainFailed: one is still there; nothing is killed.
+    """
+    processes = []
+    for pid in pids:
+        if psutil.pid_exists(pid):
+            processes.append(psutil.Process(pid))
+            os.kill(pid, signal.SIGTERM)
+    _, left = psutil.wait_procs(processes, timeout=limit)
+    if alive := [p.pid for p in left if p.status() != psutil.STATUS_ZOMBIE]:
+        raise DrainFailed(f"still running after {limit:.0f} s: {alive}")
+
+
+async def _under_way(client: PrefectClient, pool: str) -> list[str]:
+    runs = await client.read_flow_runs(
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))
+        ),
+    )
+    return [run.name for run in runs]
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    if options.resume:
+        asyncio.run(resume(options.pool))
+        return 0
+    asyncio.run(drain(options.pool, options.timeout))
+    print(f"{options.pool}: paused, no run is under way", flush=True)
+    if not (options.stop or options.then):
+        return 0
+    status = 0
+    if options.stop:
+        stop_workers(options.stop)
+        print(f"{options.pool}: stopped {len(options.stop)} workers", flush=True)
+    else:
+        status = subprocess.run(options.then, check=False).returncode  # noqa: S603 - its purpose
+    asyncio.run(resume(options.pool))
+    print(f"{options.pool}: goes on", flush=True)
+    return status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 1 where the pool could not be drained."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deployments.server.drain",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("pool", help="work pool, for example sale")
+    parser.add_argument("--timeout", type=float, default=3600, help="seconds to wait for runs")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--resume", action="store_true", help="only let the pool go on")
+    what.add_argument("--stop", type=int, nargs="+", metavar="PID", help="workers to stop")
+    what.add_argument(
+        "--then", nargs=argparse.REMAINDER, metavar="COMMAND", help="what stops the workers"
+    )
+    try:
+        return _carry_out(parser.parse_args(arguments))
+    except DrainFailed as problem:
+        print(f"error: {problem}; the pool stays paused", file=sys.stderr)
+    except ObjectNotFound:
+        print("error: there is no such work pool", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""What was told last of every alert, shared by all processes through Redis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+from lib.alerts.conditions import Standing
+from lib.errors import StoreUnavailable
+from lib.resilience.redis_fallback import Degraded, degraded_for, read_script, redis_errors
+
+#: Nothing was looked at for so long: then everything counts as good again.
+_KEEP_MS = 30 * 24 * 3600 * 1000
+_GENERATION = "generation"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was told, by key of the subject.
+
+    Attributes:
+        generation: another one after Redis has lost what it knew, so that the numbers of changes,
+            which then begin anew, do not make the ids of other events.
+    """
+
+    generation: str
+    standings: Mapping[str, Standing]
+
+
+class AlertStandings:
+    """One hash, a field a subject.
+
+    There is no stand-in for Redis: a process that knows nothing of what was told would tell it
+    again each time it looks. Every method raises `StoreUnavailable` while Redis is away.
+    """
+
+    def __init__(self, redis: Redis, prefix: str, *, degraded: Degraded | None = None) -> None:
+        self._redis = redis
+        self._key = f"{prefix}:alerts"
+        self._replace = redis.register_script(read_script("replace_if_equal.lua"))
+        self._degraded = degraded or degraded_for(redis)
+
+    async def read(self) -> Told:
+        """Of every subject that ever changed, what was told last."""
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hsetnx(self._key, _GENERATION, uuid4().hex)
+                pipe.pexpire(self._key, _KEEP_MS)
+                pipe.hgetall(self._key)
+                *_, found = await pipe.execute()
+        generation = found.pop(_GENERATION)
+        return Told(generation, {key: _standing(json.loads(text)) for key, text in found.items()})
+
+    async def write(self, key: str, before: Standing, after: Standing) -> bool:
+        """Note what has been told; False where another process did so first."""
+        old = "" if before == Standing() else _text(before)
+        with redis_errors():
+            done = await self._replace(keys=[self._key], args=[key, old, _text(after), _KEEP_MS])
+        return bool(done)
+
+    def require_redis(self) -> None:
+        """Raise StoreUnavailable where what was read of breakers may be this process's own."""
+        if self._degraded.away:
+            raise StoreUnavailable("Redis", "away, so nothing is known of breakers")
+
+
+def _text(standing: Standing) -> str:
+    places = [list(place) for place in standing.places]
+    return json.dumps(
+        {"raised": standing.raised, "changes": standing.changes, "places": places},
+        ensure_ascii=False,
+    )
+
+
+def _standing(fields: Mapping[str, object]) -> Standing:
+    places = fields["places"]
+    assert isinstance(places, list)  # noqa: S101 - written by `_text` alone
+    return Standing(
+        raised=bool(fields["raised"]),
+        changes=int(str(fields["changes"])),
+        places=tuple((str(shop), str(code)) for shop, code in places),
+    )

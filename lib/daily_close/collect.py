@@ -1,0 +1,115 @@
+"""Asks every store about the documents of a day. Changes nothing anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, timedelta
+
+from lib.clock import pharmacy_date, utc_now
+from lib.daily_close.compare import DayClose, choose_sample, compare
+from lib.errors import Paused, StoreUnavailable, SyncError
+from lib.models import Acceptance, DocumentRef, Payload
+from lib.pipelines import PIPELINES, get_pipeline
+from lib.platforms.platform import Lookup
+from lib.resilience.breaker_rules import BreakerState
+from lib.services import Services
+from lib.source.daily import DailyDocument
+from lib.sync.submit import pipeline_breaker
+from lib.tracking.task_logs import LoggedDocument, TaskLogReader
+
+#: Documents per pipeline and shop that the API is asked about, of either kind.
+DEFAULT_SAMPLE = 3
+_LOOKUPS_AT_ONCE = 4
+
+#: Told what is being read, how much of it is done, and of how much.
+OnProgress = Callable[[str, int, int], None]
+
+
+def yesterday() -> date:
+    """The last day that is over, in the pharmacies."""
+    return pharmacy_date(utc_now()) - timedelta(days=1)
+
+
+async def read_day(
+    services: Services, day: date, sample: int, progress: OnProgress = lambda *_: None
+) -> DayClose:
+    """Every document of the day, compared across the stores. May be repeated.
+
+    MongoDB or the API being away is a note of the close, not an error.
+
+    Raises:
+        StoreUnavailable, ConfigurationError: the source database cannot be asked.
+    """
+    documents: list[DailyDocument] = []
+    for done, pipeline in enumerate(PIPELINES.values(), start=1):
+        documents += await asyncio.to_thread(services.source.documents_of_day, pipeline, day)
+        progress("source", done, len(PIPELINES))
+    logged, notes = await _read_logs(services, day, documents, progress)
+    answers: dict[DocumentRef, Acceptance | Lookup | None] = {}
+    if sample > 0 and services.settings.api.lookup:
+        asked = choose_sample(documents, sample)
+        answers, refusals = await _ask_the_api(services, [d.ref for d in asked], progress)
+        notes += [f"{count} documents could not be looked up: {why}" for why, count in refusals]
+    return DayClose(day, compare(documents, logged, answers), tuple(notes))
+
+
+async def _read_logs(
+    services: Services, day: date, documents: Iterable[DailyDocument], progress: OnProgress
+) -> tuple[dict[str, Mapping[int, LoggedDocument]] | None, list[str]]:
+    days_kept = services.settings.mongo.task_log_days
+    if pharmacy_date(utc_now()) - day >= timedelta(days=days_kept):
+        return None, [f"the logs were not compared: they are kept for {days_kept} days"]
+    logs = TaskLogReader(services.tracking.database)
+    found: dict[str, Mapping[int, LoggedDocument]] = {}
+    try:
+        for done, name in enumerate(PIPELINES, start=1):
+            ids = [d.ref.local_id for d in documents if d.ref.pipeline == name]
+            found[name] = await logs.of_documents(name, ids)
+            progress("logs", done, len(PIPELINES))
+    except StoreUnavailable as error:
+        return None, [f"the logs were not compared: {error.store} is away"]
+    return found, []
+
+
+async def _ask_the_api(
+    services: Services, refs: Sequence[DocumentRef], progress: OnProgress
+) -> tuple[dict[DocumentRef, Acceptance | Lookup | None], list[tuple[str, int]]]:
+    answers: dict[DocumentRef, Acceptance | Lookup | None] = {}
+    refusals: Counter[str] = Counter()
+    places = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+
+    async def ask(ref: DocumentRef) -> None:
+        async with places:
+            try:
+                answer: Acceptance | Lookup | None = await _look_up(services, ref)
+            except SyncError as error:
+                # Its class only: a text may quote what the API said.
+                refusals[error.error_class] += 1
+                answer = None
+            else:
+                refusals["the API does not say"] += answer is Lookup.UNSUPPORTED
+        answers[ref] = answer
+        progress("API", len(answers), len(refs))
+
+    await asyncio.gather(*map(ask, refs))
+    return answers, sorted((+refusals).items())
+
+
+async def _look_up(services: Services, ref: DocumentRef) -> Acceptance | Lookup:
+    """Raises SyncError, also where a breaker keeps everybody from calling."""
+    account = services.accounts.account_for(ref.shop_pharmacy_code, ref.pharmacy_code)
+    names = (
+        services.accounts.breaker_name(ref.shop_pharmacy_code, ref.pharmacy_code),
+        pipeline_breaker(ref.pipeline),
+    )
+    # Looked at only: a look-up for the close must not be a breaker's probe.
+    for snapshot in (await services.breakers.snapshot(names)).values():
+        if snapshot.state is not BreakerState.CLOSED:
+            raise Paused(f"{snapshot.name} is {snapshot.state.value}")
+    # A look-up needs the document's codes and nothing of its content.
+    payload = Payload(get_pipeline(ref.pipeline).resource, ref.pharmacy_code, ref.local_id, {})
+    return await services.platform.look_up(
+        payload, account, lambda _: None, lambda: services.pacer.acquire(names)
+    )

@@ -1,0 +1,260 @@
+"""Types of the fields in a request body: each reads a database value or says why it cannot be sent.
+
+A type is an annotation, so that the models in `payloads` read like the API's own tables.
+What depends on the installation (fractions, date format, fallback texts) comes from the settings
+in the validation context. A reason never repeats the value: it ends up in logs and in the UI.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Annotated, NoReturn
+
+from pydantic import PlainValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from lib.settings import ApiSettings, Fractions
+
+#: Larger numbers do not fit the columns (DECIMAL(18,2)) and could not be told from garbage.
+_MAX_DIGITS = 18
+_MIN_YEAR = 1900
+_PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?")
+#: Invisible characters that `str.strip` leaves standing.
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+_LINE_BREAKS = "\t\n\r"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Validation context: the settings, the place in the document, and doubts met on the way."""
+
+    settings: ApiSettings
+    line: int | None
+    warnings: list[str]
+
+    def warn(self, field: str | None, doubt: str) -> None:
+        where = field if self.line is None else f"line {self.line} {field}"
+        self.warnings.append(f"{where}: {doubt}")
+
+
+def refuse(reason: str) -> NoReturn:
+    """Make `reason` the error of the field that is being read."""
+    # The text is a template to pydantic, and takes its braces literally only this way.
+    raise PydanticCustomError("field", "{reason}", {"reason": reason})
+
+
+def _context(info: ValidationInfo) -> Reading:
+    context = info.context
+    assert isinstance(context, Reading), "models are read through build_payload"  # noqa: S101
+    return context
+
+
+# ---------------------------------------------------------------- text
+
+
+def text(
+    limit: int | None,
+    *,
+    required: bool = True,
+    multiline: bool = False,
+    cut: bool = False,
+    advised: int | None = None,
+    fallback: Callable[[ApiSettings], str | None] | None = None,
+) -> PlainValidator:
+    """Text of at most `limit` characters, without surrounding space.
+
+    Args:
+        multiline: tabs and line breaks may stand inside.
+        cut: longer text is cut, with a warning, instead of refused.
+        advised: a longer text is sent, with a warning.
+        fallback: setting whose text is sent for a blank value, where it is set.
+    """
+
+    def read(value: object, info: ValidationInfo) -> str | None:
+        context = _context(info)
+        content = _as_text(value)
+        if not content:
+            instead = fallback(context.settings) if fallback else None
+            return instead if instead is not None or not required else refuse("is blank")
+        if any(_is_unprintable(char, multiline) for char in content):
+            refuse("contains a control character or broken Unicode")
+        if limit is not None and len(content) > limit:
+            if not cut:
+                refuse(f"is longer than {limit} characters")
+            content = content[:limit].rstrip()
+            context.warn(info.field_name, f"cut at {limit} characters")
+        if advised is not None and len(content) > advised:
+            context.warn(info.field_name, f"is longer than {advised} characters")
+        return content
+
+    return PlainValidator(read)
+
+
+def _as_text(value: object) -> str:
+    """Text of a value; codes may come from numeric columns."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return _stripped(value)
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return str(_as_whole(_as_decimal(value)))
+    refuse("is not text")
+
+
+def _stripped(value: str) -> str:
+    return value.strip().strip(_INVISIBLE).strip()
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not _stripped(value))
+
+
+def _is_unprintable(char: str, multiline: bool) -> bool:
+    if multiline and char in _LINE_BREAKS:
+        return False
+    return unicodedata.category(char) in ("Cc", "Cs")
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def number(*, positive: bool, required: bool = True) -> PlainValidator:
+    """A quantity (`positive`) or an amount (zero or more); whole numbers become `int`."""
+
+    def read(value: object, info: ValidationInfo) -> int | float | None:
+        if _is_blank(value):
+            return None if not required else refuse("is blank")
+        amount = _as_decimal(value)
+        whole = amount == amount.to_integral_value()
+        sent = _as_whole(amount) if whole else _fraction(amount, info)
+        if sent < 0:
+            refuse("must not be negative")
+        if positive and not sent:
+            refuse("must be greater than zero")
+        return sent
+
+    return PlainValidator(read)
+
+
+def kind(known: tuple[int, ...], doubtful: tuple[int, ...] = ()) -> PlainValidator:
+    """A type number: `known` ones pass, `doubtful` ones pass with a warning."""
+
+    def read(value: object, info: ValidationInfo) -> int:
+        if _is_blank(value):
+            refuse("is blank")
+        number = _as_whole(_as_decimal(value))
+        documented = ", ".join(map(str, known))
+        if number in doubtful:
+            _context(info).warn(info.field_name, f"is none of the documented {documented}")
+        elif number not in known:
+            refuse(f"must be one of {documented}")
+        return number
+
+    return PlainValidator(read)
+
+
+def _as_decimal(value: object) -> Decimal:
+    match value:
+        case bool():
+            refuse("is not a number")
+        case Decimal():
+            amount = value
+        case int():
+            amount = Decimal(value)
+        case float():
+            amount = Decimal(repr(value))
+        case str() if _PLAIN_NUMBER.fullmatch(value.strip()):
+            amount = Decimal(value.strip())
+        case _:
+            refuse("is not a number")
+    if not amount.is_finite():
+        refuse("is not a number")
+    if amount and amount.adjusted() >= _MAX_DIGITS:
+        refuse("is out of range")
+    return amount
+
+
+def _as_whole(amount: Decimal) -> int:
+    if amount != amount.to_integral_value():
+        refuse("is not a whole number")
+    return int(amount) if amount else 0
+
+
+def _fraction(amount: Decimal, info: ValidationInfo) -> int | float:
+    context = _context(info)
+    match context.settings.fractions:
+        case Fractions.ROUND:
+            context.warn(info.field_name, "rounded to a whole number")
+            return int(amount.to_integral_value(rounding=ROUND_HALF_UP))
+        case Fractions.SEND:
+            sent = float(amount)
+            if Decimal(repr(sent)) != amount:
+                refuse("has more digits than can be sent exactly")
+            return sent
+        case _:
+            return _as_whole(amount)
+
+
+# ---------------------------------------------------------------- dates
+
+
+def _eight_digits(_: ApiSettings) -> str:
+    return "%Y%m%d"
+
+
+def day(
+    *, required: bool = True, pattern: Callable[[ApiSettings], str] = _eight_digits
+) -> PlainValidator:
+    """A date as stored: the pharmacy's local date, never converted to another time zone."""
+
+    def read(value: object, info: ValidationInfo) -> str | None:
+        if _is_blank(value):
+            return None if not required else refuse("is blank")
+        moment = _as_moment(value)
+        if moment.year < _MIN_YEAR:
+            refuse(f"is before the year {_MIN_YEAR}")
+        return moment.strftime(pattern(_context(info).settings))
+
+    return PlainValidator(read)
+
+
+def _as_moment(value: object) -> date:
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value.strip())
+        except ValueError:
+            refuse("is not a date")
+    refuse("is not a date")
+
+
+# ---------------------------------------------------------------- the API's types
+
+Code = Annotated[str, text(50)]
+OptionalCode = Annotated[str | None, text(50, required=False)]
+#: A Decision of 2018 limits facility codes to 12 characters, the API to 50.
+FacilityCode = Annotated[str, text(50, advised=12)]
+Text50 = Annotated[str, text(50)]
+Text200 = Annotated[str, text(200)]
+Text500 = Annotated[str, text(500)]
+OptionalText50 = Annotated[str | None, text(50, required=False)]
+OptionalText200 = Annotated[str | None, text(200, required=False)]
+OptionalText500 = Annotated[str | None, text(500, required=False)]
+Dosage = Annotated[str, text(None, multiline=True, fallback=lambda api: api.empty_dosage)]
+#: Required as a key, though it may be an empty text.
+Reason = Annotated[str, text(500, multiline=True, cut=True, fallback=lambda api: api.empty_notes)]
+Note = Annotated[str | None, text(500, required=False, multiline=True, cut=True)]
+DocumentDate = Annotated[str, day(pattern=lambda api: api.date_format)]
+Day = Annotated[str, day()]
+OptionalDay = Annotated[str | None, day(required=False)]
+Quantity = Annotated[int | float, number(positive=True)]
+Amount = Annotated[int | float, number(positive=False)]
+OptionalAmount = Annotated[int | float | None, number(positive=False, required=False)]
+ReceiptKind = Annotated[int, kind(known=(1, 2, 3))]
+SlipKind = Annotated[int, kind(known=(2, 3), doubtful=(1, 4))]

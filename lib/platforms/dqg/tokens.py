@@ -1,0 +1,388 @@
+"""Tokens of the national API: one login an account, whoever and however many ask for it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from redis.asyncio import Redis
+from redis.asyncio.lock import Lock
+from redis.exceptions import LockError
+
+from lib.errors import AccountRefused
+from lib.models import Account
+from lib.resilience.redis_fallback import Degraded, degraded_for, read_script
+from lib.settings import ApiSettings, RedisSettings
+
+logger = logging.getLogger("dqg.tokens")
+
+#: Seconds a refused login answers for the next ones: long enough for a batch's worth of callers.
+_REFUSAL_SECONDS = 10.0
+#: Seconds a login's lock outlives the longest login.
+_LOCK_MARGIN = 5.0
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a login returned.
+
+    Attributes:
+        expires_in: seconds the platform says it is good for, None where it says nothing.
+    """
+
+    value: str = field(repr=False)
+    expires_in: float | None = None
+
+
+#: Logs in. Raises AccountRefused for a refused login; any other error means nothing was learnt.
+Login = Callable[[Account], Awaitable[Token]]
+
+
+class TokenSource(Protocol):
+    """What a client of the API needs to know of tokens."""
+
+    async def get(self, account: Account, login: Login) -> str:
+        """A token to send with the next call; logs in only where none is known.
+
+        Raises:
+            AccountRefused: this login, or one a moment ago, was refused.
+            Exception: whatever else `login` raised.
+        """
+        ...
+
+    async def drop(self, account: Account, token: str) -> None:
+        """Forget a token the API refused, but not one that has replaced it. May be repeated."""
+        ...
+
+
+class TokenCache:
+    """Keeps tokens in Redis for all processes and in this process for speed.
+
+    A token lives for a fixed time counted from its login. Callers of one process share one login,
+    and so do processes, by a lock in Redis; a refused login answers for the others for a moment.
+    While Redis is away each process logs in by itself. Used within one event loop.
+
+    Args:
+        redis: None keeps everything in this process.
+        refusal_seconds: how long a refused login is remembered.
+        lock_seconds: how long another process's login is waited for; by default a little longer
+            than a login can take.
+        wall_clock: only to read the expiry of a token that does not say when it was issued.
+    """
+
+    def __init__(
+        self,
+        redis: Redis | None,
+        redis_settings: RedisSettings,
+        settings: ApiSettings,
+        *,
+        degraded: Degraded | None = None,
+        refusal_seconds: float = _REFUSAL_SECONDS,
+        lock_seconds: float | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        if lock_seconds is None:
+            lock_seconds = settings.connect_timeout + settings.read_timeout + _LOCK_MARGIN
+        self._settings = settings
+        self._shared = None if redis is None else _RedisTokens(redis, redis_settings.prefix)
+        self._degraded = degraded or degraded_for(redis)
+        self._local = _LocalTokens(monotonic)
+        self._flights: dict[str, _Flight] = {}
+        self._refusal_seconds = refusal_seconds
+        self._lock_seconds = lock_seconds
+        self._monotonic = monotonic
+        self._wall_clock = wall_clock
+        self._sleep = sleep
+
+    async def get(self, account: Account, login: Login) -> str:
+        """See `TokenSource.get`. A cancelled caller takes nobody else's login with it."""
+        while True:
+            known = self._local.read(account.key)
+            if known is None:
+                known = await self._join_flight(account, login)
+            token = known.token_or_raise()
+            # The flight may have begun with a token that was dropped before it landed.
+            if not self._local.is_dropped(account.key, token):
+                return token
+
+    async def drop(self, account: Account, token: str) -> None:
+        """See `TokenSource.drop`."""
+        self._local.drop(account.key, token)
+        shared = self._shared
+        if shared is not None:
+            await self._degraded.run(lambda: shared.drop(account.key, token), _nothing)
+
+    async def known(self, keys: Collection[str]) -> set[str]:
+        """Those of these account keys that have a token: their last login was accepted."""
+        shared = self._shared
+        if shared is None:
+            return self._local.known(keys)
+        return await self._degraded.run(lambda: shared.known(keys), lambda: self._known(keys))
+
+    async def _known(self, keys: Collection[str]) -> set[str]:
+        return self._local.known(keys)
+
+    async def _join_flight(self, account: Account, login: Login) -> _Known:
+        flight = self._flights.get(account.key)
+        if flight is None or flight.task.done():
+            flight = _Flight(asyncio.create_task(self._fly(account, login), name="login"))
+            self._flights[account.key] = flight
+        flight.waiting += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting:
+                if self._flights.get(account.key) is flight:
+                    del self._flights[account.key]
+                if not flight.task.done():
+                    # Everybody gave up: a login nobody waits for must not outlive its callers.
+                    flight.task.cancel()
+                    await asyncio.gather(flight.task, return_exceptions=True)
+
+    async def _fly(self, account: Account, login: Login) -> _Known:
+        shared = self._shared
+        if shared is None:
+            return await self._log_in(account, login)
+        turn = await self._degraded.run(lambda: self._await_turn(shared, account.key), _no_turn)
+        try:
+            if turn.known is None:
+                return await self._log_in(account, login)
+            self._local.keep(account.key, turn.known)
+            return turn.known
+        finally:
+            if turn.lock is not None:
+                lock = turn.lock
+                await self._degraded.run(lambda: _release(lock), _nothing)
+
+    async def _await_turn(self, shared: _RedisTokens, key: str) -> _Turn:
+        """Waits for another process's login to leave a result, or for the right to log in."""
+        lock = shared.lock(key, self._lock_seconds)
+        give_up_at = self._monotonic() + self._lock_seconds
+        owned = False
+        try:
+            while True:
+                # The lock first: what its last owner left is then seen by the read that follows.
+                owned = await lock.acquire(blocking=False)
+                known = await shared.read(key)
+                if known is not None and not self._is_stale(key, known):
+                    return _Turn(known, lock if owned else None)
+                if owned:
+                    return _Turn(None, lock)
+                if self._monotonic() >= give_up_at:
+                    logger.warning(
+                        "another process's login takes too long, logging in as well",
+                        extra={"action": "login_not_awaited", "account_key": key},
+                    )
+                    return _Turn(None, None)
+                await self._sleep(_POLL_SECONDS * (1 + random.random()))  # noqa: S311 - spread
+        except asyncio.CancelledError:
+            if owned:
+                await self._degraded.run(lambda: _release(lock), _nothing)
+            raise
+
+    def _is_stale(self, key: str, known: _Known) -> bool:
+        return known.token is not None and self._local.is_dropped(key, known.token)
+
+    async def _log_in(self, account: Account, login: Login) -> _Known:
+        try:
+            token = await login(account)
+        except AccountRefused as error:
+            known = _Known(self._refusal_seconds, refusal=error)
+            await self._save(account.key, known)
+            raise
+        lifetime = seconds_to_keep(token, self._settings, self._wall_clock())
+        known = _Known(lifetime, token=token.value)
+        self._local.issued(account.key)
+        await self._save(account.key, known)
+        logger.info(
+            "logged in, token kept for %.0f s",
+            lifetime,
+            extra={"action": "logged_in", "account_key": account.key},
+        )
+        return known
+
+    async def _save(self, key: str, known: _Known) -> None:
+        self._local.keep(key, known)
+        shared = self._shared
+        if shared is not None:
+            await self._degraded.run(lambda: shared.save(key, known), _nothing)
+
+
+def seconds_to_keep(token: Token, settings: ApiSettings, now: float) -> float:
+    """How long a token just issued is used.
+
+    A lifetime shorter than twice the margin is halved instead, so that a short-lived token is
+    still shared. Without a plausible lifetime the setting alone counts: a 401 corrects it.
+    """
+    lifetime = token.expires_in
+    if lifetime is None:
+        lifetime = _jwt_lifetime(token.value, now)
+    if lifetime is None or not math.isfinite(lifetime) or lifetime <= 0:
+        return settings.token_seconds
+    margin = min(settings.token_margin, lifetime / 2)
+    return min(settings.token_seconds, lifetime - margin)
+
+
+def _jwt_lifetime(token: str, now: float) -> float | None:
+    """Seconds between issue and expiry of a JWT, both by its issuer's clock where it says so."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        padded = parts[1] + "=" * (-len(parts[1]) % 4)
+        claims = json.loads(base64.urlsafe_b64decode(padded))
+        return float(claims["exp"]) - float(claims.get("iat", now))
+    except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A token or a refusal, and how many seconds longer it holds."""
+
+    seconds: float
+    token: str | None = field(default=None, repr=False)
+    refusal: AccountRefused | None = None
+
+    def token_or_raise(self) -> str:
+        if self.token is None:
+            refusal = self.refusal
+            # A new one for each caller: an exception that is raised twice mixes up its traces.
+            raise AccountRefused(
+                refusal.message if refusal else "login refused",
+                http_status=refusal.http_status if refusal else None,
+                answer=refusal.answer if refusal else None,
+            )
+        return self.token
+
+
+@dataclass(slots=True)
+class _Flight:
+    task: asyncio.Task[_Known]
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What another process left, else the right to log in, with the lock to give back after."""
+
+    known: _Known | None
+    lock: Lock | None
+
+
+class _LocalTokens:
+    """The tokens of this process, and of each account the one that was dropped last."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._known: dict[str, tuple[float, _Known]] = {}
+        self._dropped: dict[str, str] = {}
+
+    def read(self, key: str) -> _Known | None:
+        until, known = self._known.get(key, (0.0, None))
+        if known is not None and self._monotonic() >= until:
+            del self._known[key]
+            return None
+        return known
+
+    def keep(self, key: str, known: _Known) -> None:
+        if known.token is None or not self.is_dropped(key, known.token):
+            self._known[key] = (self._monotonic() + known.seconds, known)
+
+    def drop(self, key: str, token: str) -> None:
+        self._dropped[key] = token
+        if (entry := self._known.get(key)) is not None and entry[1].token == token:
+            del self._known[key]
+
+    def known(self, keys: Collection[str]) -> set[str]:
+        found = {key: self.read(key) for key in keys}
+        return {key for key, known in found.items() if known is not None and known.token}
+
+    def is_dropped(self, key: str, token: str) -> bool:
+        return self._dropped.get(key) == token
+
+    def issued(self, key: str) -> None:
+        """A login has just succeeded: its token is good even if it is an old one again."""
+        self._dropped.pop(key, None)
+
+
+class _RedisTokens:
+    """The tokens all processes share. Every method raises the driver's errors."""
+
+    def __init__(self, redis: Redis, prefix: str) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._delete_if_equal = redis.register_script(read_script("delete_if_equal.lua"))
+
+    def lock(self, key: str, seconds: float) -> Lock:
+        return self._redis.lock(f"{self._prefix}:login:{key}", timeout=seconds, thread_local=False)
+
+    async def read(self, key: str) -> _Known | None:
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for name in (self._token(key), self._refused(key)):
+                pipe.get(name)
+                pipe.pttl(name)
+            token, token_ms, refused, refused_ms = await pipe.execute()
+        if token is not None and token_ms > 0:
+            return _Known(token_ms / 1000, token=token)
+        if refused is not None and refused_ms > 0:
+            fields = json.loads(refused)
+            refusal = AccountRefused(fields["message"], http_status=fields["http_status"])
+            return _Known(refused_ms / 1000, refusal=refusal)
+        return None
+
+    async def save(self, key: str, known: _Known) -> None:
+        milliseconds = max(1, int(known.seconds * 1000))
+        if known.refusal is not None:
+            text = json.dumps(
+                {"message": known.refusal.message, "http_status": known.refusal.http_status}
+            )
+            await self._redis.set(self._refused(key), text, px=milliseconds)
+        elif known.token is not None:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.set(self._token(key), known.token, px=milliseconds)
+                pipe.delete(self._refused(key))
+                await pipe.execute()
+
+    async def known(self, keys: Collection[str]) -> set[str]:
+        names = list(keys)
+        tokens = await self._redis.mget([self._token(key) for key in names]) if names else []
+        return {key for key, token in zip(names, tokens, strict=True) if token is not None}
+
+    async def drop(self, key: str, token: str) -> None:
+        await self._delete_if_equal(keys=[self._token(key)], args=[token])
+
+    def _token(self, key: str) -> str:
+        return f"{self._prefix}:token:{key}"
+
+    def _refused(self, key: str) -> str:
+        return f"{self._prefix}:refused:{key}"
+
+
+async def _release(lock: Lock) -> None:
+    try:
+        await lock.release()
+    except LockError:
+        # The login outlived its lock; whoever holds it now keeps it.
+        logger.info("a login outlived its lock", extra={"action": "login_lock_expired"})
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def _no_turn() -> _Turn:
+    return _Turn(None, None)

@@ -1,0 +1,206 @@
+"""Pace of the calls: rate limits and the API's own Retry-After, obeyed by all processes alike."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from limits import RateLimitItem, parse_many
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage import Storage as LimitStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.asyncio import Redis
+
+from lib.errors import Throttled
+from lib.resilience.redis_fallback import Degraded, degraded_for, read_script
+from lib.settings import RateSettings
+
+#: A Retry-After is believed up to this many seconds; then the API is asked again.
+MAX_HOLD_SECONDS = 3600.0
+_SHORTEST_SLEEP = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """How long a call has to wait, and for what."""
+
+    seconds: float
+    reason: str
+
+
+_Limits = Sequence[tuple[str, RateLimitItem]]
+
+
+class Pacer:
+    """Lets calls through as fast as limits and holds allow, by name (`account:…`, `pipeline:…`).
+
+    Without configured limits only holds slow a call down. While Redis is away each process keeps
+    the limits by itself, so several processes may together be faster than they should.
+
+    Args:
+        redis: None keeps everything in this process.
+        prefix: begins every key.
+        monotonic, sleep: how waiting is measured and done.
+    """
+
+    def __init__(
+        self,
+        redis: Redis | None,
+        prefix: str,
+        settings: RateSettings,
+        *,
+        degraded: Degraded | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._rates = {
+            "account": parse_many(settings.per_account) if settings.per_account else [],
+            "pipeline": parse_many(settings.per_pipeline) if settings.per_pipeline else [],
+        }
+        self._max_wait = settings.max_wait
+        self._local = _Pace(MemoryStorage(), _LocalHolds(monotonic))
+        self._shared = self._local
+        if redis is not None:
+            storage = RedisStorage(
+                "async+redis://",  # not used: the connections are those of our client
+                implementation="redispy",
+                key_prefix=f"{prefix}:rate",
+                connection_pool=redis.connection_pool,  # type: ignore[arg-type]
+            )
+            self._shared = _Pace(storage, _RedisHolds(redis, f"{prefix}:hold:"))
+        self._degraded = degraded or degraded_for(redis)
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    async def acquire(self, names: Sequence[str]) -> None:
+        """Return when a call may be made under all these names; takes a permit of each.
+
+        Raises:
+            Throttled: that would take longer than `max_wait`; no permit is kept.
+        """
+        limits = self._limits(names)
+        give_up_at = self._monotonic() + self._max_wait
+        while True:
+            wait = await self._degraded.run(
+                lambda: self._shared.take(names, limits), lambda: self._local.take(names, limits)
+            )
+            if wait is None:
+                return
+            if self._monotonic() + wait.seconds > give_up_at:
+                raise Throttled(wait.reason, retry_after=wait.seconds)
+            await self._sleep(wait.seconds)
+
+    async def hold(self, names: Sequence[str] | str, seconds: float) -> None:
+        """Make no call under these names for so many seconds; never shortens a longer hold.
+
+        Capped at `MAX_HOLD_SECONDS`. May be repeated.
+        """
+        if seconds <= 0:
+            return
+        names = [names] if isinstance(names, str) else list(names)
+        seconds = min(seconds, MAX_HOLD_SECONDS)
+        # Also here, so that it is obeyed if Redis goes away meanwhile.
+        await self._local.holds.hold(names, seconds)
+        if self._shared is not self._local:
+            await self._degraded.run(lambda: self._shared.holds.hold(names, seconds), _nothing)
+
+    def _limits(self, names: Sequence[str]) -> _Limits:
+        """The limits on a call, those shared by the most callers first: where a race for a permit
+        is lost, it is lost before a permit of the others is spent.
+        """
+        kinds = {name: name.partition(":")[0] for name in names}
+        return [
+            (name, rate)
+            for kind in ("pipeline", "account")
+            for name in kinds
+            if kinds[name] == kind
+            for rate in self._rates[kind]
+        ]
+
+
+class _Holds(Protocol):
+    async def seconds_left(self, names: Sequence[str]) -> float: ...
+
+    async def hold(self, names: Sequence[str], seconds: float) -> None: ...
+
+
+class _Pace:
+    """Limits and holds in one place, Redis or this process.
+
+    The strategy counts windows by the time the storage has left for its keys, so that with Redis
+    no machine's clock has a say.
+    """
+
+    def __init__(self, storage: LimitStorage, holds: _Holds) -> None:
+        self.holds = holds
+        self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._turn = asyncio.Lock()
+
+    async def take(self, names: Sequence[str], limits: _Limits) -> _Wait | None:
+        """Take a permit of every limit; else say how long to wait, having taken none.
+
+        A race with another process may cost a permit that is then not used.
+        """
+        held = await self.holds.seconds_left(names)
+        if held > 0:
+            return _Wait(held, "the API asked to wait")
+        if not limits:
+            return None
+        async with self._turn:
+            refused = [
+                limit for limit in limits if not await self._limiter.test(limit[1], limit[0])
+            ]
+            if refused:
+                return await self._wait_for(refused)
+            for name, rate in limits:
+                if not await self._limiter.hit(rate, name):
+                    return await self._wait_for([(name, rate)])
+        return None
+
+    async def _wait_for(self, refused: _Limits) -> _Wait:
+        stats = [await self._limiter.get_window_stats(rate, name) for name, rate in refused]
+        seconds = max(stat.reset_time for stat in stats) - time.time()
+        names = ", ".join(f"{name} ({rate})" for name, rate in refused)
+        return _Wait(max(seconds, _SHORTEST_SLEEP), f"rate limit reached: {names}")
+
+
+class _LocalHolds:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._until: dict[str, float] = {}
+
+    async def seconds_left(self, names: Sequence[str]) -> float:
+        now = self._monotonic()
+        return max((self._until.get(name, now) - now for name in names), default=0.0)
+
+    async def hold(self, names: Sequence[str], seconds: float) -> None:
+        now = self._monotonic()
+        for name in names:
+            self._until[name] = max(self._until.get(name, now), now + seconds)
+
+
+class _RedisHolds:
+    """Raises the driver's errors."""
+
+    def __init__(self, redis: Redis, prefix: str) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._extend = redis.register_script(read_script("pacing_hold.lua"))
+
+    async def seconds_left(self, names: Sequence[str]) -> float:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.pttl(self._prefix + name)
+            lefts: list[int] = await pipe.execute()
+        return max((left / 1000 for left in lefts), default=0.0)
+
+    async def hold(self, names: Sequence[str], seconds: float) -> None:
+        keys = [self._prefix + name for name in names]
+        await self._extend(keys=keys, args=[max(1, round(seconds * 1000))])
+
+
+async def _nothing() -> None:
+    return None

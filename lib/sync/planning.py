@@ -1,0 +1,169 @@
+"""How many documents a pipeline may claim now, in which batches, and of which shops."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass, replace
+
+from lib.alerts.conditions import PlaceState
+from lib.models import PipelineSummary
+from lib.pipelines import Pipeline
+from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
+from lib.services import Services
+from lib.settings import BreakerSettings, Granularity, SyncSettings
+from lib.sync.submit import pipeline_breaker
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """What a pipeline's work pool can take.
+
+    Attributes:
+        workers: workers online; None for a pool that needs none.
+        concurrency_limit: runs the pool starts at once, None without a limit.
+    """
+
+    paused: bool = False
+    workers: int | None = None
+    concurrency_limit: int | None = None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why a run would only wait; None where it would start soon."""
+        if self.paused:
+            return "the work pool is paused"
+        return "no worker is online" if self.workers == 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimPlan:
+    """What `orchestrate` may claim for one pipeline in this round.
+
+    Attributes:
+        limits: sizes of the batches to claim, one batch run each.
+        granularity: what each document of these batches is to Prefect.
+        paused_shops: shops whose account is paused: none of their documents is claimed.
+        probe_shops: paused shops whose pause is over: one document each shows whether it holds.
+        note: why less than usual is claimed; empty when nothing is in the way.
+        accounts: of the paused shops, what their accounts' breakers say.
+    """
+
+    limits: tuple[int, ...] = ()
+    granularity: Granularity = Granularity.FLOW
+    paused_shops: frozenset[str] = frozenset()
+    probe_shops: tuple[str, ...] = ()
+    note: str = ""
+    accounts: tuple[PlaceState, ...] = ()
+
+
+async def plan_claims(
+    services: Services, pipeline: Pipeline, summary: PipelineSummary, pool: PoolState
+) -> ClaimPlan:
+    """Read breakers and backlog; claims nothing itself.
+
+    Raises:
+        StoreUnavailable: the source database is away.
+    """
+    shops = await asyncio.to_thread(services.source.pending_shops, pipeline)
+    names = {
+        shop.code: services.accounts.breaker_name(shop.code, shop.pharmacy_code) for shop in shops
+    }
+    own = pipeline_breaker(pipeline.name)
+    snapshots = await services.breakers.snapshot([own, *names.values()])
+    paused = sum(snapshots[name].state is not BreakerState.CLOSED for name in names.values())
+    services.metrics.breakers_read(pipeline.name, snapshots[own].state.value, paused)
+    plan = plan_from(
+        summary,
+        pool,
+        breaker=snapshots[own],
+        shops={shop: snapshots[name] for shop, name in names.items()},
+        sync=services.settings.sync,
+        ramp=services.settings.breaker,
+    )
+    states = (PlaceState((s.code, s.pharmacy_code), snapshots[names[s.code]]) for s in shops)
+    return replace(plan, accounts=tuple(s for s in states if s.place[0] in plan.paused_shops))
+
+
+def plan_from(
+    summary: PipelineSummary,
+    pool: PoolState,
+    *,
+    breaker: BreakerSnapshot,
+    shops: dict[str, BreakerSnapshot],
+    sync: SyncSettings,
+    ramp: BreakerSettings,
+) -> ClaimPlan:
+    """The plan for what is known. Pure."""
+    paused = frozenset(s for s, b in shops.items() if b.state is not BreakerState.CLOSED)
+    probes = tuple(sorted(s for s, b in shops.items() if b.state is BreakerState.HALF_OPEN))
+    reasons = [f"{shop} ({shops[shop].reason})" for shop in sorted(paused)]
+    note = f"paused: {', '.join(reasons)}" if reasons else ""
+    granularity, largest = _batch_kind(summary.ready, sync)
+    free = _free_batches(summary, pool, sync)
+    refusal = pool.refusal or _refusal_of(breaker)
+    if refusal is not None:
+        return ClaimPlan((), granularity, paused, (), _joined(refusal, note))
+    if breaker.state is BreakerState.HALF_OPEN:
+        # What is under way is a probe that has not called yet, or finds the half-open door itself.
+        limits: tuple[int, ...] = (1,) if free > 0 and not summary.batches else ()
+        return ClaimPlan(
+            limits, granularity, paused, (), _joined(f"probing after: {breaker.reason}", note)
+        )
+    if breaker.closed_for is not None and breaker.closed_for < ramp.ramp:
+        # The API has just come back: what broke it may have been our own backlog.
+        largest = max(1, int(largest * breaker.closed_for / ramp.ramp))
+        free = min(free, 1)
+        note = _joined("starting again slowly", note)
+    limits = batch_sizes(summary.ready, free, largest)
+    return ClaimPlan(limits, granularity, paused, probes if free > 0 else (), note)
+
+
+def batch_sizes(ready: int, free: int, largest: int) -> tuple[int, ...]:
+    """Splits what is ready evenly over as few batches as it needs, at most the free ones."""
+    count = min(free, math.ceil(ready / largest))
+    if count <= 0:
+        return ()
+    share, rest = divmod(min(ready, count * largest), count)
+    return tuple(share + (n < rest) for n in range(count))
+
+
+def is_worth_another_round(summary: PipelineSummary, sync: SyncSettings) -> bool:
+    """Whether enough is left for a full batch, so that waiting for a free place pays.
+
+    A trickle is left for the next scheduled run: every batch run costs the start of a process.
+    """
+    return summary.ready >= _batch_kind(summary.ready, sync)[1]
+
+
+def resolve_granularity(wanted: Granularity, ready: int, sync: SyncSettings) -> Granularity:
+    """What each of so many documents is to Prefect; never `auto`."""
+    if wanted is not Granularity.AUTO:
+        return wanted
+    if ready <= sync.auto_flow_limit:
+        return Granularity.FLOW
+    return Granularity.TASK if ready <= sync.auto_task_limit else Granularity.GROUP
+
+
+def _batch_kind(ready: int, sync: SyncSettings) -> tuple[Granularity, int]:
+    granularity = resolve_granularity(sync.granularity, ready, sync)
+    if granularity is Granularity.FLOW:
+        return granularity, sync.batch_size
+    return granularity, sync.task_batch_size
+
+
+def _free_batches(summary: PipelineSummary, pool: PoolState, sync: SyncSettings) -> int:
+    bounds = [sync.batches_in_flight]
+    if pool.concurrency_limit is not None:
+        bounds.append(pool.concurrency_limit)
+    return max(min(bounds) - summary.batches, 0)
+
+
+def _refusal_of(breaker: BreakerSnapshot) -> str | None:
+    if breaker.state in (BreakerState.OPEN, BreakerState.HELD):
+        return f"{breaker.state.value}: {breaker.reason}"
+    return None
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)

@@ -1,0 +1,174 @@
+"""Brings source database and logs back to agreement. Lists first, then repairs one by one.
+
+Every step may be repeated and may run beside live batches: it touches only what has had its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from lib.models import DocumentRef, LogStatus, StoredDocument, SyncStatus
+from lib.pipelines import PIPELINES, get_pipeline
+from lib.services import Services
+from lib.tracking.writer import LogEntry
+
+_FINAL = {SyncStatus.SUCCESS: LogStatus.SUCCESS, SyncStatus.FAILED: LogStatus.FAILED}
+_EXAMPLES = 5
+#: Latest acceptances in the log that are compared with the source database.
+_DRIFT_SAMPLE = 500
+
+
+@dataclass(slots=True)
+class Repairs:
+    """What was found and repaired, by kind, with the first few documents of each."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def note(self, kind: str, what: Iterable[str]) -> None:
+        """Counts `what` under `kind`; a kind without any is still reported, as none."""
+        items = list(what)
+        self.counts[kind] = self.counts.get(kind, 0) + len(items)
+        room = _EXAMPLES - len(self.examples[kind])
+        self.examples[kind].extend(items[: max(room, 0)])
+
+    def add(self, other: Repairs) -> None:
+        """Takes over what another step found."""
+        for kind, number in other.counts.items():
+            self.counts[kind] = self.counts.get(kind, 0) + number
+            self.examples[kind] = (self.examples[kind] + other.examples[kind])[:_EXAMPLES]
+
+    def rows(self) -> list[dict[str, str | int]]:
+        """One row a kind, for a table."""
+        return [
+            {"what": kind, "found": number, "for example": ", ".join(self.examples[kind])}
+            for kind, number in self.counts.items()
+        ]
+
+
+async def save_accepted(services: Services, repairs: Repairs) -> None:
+    """Redo the write-back of documents the API accepted but the source database has not.
+
+    Never sends anything: the national id is in the log.
+
+    Raises:
+        StoreUnavailable.
+    """
+    grace = timedelta(seconds=services.settings.sync.accepted_grace)
+    saved = []
+    for entry in await services.tracking.entries(LogStatus.ACCEPTED, older_than=grace):
+        if await asyncio.to_thread(
+            services.source.record_acceptance,
+            entry.ref,
+            entry.national_id,
+            entry.message or "accepted",
+        ):
+            saved.append(_label(entry.ref))
+        await services.tracking.close_all(
+            [entry.ref], entry.claim_token, LogStatus.SUCCESS, entry.message or "accepted"
+        )
+    repairs.note("accepted but not saved: saved now", saved)
+
+
+async def close_left_open(services: Services, repairs: Repairs) -> None:
+    """Close log entries whose run is gone, by what the source database says of the document.
+
+    Raises:
+        StoreUnavailable.
+    """
+    grace = timedelta(seconds=services.settings.sync.accepted_grace)
+    closed = []
+    for status in (LogStatus.PENDING, LogStatus.RUNNING):
+        entries = await services.tracking.entries(status, older_than=grace)
+        documents = await _documents(services, (entry.ref for entry in entries))
+        for entry in entries:
+            document = documents.get((entry.ref.pipeline, entry.ref.record_id))
+            if document is not None and _still_held(entry, document):
+                continue
+            found = document.status if document is not None else SyncStatus.PENDING
+            end = _FINAL.get(found, LogStatus.RELEASED)
+            await services.tracking.close_all(
+                [entry.ref], entry.claim_token, end, "closed by reconcile: its run is gone"
+            )
+            closed.append(_label(entry.ref))
+    repairs.note("log entries left open: closed now", closed)
+
+
+async def settle_failures(services: Services, repairs: Repairs) -> None:
+    """Mark failure records resolved whose document has been accepted since.
+
+    Raises:
+        StoreUnavailable.
+    """
+    rows = await services.tracking.open_failures()
+    refs = [
+        DocumentRef(
+            row["pipeline"],
+            row["record_id"],
+            row["local_id"],
+            row["pharmacy_code"],
+            row["shop_pharmacy_code"],
+        )
+        for row in rows
+    ]
+    documents = await _documents(services, refs)
+    accepted = {
+        ref
+        for ref in refs
+        if (document := documents.get((ref.pipeline, ref.record_id))) is not None
+        and document.status is SyncStatus.SUCCESS
+    }
+    await services.tracking.settle_failures(
+        accepted, state="resolved", by="reconcile", why="accepted since"
+    )
+    repairs.note("failure records of accepted documents: resolved", map(_label, accepted))
+
+
+async def check_drift(services: Services, repairs: Repairs) -> None:
+    """Report what cannot be repaired without a person.
+
+    Documents that are SYNC_SUCCESS without a national id, and documents whose log says accepted
+    while the source database does not, as after a restore from a backup.
+
+    Raises:
+        StoreUnavailable.
+    """
+    for pipeline in PIPELINES.values():
+        refs = await asyncio.to_thread(services.source.successes_without_national_id, pipeline, 100)
+        if refs:
+            repairs.note("accepted without a national id: look at them", map(_label, refs))
+    entries = await services.tracking.latest(LogStatus.SUCCESS, limit=_DRIFT_SAMPLE)
+    documents = await _documents(services, (entry.ref for entry in entries))
+    doubtful = {
+        _label(entry.ref)
+        for entry in entries
+        if (document := documents.get((entry.ref.pipeline, entry.ref.record_id))) is None
+        or (document.status is not SyncStatus.SUCCESS and document.claim_token is None)
+    }
+    if doubtful:
+        repairs.note("logged as accepted, but not so in the source: look at them", doubtful)
+
+
+async def _documents(
+    services: Services, refs: Iterable[DocumentRef]
+) -> dict[tuple[str, int], StoredDocument]:
+    by_pipeline: dict[str, set[int]] = defaultdict(set)
+    for ref in refs:
+        by_pipeline[ref.pipeline].add(ref.record_id)
+    found: dict[tuple[str, int], StoredDocument] = {}
+    for name, ids in by_pipeline.items():
+        rows = await asyncio.to_thread(services.source.get, get_pipeline(name), sorted(ids))
+        found.update({(name, row.ref.record_id): row for row in rows})
+    return found
+
+
+def _still_held(entry: LogEntry, document: StoredDocument) -> bool:
+    return document.claim_token == entry.claim_token and document.lease_live
+
+
+def _label(ref: DocumentRef) -> str:
+    return f"{ref.pipeline} {ref.local_id}"

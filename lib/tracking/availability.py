@@ -1,0 +1,133 @@
+"""How well the national API answered, hour by hour, by our own calls. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from lib.clock import PHARMACY_ZONE
+from lib.tracking.task_logs import LATENCY_BOUNDS, CallCount
+
+HOURS = 24
+#: Ends of a call that say: the API does not work. Of all others it was asked and answered.
+_ERRORS = frozenset({"unavailable", "outcome_unknown", "configuration", "unexpected"})
+#: The call was cut short by ourselves and says nothing about the API.
+_OURS = frozenset({"cancelled"})
+_BAR = 10
+
+
+@dataclass(slots=True)
+class Hour:
+    """The calls of one hour, or of several.
+
+    Attributes:
+        refused: answered, but the document, or its account, was not accepted.
+        errors: not answered, or answered with an error of the API.
+        latencies: number of calls by index into `LATENCY_BOUNDS`.
+    """
+
+    calls: int = 0
+    refused: int = 0
+    errors: int = 0
+    latencies: Counter[int] = field(default_factory=Counter)
+
+    def add(self, count: CallCount) -> None:
+        if count.error_class in _OURS:
+            return
+        self.calls += count.calls
+        self.latencies[count.latency] += count.calls
+        if count.error_class in _ERRORS:
+            self.errors += count.calls
+        elif count.error_class:
+            self.refused += count.calls
+
+    @property
+    def error_share(self) -> float:
+        """From 0 to 1; 0 without calls."""
+        return self.errors / self.calls if self.calls else 0.0
+
+    def percentile(self, share: float) -> float | None:
+        """Milliseconds within which this share of the calls ended, to an eighth or so."""
+        wanted, seen = share * self.calls, 0
+        for index in sorted(self.latencies):
+            number = self.latencies[index]
+            if number and seen + number >= wanted:
+                if index >= len(LATENCY_BOUNDS):
+                    return float(LATENCY_BOUNDS[-1])
+                lower = LATENCY_BOUNDS[index - 1] if index else 0
+                return lower + (LATENCY_BOUNDS[index] - lower) * (wanted - seen) / number
+            seen += number
+        return None
+
+
+def first_hour(now: datetime) -> datetime:
+    """Begin of the first of the hours that are shown; the last is the one that is not over."""
+    return now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
+
+
+def by_hour(counts: Iterable[CallCount], now: datetime) -> list[tuple[datetime, Hour]]:
+    """Each of the last hours, oldest first, those without a call too."""
+    hours = {first_hour(now) + timedelta(hours=n): Hour() for n in range(HOURS)}
+    for count in counts:
+        if count.hour in hours:
+            hours[count.hour].add(count)
+    return list(hours.items())
+
+
+def as_markdown(hours: Sequence[tuple[datetime, Hour]], title: str) -> str:
+    """A page with the day in one line, and a table with bars, newest hour first."""
+    total = Hour()
+    for _, hour in hours:
+        total.calls += hour.calls
+        total.refused += hour.refused
+        total.errors += hour.errors
+        total.latencies += hour.latencies
+    slowest = max((hour.percentile(0.95) or 0 for _, hour in hours), default=0)
+    if not total.calls:
+        return f"# {title}\n\nNo call was made in the last {HOURS} hours."
+    head = (
+        f"**{1 - total.error_share:.1%}** of {total.calls} calls were answered; "
+        f"{total.errors} ended in an error of the API. Half of them took up to "
+        f"**{_time(total.percentile(0.5))}**, 95 % up to **{_time(total.percentile(0.95))}**. "
+        f"{total.refused} answers were a refusal of the document or its account, which is no error "
+        "of the API."
+    )
+    lines = [
+        "| hour | calls | errors | | median | 95 % | | refused |",
+        "| --- | ---: | ---: | --- | ---: | ---: | --- | ---: |",
+        *(_line(begin, hour, slowest) for begin, hour in reversed(hours) if hour.calls),
+    ]
+    foot = (
+        "Hours in the pharmacies' time; hours without a call are left out. A bar of errors is full "
+        "at 100 %, a bar of latency at the slowest hour."
+    )
+    return "\n".join([f"# {title}", "", head, "", *lines, "", foot])
+
+
+def _line(begin: datetime, hour: Hour, slowest: float) -> str:
+    slow = hour.percentile(0.95) or 0.0
+    cells = [
+        f"{begin.astimezone(PHARMACY_ZONE):%d/%m %H:00}",
+        str(hour.calls),
+        f"{hour.error_share:.1%}",
+        bar(hour.error_share) if hour.errors else "",
+        _time(hour.percentile(0.5)),
+        _time(slow),
+        bar(slow / slowest if slowest else 0.0),
+        str(hour.refused),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def bar(share: float) -> str:
+    """A bar of text; anything above nothing shows at least one part of it."""
+    parts = 0 if share <= 0 else max(1, round(min(share, 1.0) * _BAR))
+    return "█" * parts + "░" * (_BAR - parts)
+
+
+def _time(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return ""
+    return f"{milliseconds / 1000:.1f} s" if milliseconds >= 1000 else f"{milliseconds:.0f} ms"

@@ -1,0 +1,185 @@
+"""MongoDB as we use it: one place for its errors, and writes that survive its absence."""
+
+from __future__ import annotations
+
+import logging
+import time
+from asyncio import Future
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from pymongo import AsyncMongoClient, UpdateMany, UpdateOne
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+
+from lib.errors import StoreUnavailable
+from lib.settings import MongoSettings
+from lib.write_batcher import Grouped
+
+logger = logging.getLogger("dqg.tracking")
+
+STORE = "MongoDB"
+#: Seconds without a try after MongoDB was found away: a try costs a whole timeout.
+_PAUSE = 5.0
+_DUPLICATE_KEY = 11000
+
+Client = AsyncMongoClient[dict[str, Any]]
+Database = AsyncDatabase[dict[str, Any]]
+
+
+def open_client(settings: MongoSettings) -> Client:
+    """A client that connects on first use."""
+    timeout_ms = int(settings.timeout * 1000)
+    return AsyncMongoClient(
+        settings.url.get_secret_value(),
+        serverSelectionTimeoutMS=timeout_ms,
+        connectTimeoutMS=timeout_ms,
+        socketTimeoutMS=timeout_ms,
+        tz_aware=True,
+        connect=False,
+    )
+
+
+class mongo_errors:
+    """Turns the driver's errors into StoreUnavailable: nothing that MongoDB does may stop a run.
+
+    The text of an error is left out: it may quote what was to be written.
+    """
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exc, PyMongoError) and not isinstance(exc, BulkWriteError):
+            code = f" {exc.code}" if isinstance(exc, OperationFailure) and exc.code else ""
+            raise StoreUnavailable(STORE, f"{type(exc).__name__}{code}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One upsert, or a change of many entries that are there; may be repeated."""
+
+    collection: str
+    operation: UpdateOne | UpdateMany
+
+
+class BufferedWrites:
+    """Writes upserts in groups, in order, and keeps them in memory while MongoDB is away.
+
+    Args:
+        delay, size: how writes are grouped, see `Grouped`.
+        buffer_size: writes kept; the oldest are dropped with a warning when there are more.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        delay: float,
+        size: int,
+        buffer_size: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.database = database
+        self._monotonic = monotonic
+        self._groups: Grouped[Write, bool] = Grouped(self._write_group, delay=delay, size=size)
+        self._buffer: deque[Write] = deque(maxlen=buffer_size)
+        self._away_until = 0.0
+
+    async def put(self, write: Write) -> bool:
+        """Returns once the write is durable, or False: it is buffered, or MongoDB refused it."""
+        return await self._groups.put(write)
+
+    def put_nowait(self, write: Write) -> Future[bool]:
+        """As `put`, without waiting."""
+        return self._groups.put_nowait(write)
+
+    async def close(self) -> None:
+        """Writes what is left, with one last try for what is buffered."""
+        self._away_until = 0.0
+        await self._groups.flush()
+        if self._buffer:
+            await self._write_group(())
+        if self._buffer:
+            logger.warning(
+                "%d log writes lost: %s is away; reconcile fills the gap",
+                len(self._buffer),
+                STORE,
+                extra={"action": "log_writes_lost"},
+            )
+
+    async def _write_group(self, group: Sequence[Write]) -> list[bool]:
+        """Writes what is buffered and then the group; False for what had to be buffered."""
+        if self._monotonic() < self._away_until:
+            self._keep(group)
+            return [False] * len(group)
+        waiting = [*self._buffer, *group]
+        refused: list[Write] = []
+        try:
+            for collection in dict.fromkeys(write.collection for write in waiting):
+                writes = [write for write in waiting if write.collection == collection]
+                refused += await self._bulk_write(collection, writes)
+        except StoreUnavailable as error:
+            if not self._away_until:
+                logger.warning("logs are buffered: %s", error, extra={"action": "mongo_away"})
+            self._away_until = self._monotonic() + _PAUSE
+            self._keep(group)
+            return [False] * len(group)
+        if self._away_until:
+            logger.warning("%s is back", STORE, extra={"action": "mongo_back"})
+        self._away_until = 0.0
+        self._buffer.clear()
+        return [all(write is not other for other in refused) for write in group]
+
+    async def _bulk_write(self, collection: str, writes: list[Write]) -> list[Write]:
+        """Makes the writes, in order; those MongoDB refuses for good are left out and returned."""
+        refused: list[Write] = []
+        repeated: Write | None = None
+        while writes:
+            try:
+                with mongo_errors():
+                    await self.database[collection].bulk_write([w.operation for w in writes])
+                break
+            except BulkWriteError as error:
+                index, code = _first_refused(error)
+            if code == _DUPLICATE_KEY and writes[index] is not repeated:
+                # Two processes may insert the same key at once; as an update the write then passes.
+                repeated = writes[index]
+                writes = writes[index:]
+                continue
+            logger.warning(
+                "%s refused a write to %s: code %s",
+                STORE,
+                collection,
+                code,
+                extra={"action": "log_write_refused"},
+            )
+            refused.append(writes[index])
+            writes = writes[index + 1 :]
+        return refused
+
+    def _keep(self, group: Sequence[Write]) -> None:
+        dropped = len(self._buffer) + len(group) - (self._buffer.maxlen or 0)
+        if dropped > 0:
+            logger.warning(
+                "log buffer is full: %d oldest writes dropped; reconcile fills the gap",
+                dropped,
+                extra={"action": "log_writes_dropped"},
+            )
+        self._buffer.extend(group)
+
+
+def _first_refused(error: BulkWriteError) -> tuple[int, int | None]:
+    """Index and error code of the write that ended an ordered bulk write."""
+    failures = (error.details or {}).get("writeErrors")
+    if not failures:  # all was written, but not on as many servers as asked for
+        raise StoreUnavailable(STORE, "write concern not met") from None
+    return failures[0]["index"], failures[0].get("code")

@@ -1,0 +1,129 @@
+"""What is read of `task_logs` for a whole day: what became of documents, and how the API answered.
+
+Nothing here changes anything. Every read raises `StoreUnavailable` while MongoDB is away.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lib.models import LogStatus
+from lib.tracking.log_collections import TASK_LOGS
+from lib.tracking.mongo import Database, mongo_errors
+
+_ACCEPTED = {LogStatus.ACCEPTED.value, LogStatus.SUCCESS.value}
+#: Local ids asked for at once.
+_CHUNK = 1000
+#: An entry is made when its document is dispatched; its calls come until the claim is over.
+_LONGEST_CLAIM = timedelta(hours=6)
+#: Upper bounds of the classes that calls are counted in by their milliseconds; each is a quarter
+#: above the one before.
+LATENCY_BOUNDS = tuple(round(10 * 1.25**n) for n in range(42))
+_HOUR = "%Y-%m-%dT%H"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedDocument:
+    """What the logs say about one document, all its dispatches taken together.
+
+    Attributes:
+        sent: at least one POST of it was made.
+        accepted: one of its dispatches ended so.
+        national_ids: that came with those.
+    """
+
+    sent: bool = False
+    accepted: bool = False
+    national_ids: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class CallCount:
+    """Calls to the API within one hour that ended alike and took alike long.
+
+    Attributes:
+        error_class: empty where the document was accepted or found.
+        latency: index into `LATENCY_BOUNDS`; its length for calls that took longer than all.
+    """
+
+    hour: datetime
+    error_class: str
+    latency: int
+    calls: int
+
+
+class TaskLogReader:
+    """Reads `task_logs`."""
+
+    def __init__(self, database: Database) -> None:
+        self._logs = database[TASK_LOGS]
+
+    async def of_documents(
+        self, pipeline: str, local_ids: Iterable[str]
+    ) -> dict[int, LoggedDocument]:
+        """What is logged about documents of these local ids, by record id."""
+        wanted = sorted(set(local_ids))
+        rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        fields = {"record_id": 1, "status": 1, "national_id": 1, "attempts": 1}
+        for start in range(0, len(wanted), _CHUNK):
+            query = {"pipeline": pipeline, "local_id": {"$in": wanted[start : start + _CHUNK]}}
+            with mongo_errors():
+                for row in await self._logs.find(query, fields).to_list():
+                    rows[row["record_id"]].append(row)
+        return {record_id: _together(found) for record_id, found in rows.items()}
+
+    async def calls_by_hour(self, since: datetime) -> list[CallCount]:
+        """Calls to the API since a moment, counted in MongoDB by hour, end and latency."""
+        with mongo_errors():
+            cursor = await self._logs.aggregate(calls_pipeline(since))
+            return [_to_count(row["_id"], row["calls"]) for row in await cursor.to_list()]
+
+
+def calls_pipeline(since: datetime) -> list[dict[str, Any]]:
+    """The aggregation behind `calls_by_hour`; nothing in it is newer than MongoDB 4.4.
+
+    What is grouped by is one text, made a step earlier: the local stack's server groups by nothing
+    else as quickly.
+    """
+    at, took = "$attempts.at", "$attempts.duration_ms"
+    latency = {
+        "$switch": {
+            "branches": [
+                {"case": {"$lt": [took, bound]}, "then": str(index)}
+                for index, bound in enumerate(LATENCY_BOUNDS)
+            ],
+            "default": str(len(LATENCY_BOUNDS)),
+        }
+    }
+    parts = [
+        {"$dateToString": {"date": at, "format": _HOUR}},
+        {"$ifNull": ["$attempts.error_class", ""]},
+        latency,
+    ]
+    key = {"$concat": [parts[0], "/", parts[1], "/", parts[2]]}
+    return [
+        {"$match": {"created_at": {"$gte": since - _LONGEST_CLAIM}}},
+        {"$unwind": "$attempts"},
+        {"$match": {"attempts.at": {"$gte": since}}},
+        {"$project": {"key": key}},
+        {"$group": {"_id": "$key", "calls": {"$sum": 1}}},
+    ]
+
+
+def _to_count(key: str, calls: int) -> CallCount:
+    hour, error_class, latency = key.split("/")
+    moment = datetime.strptime(hour, _HOUR).replace(tzinfo=UTC)
+    return CallCount(moment, error_class, int(latency), calls)
+
+
+def _together(rows: Sequence[dict[str, Any]]) -> LoggedDocument:
+    accepted = [row for row in rows if row["status"] in _ACCEPTED]
+    return LoggedDocument(
+        sent=any(call["action"] == "submit" for row in rows for call in row.get("attempts") or ()),
+        accepted=bool(accepted),
+        national_ids=frozenset(row["national_id"] for row in accepted if row.get("national_id")),
+    )

@@ -1,0 +1,377 @@
+"""MongoDB: `task_logs`, an entry a dispatch of a document; `sync_failures`, one a final failure.
+
+Every write is an upsert on an `_id` made of claim token and record id, so it may be repeated and
+may come before the write it follows. MongoDB being away stops nothing: writes wait in a bounded
+buffer, a warning says so, and `reconcile` fills what is missing from the source database.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from pymongo import UpdateMany, UpdateOne
+
+from lib.clock import Clock, utc_now
+from lib.errors import StoreUnavailable
+from lib.models import (
+    Acceptance,
+    Claim,
+    DocumentRef,
+    LogStatus,
+    Outcome,
+    OutcomeKind,
+)
+from lib.privacy import mask_personal_names
+from lib.record import Record
+from lib.settings import MongoSettings, SyncSettings
+from lib.tracking.decisions import record_decision
+from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS, indexes_of
+from lib.tracking.mongo import BufferedWrites, Write, mongo_errors, open_client
+
+logger = logging.getLogger("dqg.tracking")
+
+_STATUS_AFTER = {
+    OutcomeKind.ACCEPTED: LogStatus.SUCCESS,
+    OutcomeKind.FAILED: LogStatus.FAILED,
+    OutcomeKind.RELEASED: LogStatus.RELEASED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A `task_logs` entry as reconcile needs it."""
+
+    ref: DocumentRef
+    claim_token: str
+    status: LogStatus
+    national_id: str | None
+    message: str | None
+    flow_run_id: str | None
+    record_run_id: str | None
+
+
+class TrackingStore:
+    """Writes and reads both collections. Open it with `async with`; connects on first use.
+
+    Attributes:
+        database: for whoever else reads them, as long as the store is open.
+    """
+
+    def __init__(
+        self,
+        settings: MongoSettings,
+        sync: SyncSettings,
+        *,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._client = open_client(settings)
+        self.database = self._client[settings.database]
+        self._writes = BufferedWrites(
+            self.database,
+            delay=sync.group_delay,
+            size=sync.group_size,
+            buffer_size=settings.buffer_size,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._writes.close()
+        await self._client.close()
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when MongoDB does not answer."""
+        with mongo_errors():
+            await self._client.admin.command("ping")
+
+    async def prepare(self) -> None:
+        """Creates the indexes; MongoDB being away is only a warning. May be repeated."""
+        try:
+            await self.ensure_indexes()
+        except StoreUnavailable as error:
+            logger.warning("log indexes not checked: %s", error, extra={"action": "mongo_away"})
+
+    async def ensure_indexes(self) -> None:
+        """Creates what is missing. May be repeated.
+
+        Raises:
+            StoreUnavailable.
+        """
+        with mongo_errors():
+            for name, indexes in indexes_of(self._settings).items():
+                await self.database[name].create_indexes(indexes)
+
+    # -- writes ---------------------------------------------------------------------------------
+
+    async def dispatched(self, claim: Claim) -> bool:
+        """Opens an entry for each document of a claim. False: only buffered, MongoDB is away."""
+        futures = [
+            self._writes.put_nowait(
+                self._log(document, claim.token, {}, on_insert={"status": LogStatus.PENDING.value})
+            )
+            for document in claim.documents
+        ]
+        return all([await future for future in futures])
+
+    async def run_created(self, claim: Claim, flow_run_id: str) -> None:
+        """Notes which run a claim was dispatched to, in one statement. Not waited for."""
+        update = {"$currentDate": {"updated_at": True}, "$set": {"flow_run_id": flow_run_id}}
+        self._writes.put_nowait(
+            Write(TASK_LOGS, UpdateMany({"claim_token": claim.token}, update)),
+        )
+
+    def started(self, record: Record, flow_run_id: str) -> None:
+        """Notes that a record run has begun. Not waited for: nothing depends on it."""
+        values = {"flow_run_id": flow_run_id, "started_at": self._clock()}
+        self._writes.put_nowait(self._record_log(record, LogStatus.RUNNING, values))
+
+    async def accepted(self, record: Record, acceptance: Acceptance) -> bool:
+        """Keeps the national id before anything else is tried. False: only buffered."""
+        values = {
+            "national_id": acceptance.national_id,
+            "message": acceptance.message,
+            "accepted_at": self._clock(),
+        }
+        return await self._writes.put(self._record_log(record, LogStatus.ACCEPTED, values))
+
+    async def finished(self, record: Record, outcome: Outcome) -> bool:
+        """Closes the entry, and for a failure keeps what a person needs to see. False: buffered."""
+        values = {
+            "national_id": outcome.national_id,
+            "message": outcome.message,
+            "error_class": outcome.error_class,
+            "http_status": outcome.http_status,
+            "closed_at": self._clock(),
+        }
+        closing = self._record_log(record, _STATUS_AFTER[outcome.kind], values)
+        if outcome.kind is OutcomeKind.FAILED:
+            self._writes.put_nowait(self._failure(record, outcome))
+        return await self._writes.put(closing)
+
+    def lost(self, record: Record) -> None:
+        """Closes the entry of a holder that lost its claim. Not waited for: nothing depends on it.
+
+        An acceptance stays open: it is still to be saved from there.
+        """
+        values = {
+            "status": LogStatus.RELEASED.value,
+            "message": "claim lost: the next holder sends the document",
+            "closed_at": self._clock(),
+        }
+        under_way = {"$in": [LogStatus.PENDING.value, LogStatus.RUNNING.value]}
+        key = {"_id": _entry_id(record.ref, record.document.claim_token), "status": under_way}
+        update = {"$currentDate": {"updated_at": True}, "$set": values}
+        self._writes.put_nowait(Write(TASK_LOGS, UpdateOne(key, update)))
+
+    async def close_all(
+        self, refs: Iterable[DocumentRef], token: str, status: LogStatus, message: str
+    ) -> None:
+        """Closes entries of one claim whose run never did. May be repeated."""
+        values = {"status": status.value, "message": message, "closed_at": self._clock()}
+        for future in [self._writes.put_nowait(self._log(ref, token, values)) for ref in refs]:
+            await future
+
+    async def settle_failures(
+        self, refs: Iterable[DocumentRef], *, state: str, by: str, why: str
+    ) -> int:
+        """Moves failure records that are not resolved to another state; returns how many.
+
+        Who and why is kept with each; see `lib.tracking.decisions`.
+
+        Args:
+            state: `requeued` or `resolved`.
+            by: who did it.
+
+        Raises:
+            StoreUnavailable.
+        """
+        with mongo_errors():
+            return await record_decision(
+                self.database[SYNC_FAILURES],
+                refs,
+                state=state,
+                by=by,
+                why=why,
+                at=self._clock(),
+            )
+
+    # -- reads ----------------------------------------------------------------------------------
+
+    async def entries(
+        self, status: LogStatus, *, older_than: timedelta, limit: int = 1000
+    ) -> list[LogEntry]:
+        """Entries that have had this status for some time.
+
+        Raises:
+            StoreUnavailable.
+        """
+        query = {"status": status.value, "updated_at": {"$lt": self._clock() - older_than}}
+        with mongo_errors():
+            found = await self.database[TASK_LOGS].find(query).limit(limit).to_list()
+        return [_entry(row) for row in found]
+
+    async def latest(self, status: LogStatus, *, limit: int) -> list[LogEntry]:
+        """The entries that reached this status last, newest first.
+
+        Raises:
+            StoreUnavailable.
+        """
+        with mongo_errors():
+            found = (
+                await self.database[TASK_LOGS]
+                .find({"status": status.value})
+                .sort("updated_at", -1)
+                .limit(limit)
+                .to_list()
+            )
+        return [_entry(row) for row in found]
+
+    async def last_activity(self, token: str) -> datetime | None:
+        """When anything was last logged under a claim; None if nothing is known.
+
+        Raises:
+            StoreUnavailable.
+        """
+        with mongo_errors():
+            rows = (
+                await self.database[TASK_LOGS]
+                .find({"claim_token": token}, {"updated_at": True})
+                .to_list()
+            )
+        return max((row["updated_at"] for row in rows), default=None)
+
+    async def logs_of(self, pipeline: str, local_id: str) -> list[dict[str, Any]]:
+        """Everything logged about one document, oldest first.
+
+        Raises:
+            StoreUnavailable.
+        """
+        with mongo_errors():
+            query = {"pipeline": pipeline, "local_id": local_id}
+            found = await self.database[TASK_LOGS].find(query).to_list()
+        return sorted(found, key=lambda row: row["created_at"])
+
+    async def batch_runs(self, keys: Sequence[str]) -> dict[str, str]:
+        """The batch run of each entry, by the entry's `_id`, as far as it is still known.
+
+        Raises:
+            StoreUnavailable.
+        """
+        query = {"_id": {"$in": list(keys)}, "flow_run_id": {"$ne": None}}
+        with mongo_errors():
+            rows = await self.database[TASK_LOGS].find(query, {"flow_run_id": True}).to_list()
+        return {row["_id"]: row["flow_run_id"] for row in rows if row.get("flow_run_id")}
+
+    async def open_failures(self, *, limit: int = 1000) -> list[dict[str, Any]]:
+        """Failure records nobody has settled, at most `limit`.
+
+        Raises:
+            StoreUnavailable.
+        """
+        with mongo_errors():
+            query = {"state": {"$in": ["open", "requeued"]}}
+            return await self.database[SYNC_FAILURES].find(query).limit(limit).to_list()
+
+    # -- how a write is made and performed -------------------------------------------------------
+
+    def _record_log(self, record: Record, status: LogStatus, values: dict[str, Any]) -> Write:
+        attempts = [asdict(attempt) for attempt in record.attempts]
+        values = {
+            "status": status.value,
+            "attempts": attempts,
+            "record_run_id": record.run_id,
+        } | values
+        return self._log(record.ref, record.document.claim_token, values)
+
+    def _log(
+        self,
+        ref: DocumentRef,
+        token: str,
+        values: dict[str, Any],
+        *,
+        on_insert: dict[str, Any] | None = None,
+    ) -> Write:
+        return self._upsert(TASK_LOGS, ref, token, values, on_insert or {})
+
+    def _failure(self, record: Record, outcome: Outcome) -> Write:
+        body = dict(record.payload.body) if record.payload else None
+        if body is not None and self._settings.mask_personal_names:
+            body = mask_personal_names(body)
+        values = {
+            "record_run_id": record.run_id,
+            "attempts": [asdict(attempt) for attempt in record.attempts],
+            "payload": body,
+            # As they were: a group of failures keeps its name when the source is corrected.
+            "drug_codes": [line.get("drug_code") for line in record.document.lines],
+            "answer": outcome.answer,
+            "http_status": outcome.http_status,
+            "error_class": outcome.error_class,
+            "error": outcome.message,
+            "field_errors": [asdict(item) for item in outcome.field_errors],
+        }
+        ref = record.ref
+        return self._upsert(
+            SYNC_FAILURES, ref, record.document.claim_token, values, {"state": "open"}
+        )
+
+    def _upsert(
+        self,
+        collection: str,
+        ref: DocumentRef,
+        token: str,
+        values: dict[str, Any],
+        on_insert: dict[str, Any],
+    ) -> Write:
+        identity = {
+            "claim_token": token,
+            "record_id": ref.record_id,
+            "pipeline": ref.pipeline,
+            "local_id": ref.local_id,
+            "pharmacy_code": ref.pharmacy_code,
+            "shop_pharmacy_code": ref.shop_pharmacy_code,
+        }
+        update: dict[str, Any] = {
+            # The server's clock, like every time that is compared later.
+            "$currentDate": {"updated_at": True},
+            "$setOnInsert": identity | {"created_at": self._clock()} | on_insert,
+        }
+        if values:
+            update["$set"] = values
+        # By `_id`, which is unique and indexed before `ensure_indexes` has ever run.
+        key = {"_id": _entry_id(ref, token)}
+        return Write(collection, UpdateOne(key, update, upsert=True))
+
+
+def _entry_id(ref: DocumentRef, token: str) -> str:
+    return f"{token}/{ref.record_id}"
+
+
+def _entry(row: Mapping[str, Any]) -> LogEntry:
+    return LogEntry(
+        ref=DocumentRef(
+            pipeline=row["pipeline"],
+            record_id=row["record_id"],
+            local_id=row["local_id"],
+            pharmacy_code=row["pharmacy_code"],
+            shop_pharmacy_code=row["shop_pharmacy_code"],
+        ),
+        claim_token=row["claim_token"],
+        status=LogStatus(row["status"]),
+        national_id=row.get("national_id"),
+        message=row.get("message"),
+        flow_run_id=row.get("flow_run_id"),
+        record_run_id=row.get("record_run_id"),
+    )

@@ -1,0 +1,292 @@
+"""The running stack as the scenarios use it: fresh documents, workers, and a look from outside."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx
+import psutil
+import pymongo
+import redis
+from sqlalchemy import Engine, delete
+
+from deployments.local.demo.chain import SHOPS
+from deployments.local.demo.documents import DemoPlan, add_shops, seed_demo
+from deployments.local.parts.servers import prefect_client_environment, start_worker
+from deployments.local.supervisor.service import Part, Stage
+from deployments.local.supervisor.stack import ROOT, Stack
+from deployments.local.system import MONGO_DATABASE, System, start_system
+from deployments.local.verdict import read_stored
+from lib.models import StoredDocument
+from lib.pipelines import PIPELINES
+from lib.settings import SourceSettings
+from lib.source.engine import create_source_engine
+from lib.source.tables import SourceTables, build_tables
+from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS
+from tests.faults.driver import RECONCILED
+
+#: Long enough that a worker of a busy machine starts a run within it: else claims come back for
+#: ever.
+LEASE_SECONDS = 20.0
+BREAKER_PAUSE = 2.0
+ACCOUNT_PAUSE = 8.0
+#: Short, so that an open breaker or a lost lease does not hold up a scenario for long.
+SETTINGS: dict[str, dict[str, object]] = {
+    "source": {"statement_timeout": 8},
+    "mongo": {"timeout": 1},
+    "redis": {"timeout": 1},
+    "api": {"connect_timeout": 2, "read_timeout": 2, "short_retry_after": 2},
+    "sync": {
+        "batch_size": 100,
+        "task_batch_size": 200,
+        # Low, so that every granularity has its share also of a small load.
+        "auto_flow_limit": 20,
+        "auto_task_limit": 40,
+        "documents_per_task": 10,
+        "flow_concurrency": 32,
+        "concurrency": 64,
+        "orchestrate_seconds": 0,
+        "dispatch_grace": 4,
+        "accepted_grace": 3,
+        "task_retries": 2,
+        "task_retry_delay": 0.2,
+        "attempt_delay": 1,
+        "attempt_delay_max": 4,
+    },
+    "breaker": {
+        "pause": BREAKER_PAUSE,
+        "pause_max": 2 * BREAKER_PAUSE,
+        "account_pause": ACCOUNT_PAUSE,
+        "account_pause_max": ACCOUNT_PAUSE,
+        "probe_seconds": 10,
+        "ramp": 4,
+    },
+}
+RECONCILE_PERIOD = 3.0
+DRIVER = "driver"
+STARTED = ("PENDING", "RUNNING", "CANCELLING")
+POLL_SECONDS = 0.25
+
+
+class Overdue(Exception):
+    """Something did not come about within its generous limit; the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The running system between and during scenarios; several threads may use it.
+
+    Attributes:
+        workers: names of the workers that are part of the stack, running or not.
+        given_up: set when the suite is interrupted: nobody waits any more.
+    """
+
+    system: System
+    engine: Engine = field(repr=False)
+    tables: SourceTables = field(repr=False)
+    mongo: pymongo.MongoClient[dict[str, Any]] = field(repr=False)
+    redis: redis.Redis = field(repr=False)
+    prefect: httpx.Client = field(repr=False)
+    passwords: Mapping[str, str] = field(repr=False)
+    workers: list[str] = field(default_factory=lambda: [f"worker-{name}" for name in PIPELINES])
+    given_up: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def stack(self) -> Stack:
+        return self.system.stack
+
+    # -- documents --------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """No documents, logs, tokens or breakers; every shop and the API as at the start."""
+        with self.engine.begin() as connection:
+            for pipeline in PIPELINES.values():
+                connection.execute(delete(self.tables.details(pipeline)))
+                connection.execute(delete(self.tables.header(pipeline)))
+            connection.execute(delete(self.tables.accounts))
+        add_shops(self.engine, self.tables, SHOPS, self.passwords)
+        for name in (TASK_LOGS, SYNC_FAILURES):
+            self.mongo[MONGO_DATABASE][name].delete_many({})
+        self.redis.flushdb()
+        self.system.sandbox.reset()
+        # An API that notices a document sent twice would hide it: this one stores it once more.
+        self.system.sandbox.set_options(duplicates="accept")
+
+    def seed(
+        self, documents: int, seed: int, faulty_share: float, pipelines: Sequence[str]
+    ) -> DemoPlan:
+        """Insert new documents; returns what must become of them."""
+        return seed_demo(
+            self.engine,
+            self.tables,
+            documents=documents,
+            seed=seed,
+            passwords=self.passwords,
+            faulty_share=faulty_share,
+            by_hand=False,
+            pipelines=pipelines,
+        )
+
+    def rows(self, plan: DemoPlan) -> dict[tuple[str, int], StoredDocument]:
+        """The documents as the source has them now, by pipeline and primary key."""
+        return read_stored(self.system, plan.documents)
+
+    def logs(self) -> list[dict[str, Any]]:
+        return list(self.mongo[MONGO_DATABASE][TASK_LOGS].find())
+
+    def failures(self) -> list[dict[str, Any]]:
+        return list(self.mongo[MONGO_DATABASE][SYNC_FAILURES].find())
+
+    # -- processes --------------------------------------------------------------------------------
+
+    def start_driver(self, name: str, *arguments: str) -> None:
+        """Start a process that orchestrates, and reconciles where it is told to."""
+        if name in self.stack.stopped_parts():
+            self.stack.remove(name)
+        self.stack.add(
+            Part(
+                name=name,
+                command=[sys.executable, "-m", "tests.faults.driver", *arguments],
+                ready=lambda: None,
+                stage=Stage.WORKER,
+                directory=ROOT,
+                environment={
+                    **prefect_client_environment(self.stack, self.system.prefect),
+                    "PREFECT_LOGGING_LEVEL": "WARNING",
+                    **self.system.environment,
+                },
+            )
+        )
+
+    def start_worker(
+        self, pool: str, name: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start one more worker of a pool."""
+        self.workers.append(name)
+        start_worker(
+            self.stack,
+            self.system.prefect,
+            pool,
+            {**self.system.environment, **(environment or {})},
+            name,
+        )
+
+    def remove_worker(self, name: str) -> None:
+        """Stop a worker, if it still runs, and forget it."""
+        self.workers.remove(name)
+        self.stack.remove(name)
+
+    def engines(self, part: str) -> list[psutil.Process]:
+        """The flow-run processes below a worker."""
+        pid = self.stack.pid(part) if part in self.workers else None
+        if pid is None:
+            return []
+        try:
+            return psutil.Process(pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def rounds(self) -> int:
+        """Rounds of reconcile the driver has finished."""
+        return self.stack.log_file(DRIVER).read_text(errors="replace").count(RECONCILED)
+
+    # -- Prefect's view ---------------------------------------------------------------------------
+
+    def runs(
+        self,
+        flows: Sequence[str],
+        states: Sequence[str] = STARTED,
+        since: datetime | None = None,
+    ) -> list[dict[str, Any]]:
+        """Flow runs of these flows, by default those that began and have not ended."""
+        begun = {} if since is None else {"start_time": {"after_": since.isoformat()}}
+        answer = self.prefect.post(
+            "/flow_runs/filter",
+            json={
+                "flows": {"name": {"any_": list(flows)}},
+                "flow_runs": {"state": {"type": {"any_": list(states)}}, **begun},
+                "limit": 200,
+            },
+        )
+        found: list[dict[str, Any]] = answer.raise_for_status().json()
+        return found
+
+    def cancel(self, run_id: str) -> None:
+        """Ask Prefect to cancel a run, as a person does."""
+        self.prefect.post(
+            f"/flow_runs/{run_id}/set_state", json={"state": {"type": "CANCELLING"}}
+        ).raise_for_status()
+
+    def run_state(self, run_id: str) -> str:
+        run = self.prefect.get(f"/flow_runs/{run_id}").raise_for_status().json()
+        return str(run["state_type"])
+
+
+def wait(condition: Callable[[], object], what: str, limit: float = 240) -> None:
+    """Poll until the condition holds.
+
+    Raises:
+        Overdue: it did not within `limit` seconds.
+    """
+    deadline = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Overdue(f"not within {limit:.0f} s: {what}")
+        time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def open_bench(
+    stack: Stack,
+    report: Callable[[str], None] = lambda _: None,
+    *,
+    lease_seconds: float = LEASE_SECONDS,
+) -> Iterator[Bench]:
+    """Start the system without documents and without its scheduler, and drive it from here.
+
+    Args:
+        lease_seconds: what a dead holder's documents wait for, and its logs.
+
+    Raises:
+        PartFailed, LauncherError: a part or a step failed.
+    """
+    settings = SETTINGS | {"sync": SETTINGS["sync"] | {"lease_seconds": lease_seconds}}
+    with start_system(
+        stack, documents=0, settings=settings, pools=tuple(PIPELINES), report=report
+    ) as system:
+        tables = build_tables(SourceSettings())
+        engine = create_source_engine(system.source_url, SourceSettings())
+        with (
+            pymongo.MongoClient[dict[str, Any]](system.mongo_url) as mongo,
+            redis.Redis.from_url(system.redis_url) as redis_client,
+            httpx.Client(base_url=system.prefect.api_url, timeout=30, trust_env=False) as prefect,
+        ):
+            passwords = {
+                row.username: row.password.get_secret_value() for row in system.source.accounts()
+            }
+            bench = Bench(system, engine, tables, mongo, redis_client, prefect, passwords)
+            _pause_schedules(prefect)
+            bench.start_driver(DRIVER, *driver_arguments())
+            wait(bench.rounds, "a first round of reconcile")
+            try:
+                yield bench
+            finally:
+                engine.dispose()
+
+
+def driver_arguments() -> list[str]:
+    """Of the driver that takes the scheduler's place."""
+    return ["--reconcile-every", str(RECONCILE_PERIOD)]
+
+
+def _pause_schedules(prefect: httpx.Client) -> None:
+    for name in ("orchestrate", "reconcile"):
+        found = prefect.get(f"/deployments/name/{name}/{name}").raise_for_status().json()
+        prefect.patch(f"/deployments/{found['id']}", json={"paused": True}).raise_for_status()

@@ -1,0 +1,154 @@
+"""What became of a scenario's documents, compared with what had to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployments.local.demo.documents import DemoPlan
+from deployments.local.sandbox.store import DocumentCounters
+from deployments.local.verdict import key_of
+from lib.models import DocumentRef, LogStatus, StoredDocument, SyncStatus
+
+Rows = Mapping[tuple[str, int], StoredDocument]
+
+_OPEN = {status.value for status in LogStatus if status.is_open}
+_FINAL = {
+    SyncStatus.SUCCESS: LogStatus.SUCCESS.value,
+    SyncStatus.FAILED: LogStatus.FAILED.value,
+}
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What was wrong; all empty when nothing was.
+
+    Attributes:
+        lost: sound documents without an acceptance, or whose row does not tell of it; faulty ones
+            that nobody hears of.
+        twice: documents the national API accepted more than once.
+        wrongly_failed: sound documents that were marked failed.
+        disagreements: anything else that must not be.
+    """
+
+    lost: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    wrongly_failed: list[str] = field(default_factory=list)
+    disagreements: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return not (self.lost or self.twice or self.wrongly_failed or self.disagreements)
+
+
+def judge(
+    plan: DemoPlan,
+    rows: Rows,
+    counters: Iterable[DocumentCounters],
+    logs: Iterable[Mapping[str, Any]],
+    failures: Iterable[Mapping[str, Any]],
+    *,
+    ids_known: bool = True,
+) -> Judgement:
+    """Compare source rows, the API's own counts and the logs with the plan.
+
+    Args:
+        counters: of every document the API accepted at some time.
+        logs, failures: all of `task_logs` and `sync_failures`.
+        ids_known: False where the API need not have told every national id.
+    """
+    judgement = Judgement()
+    accepted = {(c["resource"], c["ma_co_so"], c["code"]): c for c in counters if c["accepted"]}
+    for ref in plan.succeed:
+        counts = accepted.pop(key_of(ref), None)
+        row = rows.get((ref.pipeline, ref.record_id))
+        _judge_sound(judgement, ref, row, counts, ids_known=ids_known)
+    reported = {(row["pipeline"], row["record_id"]) for row in failures}
+    for ref in plan.fail:
+        row = rows.get((ref.pipeline, ref.record_id))
+        if row is None or row.status is not SyncStatus.FAILED or not row.message:
+            judgement.lost.append(f"{_name(ref)}: faulty, and is {_state(row)}")
+        elif (ref.pipeline, ref.record_id) not in reported:
+            judgement.disagreements.append(f"{_name(ref)}: failed without a failure record")
+    judgement.disagreements += [
+        f"{'/'.join(key)}: accepted, but must not be" for key in sorted(accepted)
+    ]
+    judgement.disagreements += log_disagreements(rows, logs)
+    return judgement
+
+
+def _judge_sound(
+    judgement: Judgement,
+    ref: DocumentRef,
+    row: StoredDocument | None,
+    counts: DocumentCounters | None,
+    *,
+    ids_known: bool,
+) -> None:
+    if counts is not None and counts["accepted"] > 1:
+        judgement.twice.append(f"{_name(ref)}: accepted {counts['accepted']} times")
+    if row is not None and row.status is SyncStatus.FAILED:
+        judgement.wrongly_failed.append(f"{_name(ref)}: {row.message}")
+    elif row is None or row.status is not SyncStatus.SUCCESS:
+        judgement.lost.append(f"{_name(ref)}: {_state(row)}")
+    elif counts is None:
+        judgement.lost.append(f"{_name(ref)}: {row.status}, but the API never accepted it")
+    elif row.national_id != counts["national_id"] and (ids_known or row.national_id):
+        judgement.lost.append(
+            f"{_name(ref)}: has the national id {row.national_id}, not {counts['national_id']}"
+        )
+
+
+def log_disagreements(rows: Rows, logs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Log entries still open, or that say something else than the source database."""
+    lines = []
+    for log in logs:
+        row = rows.get((log["pipeline"], log["record_id"]))
+        label = f"log of {log['pipeline']} {log['local_id']}"
+        if log["status"] in _OPEN:
+            lines.append(f"{label}: still {log['status']}")
+        elif row is not None and log["status"] in _FINAL.values():
+            if _FINAL.get(row.status) != log["status"]:
+                lines.append(f"{label}: {log['status']}, the document is {row.status}")
+            elif log.get("national_id") not in (None, row.national_id):
+                lines.append(f"{label}: another national id than the document")
+    return lines
+
+
+def is_settled(plan: DemoPlan, rows: Rows) -> bool:
+    """Whether every document has a final status and nobody holds any."""
+    wanted = {(ref.pipeline, ref.record_id) for ref in plan.documents}
+    return wanted <= rows.keys() and all(
+        row.status is not SyncStatus.PENDING and row.claim_token is None for row in rows.values()
+    )
+
+
+def order_violations(claims: Sequence[Sequence[int]]) -> list[str]:
+    """Claims, in the order they were made, must not hold a younger document than a later one.
+
+    Args:
+        claims: of one pipeline, the age rank of each document (0 is the oldest).
+    """
+    lines = []
+    youngest = -1
+    for number, ranks in enumerate(claims, start=1):
+        if not ranks:
+            continue
+        if min(ranks) < youngest:
+            lines.append(
+                f"claim {number} holds document {min(ranks)} by age, "
+                f"an earlier claim already held {youngest}"
+            )
+        youngest = max(youngest, *ranks)
+    return lines
+
+
+def _state(row: StoredDocument | None) -> str:
+    if row is None:
+        return "not in the source any more"
+    return f"{row.status}" + (f" ({row.message})" if row.message else "")
+
+
+def _name(ref: DocumentRef) -> str:
+    return f"{ref.pipeline} {ref.local_id}"

@@ -1,0 +1,69 @@
+"""The lines the suite prints. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.faults.judgement import Judgement
+
+#: Documents or disagreements named one by one, of each kind.
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A scenario's end.
+
+    Attributes:
+        faults: how many were injected, by kind.
+        seconds: from the last fault, or its removal, until the last document was final.
+        problems: what the scenario expected beyond the documents, and did not see.
+    """
+
+    name: str
+    documents: int
+    faults: dict[str, int]
+    judgement: Judgement
+    seconds: float
+    problems: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        return self.judgement.clean and not self.problems
+
+
+def result_lines(result: Result) -> list[str]:
+    """The scenario's line, and what was wrong below it."""
+    judgement = result.judgement
+    kinds = ", ".join(f"{number} {kind}" for kind, number in result.faults.items())
+    lines = [
+        f"{result.name:<20} {result.documents:>6} documents  "
+        f"{sum(result.faults.values()):>5} faults  lost {len(judgement.lost)}  "
+        f"twice {len(judgement.twice)}  wrongly failed {len(judgement.wrongly_failed)}  "
+        f"settled in {result.seconds:.0f} s  ({kinds})"
+    ]
+    for kind, items in (
+        ("lost", judgement.lost),
+        ("twice", judgement.twice),
+        ("wrongly failed", judgement.wrongly_failed),
+        ("disagreement", judgement.disagreements),
+        ("not as expected", result.problems),
+    ):
+        lines += [f"  {kind}: {item}" for item in items[:SHOWN]]
+        if len(items) > SHOWN:
+            lines.append(f"  {kind}: and {len(items) - SHOWN} more")
+    return lines
+
+
+def final_line(results: Sequence[Result]) -> str:
+    """The last line: sums over all scenarios."""
+    judgements = [result.judgement for result in results]
+    line = (
+        f"faults: {len(results)} scenarios, "
+        f"lost {sum(len(j.lost) for j in judgements)}, "
+        f"twice {sum(len(j.twice) for j in judgements)}, "
+        f"wrongly failed {sum(len(j.wrongly_failed) for j in judgements)}"
+    )
+    others = sum(len(r.judgement.disagreements) + len(r.problems) for r in results)
+    return f"{line}, other problems {others}" if others else line

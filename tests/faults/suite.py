@@ -1,0 +1,131 @@
+"""`make faults`: one stack, one scenario after another, a line each, and a verdict."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+from sqlalchemy.exc import SQLAlchemyError
+
+from deployments.local.errors import LauncherError
+from deployments.local.launcher import end_on_signals
+from deployments.local.preflight import check_machine
+from deployments.local.state import empty_state
+from deployments.local.supervisor.service import PartFailed
+from deployments.local.supervisor.stack import Stack
+from lib.errors import SyncError
+from lib.pipelines import PIPELINES, Pipeline
+from tests.faults import accounts, answers, crashes, mistakes, operations, stores
+from tests.faults.bench import Bench, open_bench
+from tests.faults.options import FaultOptions, read_fault_options
+from tests.faults.report import Result, final_line, result_lines
+from tests.faults.trial import Scenario, Trial, carry_out
+
+#: In the order in which they run.
+SCENARIOS: dict[str, Scenario] = {
+    "kills": crashes.kills,
+    "orchestrators": crashes.orchestrators,
+    "answers": answers.answers,
+    "no-look-up": answers.no_look_up,
+    "outage": answers.outage,
+    "throttled": answers.throttled,
+    "token-storm": accounts.token_storm,
+    "wrong-password": accounts.wrong_password,
+    "source-away": stores.source_away,
+    "mongo-away": stores.mongo_away,
+    "redis-away": stores.redis_away,
+    "prefect-restarted": stores.prefect_restarted,
+    "lost-lease": crashes.lost_lease,
+    "poison": mistakes.poison,
+    "cancelled": operations.cancelled,
+    "worker-stopped": operations.worker_stopped,
+    "scale-down": operations.scale_down,
+    "wrong-clock": operations.wrong_clock,
+}
+INTERRUPTED = 130
+
+#: Scenarios of a group, each with the pipelines it has; none means all of them.
+Group = Mapping[str, Sequence[Pipeline]]
+
+
+def main() -> int:
+    """Run what the environment asks for; returns the exit status."""
+    end_on_signals()
+    try:
+        options = read_fault_options(os.environ, list(SCENARIOS))
+        check_machine(options.state_dir)
+        with empty_state(options.state_dir) as lock:
+            return run(options, lock)
+    except (LauncherError, PartFailed, SyncError, SQLAlchemyError, httpx.HTTPError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run_group(bench: Bench, group: Group, documents: int, seed: int) -> list[Result]:
+    """Run scenarios side by side on an emptied system, each on pipelines of its own.
+
+    Args:
+        documents: of all of them together.
+
+    Raises:
+        PartFailed, LauncherError, httpx.HTTPError, SQLAlchemyError: the stack itself is broken.
+    """
+    bench.reset()
+    with ThreadPoolExecutor(len(group)) as threads:
+        ends = [
+            threads.submit(
+                carry_out,
+                name,
+                SCENARIOS[name],
+                make_trial(bench, name, pipelines, documents // len(group), seed),
+            )
+            for name, pipelines in group.items()
+        ]
+        try:
+            return [end.result() for end in ends]
+        except BaseException:
+            bench.given_up.set()
+            raise
+
+
+def make_trial(
+    bench: Bench, name: str, pipelines: Sequence[Pipeline], documents: int, seed: int
+) -> Trial:
+    """A trial whose documents and choices depend on the seed and the scenario alone."""
+    own = seed * 10_000 + list(SCENARIOS).index(name) * 100
+    rng = random.Random(own)  # noqa: S311 - repeatable, not secret
+    return Trial(bench, documents, own, rng, pipelines or tuple(PIPELINES.values()))
+
+
+def run(options: FaultOptions, lock: int) -> int:
+    """Everything between a locked, empty state folder and the exit status.
+
+    Raises:
+        PartFailed, LauncherError, httpx.HTTPError, SQLAlchemyError: the stack itself is broken.
+    """
+    begin = time.monotonic()
+
+    def report(message: str) -> None:
+        print(f"{time.monotonic() - begin:6.1f} s  {message}", flush=True)
+
+    results = []
+    with (
+        Stack(options.state_dir, keep_open=[lock]) as stack,
+        open_bench(stack, report) as bench,
+    ):
+        report(f"seed {options.seed}, logs in {stack.log_dir}")
+        for name in options.scenarios:
+            (result,) = run_group(bench, {name: ()}, options.documents, options.seed)
+            results.append(result)
+            for line in result_lines(result):
+                report(line)
+    print(final_line(results), flush=True)
+    return 0 if all(result.clean for result in results) else 1
