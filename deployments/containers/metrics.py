@@ -1,7 +1,7 @@
 """Serves what the runs of this machine have counted, for Prometheus.
 
-`python -m deployments.containers.metrics`: reads the folder DQG_METRICS__DIR at each request, adds up
-what all processes counted, and tidies up after those that have ended. Nothing else is read or shown.
+`python -m deployments.containers.metrics`: reads the folder DQG_METRICS__DIR at each request, adds
+up what all processes counted, and tidies up after those that have ended. Nothing else is shown.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
 A worker that is asked to stop kills its runs at once. So: pause the pool, wait until none of its
 runs is under way, stop the workers, let the pool go on if any are left.
 
-    python -m deployments.server.drain sale                     pause and wait; then stop workers
-    python -m deployments.server.drain sale --resume            let the pool go on
-    python -m deployments.server.drain sale --stop PID PID      all of it on one machine: stop these,
-                                                                and go on if the pool has others
-    python -m deployments.server.drain sale --then COMMAND ...  likewise, with a supervisor's command
+    python -m deployments.server.drain sale                    pause and wait; then stop workers
+    python -m deployments.server.drain sale --resume           let the pool go on
+    python -m deployments.server.drain sale --stop PID PID     all of it on one machine: stop these,
+                                                               and go on if the pool has others
+    python -m deployments.server.drain sale --then COMMAND ... the same with a supervisor's command
 """
 
 from __future__ import annotations
