@@ -35,6 +35,9 @@ class SourceSettings(Section):
     pool_size: int = Field(5, ge=1, le=100, description="connections a process keeps open")
     connect_timeout: int = Field(10, ge=1, le=300, description="seconds to wait for a connection")
     statement_timeout: int = Field(60, ge=1, le=3600, description="seconds a statement may take")
+    lock_timeout: int = Field(
+        5, ge=1, le=300, description="seconds to wait for a row that other software has locked"
+    )
 
 
 class MongoSettings(Section):

@@ -1,4 +1,4 @@
-"""Turns the drivers' errors into ours: may it pass by itself, or must a person act?
+"""Turns the drivers' errors into ours: does it pass, or must a person act?
 
 Judged by SQLSTATE and SQL Server's own error numbers, not by the drivers' exception classes: pyodbc
 raises a plain `Error` for a deadlock, and an `InterfaceError` for a wrong password.
@@ -31,7 +31,7 @@ class Fault(Enum):
     """What an error of the driver means."""
 
     CONFLICT = auto()  # deadlock or serialisation: the same transaction may work at once
-    UNAVAILABLE = auto()  # passes by itself
+    UNAVAILABLE = auto()  # passes without anybody's doing
     CONFIGURATION = auto()  # a person has to correct something
     BUG = auto()  # none of these: our statement or our data is wrong
 
@@ -48,6 +48,9 @@ _BY_SQLSTATE = {
     "IM002": Fault.CONFIGURATION,  # no such data source or driver
     "IM003": Fault.CONFIGURATION,  # the driver cannot be loaded
     "01000": Fault.CONFIGURATION,  # unixODBC: can't open the driver's library
+    "07006": Fault.CONFIGURATION,  # a column's type cannot be read as the one we expect
+    "22018": Fault.CONFIGURATION,  # as above: a value of another type than the column's
+    "22P02": Fault.CONFIGURATION,
 }
 
 _BY_CLASS = {
@@ -64,6 +67,10 @@ _BY_CLASS = {
     "23": Fault.BUG,
 }
 
+#: Types that do not go together: operands, conversions.
+_TYPE_NUMBERS = {206, 245, 257, 402, 529, 8114, 8117}
+_TYPE_STATES = {"07006", "22018", "22P02", "42804", "42883"}
+
 #: SQL Server's own numbers, where its SQLSTATE (mostly 42000) says too little.
 _BY_NUMBER = {
     **dict.fromkeys((1205, 3960, 3961), Fault.CONFLICT),
@@ -77,29 +84,45 @@ _BY_NUMBER = {
         Fault.UNAVAILABLE,
     ),
     **dict.fromkeys((229, 230, 262, 4060, 18452, 18456, 18470, 18487, 18488), Fault.CONFIGURATION),
+    **dict.fromkeys(_TYPE_NUMBERS, Fault.CONFIGURATION),
 }
+
+#: Met during a failover too: the database moves, and its logins come later.
+_LOGIN_NUMBERS = {4060, 18456}
+_LOGIN_STATES = {"28000", "28P01", "3D000"}
 
 # libpq gives no SQLSTATE when a connection is refused, only the server's text.
 _REFUSED_BY_TEXT = re.compile(
     r"authentication failed|role \".*\" does not exist|database \".*\" does not exist"
-    r"|no pg_hba\.conf entry|no password supplied|permission denied for database"
+    r"|is not permitted to log in|no pg_hba\.conf entry|no password supplied|permission denied for database"
 )
-_NUMBER = re.compile(r"\((\d+)\)")
+# A number of the server's own, not one that its text quotes.
+_NUMBER = re.compile(r"\((\d+)\)(?=\s*(?:\(SQL\w+\)|;|$))")
+
+# The drivers give these the SQLSTATE of any lost connection, or none at all.
+_CERTIFICATE = re.compile(
+    r"certificate (verify failed|chain was issued|has expired)|target principal name is incorrect"
+    r"|server certificate for .* does not match|root certificate file .* does not exist",
+    re.IGNORECASE,
+)
+_TLS_VERSION = re.compile(
+    r"unsupported protocol|no protocols available|SSL, but SSL was required|dh key too small",
+    re.IGNORECASE,
+)
 
 
 def judge(error: DBAPIError) -> Fault:
     """What an error means."""
-    state, text = _sqlstate(error), str(error.orig)
-    by_number = (_BY_NUMBER.get(int(number)) for number in _NUMBER.findall(text))
-    fault = (
-        (next(filter(None, by_number), None) if _is_odbc(error) else None)
+    state = _sqlstate(error)
+    by_number = (_BY_NUMBER.get(number) for number in _numbers(error))
+    known = (
+        _by_text(str(error.orig), state)
+        or next(filter(None, by_number), None)
         or _BY_SQLSTATE.get(state)
         or _BY_CLASS.get(state[:2])
     )
-    if fault:
-        return fault
-    if not state and _REFUSED_BY_TEXT.search(text):
-        return Fault.CONFIGURATION
+    if known:
+        return known
     if error.connection_invalidated or isinstance(error, (OperationalError, InternalError)):
         return Fault.UNAVAILABLE
     if isinstance(error, (DataError, IntegrityError)):
@@ -109,12 +132,27 @@ def judge(error: DBAPIError) -> Fault:
     return Fault.UNAVAILABLE
 
 
+def _by_text(text: str, state: str) -> Fault | None:
+    tls = _CERTIFICATE.search(text) or _TLS_VERSION.search(text)
+    refused = not state and _REFUSED_BY_TEXT.search(text)
+    return Fault.CONFIGURATION if tls or refused else None
+
+
+def is_login_refusal(error: DBAPIError) -> bool:
+    """Whether login or database was refused: a wrong setting, or a failover under way."""
+    if _is_odbc(error):
+        return not _LOGIN_NUMBERS.isdisjoint(_numbers(error))
+    state = _sqlstate(error)
+    refused = not state and _REFUSED_BY_TEXT.search(str(error.orig)) is not None
+    return refused or state in _LOGIN_STATES
+
+
 @contextmanager
 def translate_errors(store: str = "source database") -> Iterator[None]:
     """Raise our errors in place of the driver's, which stays the cause.
 
     Raises:
-        StoreUnavailable: the database is away, overloaded, or keeps deadlocking; may be repeated.
+        StoreUnavailable: the database is away, overloaded, locked, or keeps deadlocking.
         ConfigurationError: login, permission, database, table or column is wrong.
     """
     try:
@@ -125,10 +163,33 @@ def translate_errors(store: str = "source database") -> Iterator[None]:
         fault = judge(error)
         if fault is Fault.BUG:
             raise
-        text = _short(error)
+        text = short_text(error)
         if fault is Fault.CONFIGURATION:
-            raise ConfigurationError(f"{store}: {text}") from error
+            raise ConfigurationError(f"{store}: {text}{_hint(error)}") from error
         raise StoreUnavailable(store, text) from error
+
+
+def _hint(error: DBAPIError) -> str:
+    """What to do, where the driver's text does not say it; begins with a blank."""
+    text = str(error.orig)
+    if _CERTIFICATE.search(text):
+        return (
+            " The server's certificate cannot be verified: let this machine trust its issuer and "
+            "connect by the host name in the certificate; docs/installation.md, Certificates"
+        )
+    if _TLS_VERSION.search(text):
+        return (
+            " The server offers no encryption that this machine accepts (TLS 1.2 or newer); "
+            "docs/installation.md, Certificates"
+        )
+    if _sqlstate(error) in _TYPE_STATES or not _TYPE_NUMBERS.isdisjoint(_numbers(error)):
+        return " A column has another type than the service expects: ./dqg doctor names it"
+    return ""
+
+
+def _numbers(error: DBAPIError) -> list[int]:
+    """SQL Server's numbers in an error, in order; none from another driver."""
+    return [int(n) for n in _NUMBER.findall(str(error.orig))] if _is_odbc(error) else []
 
 
 def _is_odbc(error: DBAPIError) -> bool:
@@ -144,7 +205,8 @@ def _sqlstate(error: DBAPIError) -> str:
     return state or ""
 
 
-def _short(error: DBAPIError) -> str:
+def short_text(error: DBAPIError) -> str:
+    """The driver's words, without values of rows."""
     # The first line only: PostgreSQL's DETAIL, on the next ones, quotes values of the row.
     original = error.orig
     text = original.args[-1] if original is not None and original.args else original

@@ -1,4 +1,8 @@
-"""Makes the engine of the source database, alike for SQL Server and PostgreSQL."""
+"""Makes the engine of the source database, for SQL Server and PostgreSQL.
+
+Our connections give way: a till that meets one of our locks waits briefly, in a deadlock we are the
+one that is rolled back, and a lock that somebody else holds makes us try again later.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,12 @@ import re
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from lib.errors import ConfigurationError
+from lib.errors import ConfigurationError, StoreUnavailable
 from lib.settings import SourceSettings
-from lib.source.driver_errors import translate_errors
+from lib.source.driver_errors import is_login_refusal, short_text, translate_errors
 from lib.source.odbc import find_odbc_driver, registered_drivers
 
 __all__ = ["create_source_engine", "translate_errors"]
@@ -22,11 +27,29 @@ RECYCLE_SECONDS = 1800
 _DRIVERS = {"mssql": "mssql+pyodbc", "postgresql": "postgresql+psycopg"}
 _ODBC_KEY = r"(?:^|;)\s*{}\s*="
 
+#: What every session on SQL Server begins with; `{lock_timeout}` in milliseconds. The SET options
+#: are those that indexed views and filtered indexes need, whoever made them. No NOCOUNT: row counts
+#: of our own tables are used.
+SQL_SERVER_SESSION = """\
+SET ANSI_NULLS ON;
+SET ANSI_PADDING ON;
+SET ANSI_WARNINGS ON;
+SET ARITHABORT ON;
+SET CONCAT_NULL_YIELDS_NULL ON;
+SET QUOTED_IDENTIFIER ON;
+SET NUMERIC_ROUNDABORT OFF;
+SET XACT_ABORT ON;
+SET DEADLOCK_PRIORITY LOW;
+SET LOCK_TIMEOUT {lock_timeout};
+"""
+
 
 def create_source_engine(url: str | URL, settings: SourceSettings) -> Engine:
     """A pooled engine. Connects to nothing yet.
 
-    Transactions are READ COMMITTED, and no error text of its own shows parameters.
+    Transactions are READ COMMITTED, and no error text of its own shows parameters. Once a
+    connection has worked, a refused login or database counts as a failover under way and raises
+    StoreUnavailable.
 
     Raises:
         ConfigurationError: the URL is malformed or of another database, or no ODBC driver is
@@ -44,7 +67,25 @@ def create_source_engine(url: str | URL, settings: SourceSettings) -> Engine:
             f"there are {', '.join(_DRIVERS.values())}"
         )
     url = url.set(drivername=drivername)
-    return (_sql_server if backend == "mssql" else _postgresql)(url, settings)
+    engine = (_sql_server if backend == "mssql" else _postgresql)(url, settings)
+    _tolerate_failovers(engine)
+    return engine
+
+
+def _tolerate_failovers(engine: Engine) -> None:
+    worked = False
+
+    @event.listens_for(engine, "connect")
+    def _note_success(_connection: Any, _record: Any) -> None:
+        nonlocal worked
+        worked = True
+
+    @event.listens_for(engine, "handle_error")
+    def _refused_later(context: ExceptionContext) -> StoreUnavailable | None:
+        error = context.sqlalchemy_exception
+        if worked and isinstance(error, DBAPIError) and is_login_refusal(error):
+            return StoreUnavailable("source database", short_text(error))
+        return None
 
 
 def _create(url: URL, settings: SourceSettings, **options: Any) -> Engine:
@@ -63,13 +104,14 @@ def _create(url: URL, settings: SourceSettings, **options: Any) -> Engine:
 def _postgresql(url: URL, settings: SourceSettings) -> Engine:
     given = url.query.get("options", "")
     given = given if isinstance(given, str) else " ".join(given)
-    milliseconds = settings.statement_timeout * 1000
-    # A process that stands still in a transaction keeps rows locked: without an end of that, their
-    # claim could run out and nobody could take them over.
-    limits = " ".join(
-        f"-c {name}={milliseconds}"
-        for name in ("statement_timeout", "idle_in_transaction_session_timeout")
-    )
+    seconds = {
+        "statement_timeout": settings.statement_timeout,
+        # A process that stops inside a transaction keeps rows locked: without this limit their
+        # claim could run out and no other process could take them over.
+        "idle_in_transaction_session_timeout": settings.statement_timeout,
+        "lock_timeout": settings.lock_timeout,
+    }
+    limits = " ".join(f"-c {name}={value * 1000}" for name, value in seconds.items())
     return _create(
         url.difference_update_query(["options"]),
         settings,
@@ -95,10 +137,19 @@ def _sql_server(url: URL, settings: SourceSettings) -> Engine:
     vars(engine.dialect.dbapi)["pooling"] = False
 
     @event.listens_for(engine, "connect")
-    def _limit_statements(connection: Any, _record: Any) -> None:
-        connection.timeout = settings.statement_timeout
+    def _connected(connection: Any, _record: Any) -> None:
+        begin_session(connection, settings)
 
     return engine
+
+
+def begin_session(connection: Any, settings: SourceSettings) -> None:
+    """Set the timeouts and options of a new pyodbc connection."""
+    connection.timeout = settings.statement_timeout
+    cursor = connection.cursor()
+    cursor.execute(SQL_SERVER_SESSION.format(lock_timeout=settings.lock_timeout * 1000))
+    cursor.close()
+    connection.commit()
 
 
 def complete_odbc_url(url: URL, settings: SourceSettings) -> URL:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from pathlib import Path
+from typing import Self
 
 import pytest
+import sqlglot
 from sqlalchemy import make_url
 
 from lib.errors import ConfigurationError
 from lib.settings import SourceSettings
-from lib.source.engine import complete_odbc_url, create_source_engine
+from lib.source.engine import begin_session, complete_odbc_url, create_source_engine
 from lib.source.odbc import PACKAGE, driver_in, find_odbc_driver, packaged_driver
 
 DEBIAN = {"ID": "debian"}
@@ -84,6 +86,51 @@ def test_the_completed_url_is_what_sqlalchemy_hands_to_odbc(settings: SourceSett
     assert "Encrypt=yes" in arguments
     assert engine.dialect.fast_executemany  # type: ignore[attr-defined]
     assert options == {}
+
+
+class _Session:
+    """What pyodbc.connect returns, as far as the beginning of a session goes."""
+
+    def __init__(self) -> None:
+        self.timeout = 0
+        self.executed: list[str] = []
+        self.committed: list[str] = []
+
+    def cursor(self) -> Self:
+        return self
+
+    def execute(self, statement: str) -> None:
+        self.executed.append(statement)
+
+    def close(self) -> None:
+        pass
+
+    def commit(self) -> None:
+        self.committed = list(self.executed)
+
+
+def test_a_session_on_sql_server_gives_way_and_has_the_options_of_filtered_indexes() -> None:
+    session = _Session()
+    begin_session(session, SourceSettings(lock_timeout=3, statement_timeout=20))
+    (script,) = session.committed
+    assert session.timeout == 20
+    options = set(sqlglot.transpile(script, read="tsql", write="tsql"))
+    for option in (
+        "ANSI_NULLS",
+        "ANSI_PADDING",
+        "ANSI_WARNINGS",
+        "ARITHABORT",
+        "CONCAT_NULL_YIELDS_NULL",
+        "QUOTED_IDENTIFIER",
+        "XACT_ABORT",
+    ):
+        assert f"SET {option} ON" in options
+    assert {
+        "SET NUMERIC_ROUNDABORT OFF",
+        "SET DEADLOCK_PRIORITY LOW",
+        "SET LOCK_TIMEOUT 3000",
+    } <= options
+    assert "NOCOUNT" not in script
 
 
 def test_a_missing_driver_manager_is_explained() -> None:

@@ -48,6 +48,7 @@ def _translated(error: BaseException) -> Exception:
         _odbc("42000", "Database is being recovered", 922),
         _odbc("HY000", "SHUTDOWN is in progress", 6005),
         _odbc("42000", "Failed to update database because it is read-only", 3906),
+        _odbc("23000", "Lock request; the value is (245).", 1222),
         _psycopg("40P01"),
         _psycopg("40001"),
         _psycopg("55P03"),
@@ -80,8 +81,13 @@ def test_what_passes_by_itself_is_unavailable(error: BaseException) -> None:
         _odbc("IM002", "Data source name not found"),
         _odbc("01000", "Can't open lib '/x.so' : file not found"),
         _odbc("42000", "The target table cannot have any enabled triggers", 334),
+        _odbc("22018", "Conversion failed when converting the varchar value 'x' to int", 245),
+        _odbc("22018", "Operand type clash: int is incompatible with ntext", 206),
+        _odbc("07006", "Restricted data type attribute violation"),
         _psycopg("42P01"),
         _psycopg("42703"),
+        _psycopg("42804"),
+        _psycopg("22P02"),
         _psycopg("42501"),
         _psycopg("28P01"),
         _psycopg("3D000"),
@@ -96,7 +102,59 @@ def test_what_a_person_must_correct_is_a_configuration_error(error: BaseExceptio
     assert isinstance(_translated(error), ConfigurationError)
 
 
+UNTRUSTED = [
+    # Driver 18 on Linux, on Windows, with a wrong host name; libpq.
+    _odbc(
+        "08001",
+        "SSL Provider: [error:0A000086:SSL routines::certificate verify failed:"
+        "unable to get local issuer certificate]",
+        -1,
+        OperationalError,
+    ),
+    _odbc(
+        "08001",
+        "SSL Provider: The certificate chain was issued by an authority that is not trusted.",
+        -2146893019,
+        OperationalError,
+    ),
+    _odbc("08001", "SSL Provider: The target principal name is incorrect.", -2146893022),
+    OperationalError(
+        "", {}, psycopg.OperationalError("SSL error: certificate verify failed")
+    ),
+    OperationalError(
+        "",
+        {},
+        psycopg.OperationalError(
+            'server certificate for "db.example" does not match host name "10.0.0.5"'
+        ),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", UNTRUSTED, ids=range(len(UNTRUSTED)))
+def test_a_certificate_that_cannot_be_verified_is_a_setting_with_a_hint(error: DBAPIError) -> None:
+    translated = _translated(error)
+    assert isinstance(translated, ConfigurationError)
+    assert "docs/installation.md, Certificates" in str(translated)
+
+
+def test_an_old_tls_version_is_a_setting_with_a_hint() -> None:
+    old = _odbc("08001", "SSL Provider: [error:0A000102:SSL routines::unsupported protocol]", -1)
+    translated = _translated(old)
+    assert isinstance(translated, ConfigurationError)
+    assert "TLS 1.2" in str(translated)
+
+
+def test_a_wrong_type_says_who_names_the_column() -> None:
+    for error in (_odbc("22018", "Conversion failed", 245), _psycopg("42883")):
+        assert "./dqg doctor" in str(_translated(error))
+
+
 def test_what_is_our_own_mistake_stays_what_it_is() -> None:
+    quoted = _odbc(
+        "23000", "Cannot insert duplicate key. The value is (245).", 2627, IntegrityError
+    )
+    assert _translated(quoted) is quoted
     duplicate = IntegrityError("INSERT", {}, psycopg.errors.UniqueViolation("duplicate"))
     assert _translated(duplicate) is duplicate
     bug = KeyError("x")
