@@ -94,7 +94,8 @@ _LOGIN_STATES = {"28000", "28P01", "3D000"}
 # libpq gives no SQLSTATE when a connection is refused, only the server's text.
 _REFUSED_BY_TEXT = re.compile(
     r"authentication failed|role \".*\" does not exist|database \".*\" does not exist"
-    r"|is not permitted to log in|no pg_hba\.conf entry|no password supplied|permission denied for database"
+    r"|is not permitted to log in|no pg_hba\.conf entry|no password supplied"
+    r"|permission denied for database"
 )
 # A number of the server's own, not one that its text quotes.
 _NUMBER = re.compile(r"\((\d+)\)(?=\s*(?:\(SQL\w+\)|;|$))")
