@@ -12,7 +12,7 @@ from lib.metrics.recorder import Metrics
 from lib.models import Outcome
 from lib.record import Record
 from lib.settings import SyncSettings
-from lib.source.store import SourceStore
+from lib.source.store import Source
 from lib.tracking.writer import TrackingStore
 from lib.write_batcher import Grouped
 
@@ -30,7 +30,7 @@ class OutcomeWriter:
 
     def __init__(
         self,
-        source: SourceStore,
+        source: Source,
         tracking: TrackingStore,
         settings: SyncSettings,
         *,
@@ -79,7 +79,7 @@ class OutcomeWriter:
         for delay in (*_DELAYS, None):
             started = time.perf_counter()
             try:
-                saved = await asyncio.to_thread(self._source.save, outcomes)
+                saved = await asyncio.to_thread(self._source.outcomes.save, outcomes)
                 self._metrics.saved(len(outcomes), time.perf_counter() - started)
                 break
             except StoreUnavailable as error:

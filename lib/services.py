@@ -22,7 +22,7 @@ from lib.resilience.rate_limiter import Pacer
 from lib.resilience.redis_fallback import open_redis
 from lib.settings import Settings
 from lib.source.engine import create_source_engine
-from lib.source.store import SourceStore
+from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
 from lib.tracking.writer import TrackingStore
 
@@ -32,7 +32,7 @@ class Services:
     """The stores and clients of one process; none of them leaves its event loop."""
 
     settings: Settings
-    source: SourceStore
+    source: Source
     tracking: TrackingStore
     accounts: AccountDirectory
     breakers: Breakers
@@ -58,15 +58,15 @@ async def open_services(settings: Settings, source_url: str | URL) -> AsyncItera
     """
     async with AsyncExitStack() as stack:
         metrics = stack.enter_context(open_metrics(settings.metrics))
-        source = SourceStore(
+        source = open_source(
             create_source_engine(source_url, settings.source),
             build_tables(settings.source),
-            not_before=settings.sync.not_before,
+            cut_off=settings.sync.not_before,
         )
         stack.callback(source.dispose)
-        installation = await asyncio.to_thread(source.installation)
+        installation = await asyncio.to_thread(source.installation.read)
         installation.check()
-        accounts = AccountDirectory(await asyncio.to_thread(source.accounts), settings.api)
+        accounts = AccountDirectory(await asyncio.to_thread(source.accounts.all), settings.api)
         redis = open_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
         tracking = await stack.enter_async_context(TrackingStore(settings.mongo, settings.sync))

@@ -39,7 +39,9 @@ async def leased_batch(
     services = current_services()
     settings = services.settings
     lease = Lease(
-        lambda: asyncio.to_thread(services.source.renew, pipeline, token, settings.sync.lease),
+        lambda: asyncio.to_thread(
+            services.source.claims.renew, pipeline, token, settings.sync.lease
+        ),
         seconds=settings.sync.lease_seconds,
         # A login may come before the call itself.
         margin=2 * (settings.api.connect_timeout + settings.api.read_timeout),

@@ -21,7 +21,7 @@ async def read_backlog() -> list[PipelineSummary]:
     """Counts of every pipeline, of finished documents those of a day. May be repeated."""
     services = current_services()
     backlog = await asyncio.to_thread(
-        services.source.summary, list(PIPELINES.values()), finished_within=timedelta(days=1)
+        services.source.counts.summary, list(PIPELINES.values()), finished_within=timedelta(days=1)
     )
     services.metrics.backlog_read(backlog)
     return backlog
@@ -46,7 +46,7 @@ async def claim_documents(
     """Claim up to `limit` pending documents, oldest first. Each call claims others."""
     services = current_services()
     return await asyncio.to_thread(
-        services.source.claim,
+        services.source.claims.claim,
         get_pipeline(pipeline),
         token=token,
         limit=limit,
@@ -67,7 +67,7 @@ async def claim_document(
     """
     services = current_services()
     return await asyncio.to_thread(
-        services.source.claim_one,
+        services.source.claims.claim_one,
         get_pipeline(pipeline),
         local_id=local_id,
         pharmacy_code=pharmacy_code,
@@ -82,14 +82,14 @@ async def load_documents(pipeline: str, token: str) -> list[Document]:
     """Headers and lines of all documents still held under a token. May be repeated."""
     source = current_services().source
     with without_inputs():
-        return await asyncio.to_thread(source.load, get_pipeline(pipeline), token)
+        return await asyncio.to_thread(source.documents.load, get_pipeline(pipeline), token)
 
 
 async def release_claim(claim: Claim) -> None:
     """Give back a claim that was never handed to a run. May be repeated."""
     source = current_services().source
     await asyncio.to_thread(
-        source.release_claim,
+        source.claims.release,
         get_pipeline(claim.pipeline),
         claim.token,
         unconfirmed=None,

@@ -83,7 +83,7 @@ async def repair_claims() -> Repairs:
     repairs = Repairs()
     async with get_client() as client:
         for pipeline in PIPELINES.values():
-            claims = await asyncio.to_thread(services.source.held_claims, pipeline)
+            claims = await asyncio.to_thread(services.source.claims.held, pipeline)
             runs = await _runs_of(client, [claim.token for claim in claims])
             for claim in claims:
                 try:
@@ -116,7 +116,7 @@ async def abandon_claim(pipeline: str, token: str, run_id: str) -> None:
     """
     services = current_services()
     released = await asyncio.to_thread(
-        services.source.release_claim,
+        services.source.claims.release,
         get_pipeline(pipeline),
         token,
         unconfirmed=True,
@@ -158,7 +158,7 @@ async def _repair_claim(
 
 async def _release_untouched(services: Services, claim: HeldClaim) -> None:
     released = await asyncio.to_thread(
-        services.source.release_claim,
+        services.source.claims.release,
         get_pipeline(claim.pipeline),
         claim.token,
         unconfirmed=None,
@@ -194,7 +194,7 @@ async def _crash_dead_batches(client: PrefectClient, services: Services, repairs
     """
     held = set()
     for pipeline in PIPELINES.values():
-        claims = await asyncio.to_thread(services.source.held_claims, pipeline)
+        claims = await asyncio.to_thread(services.source.claims.held, pipeline)
         held |= {claim.token for claim in claims}
     grace = timedelta(seconds=services.settings.sync.dispatch_grace)
     for run in await _open_runs(client, list(PIPELINES)):

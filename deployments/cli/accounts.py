@@ -27,7 +27,7 @@ from deployments.cli.language import N_, _
 from deployments.cli.progress import progress
 from lib.errors import PasswordUnreadable
 from lib.settings.encryption import PasswordBox, new_key
-from lib.source.store import ShopAccount, StoredPassword
+from lib.source.accounts import ShopAccount, StoredPassword
 
 app = typer.Typer(help="How the passwords of AccountShop are stored.", no_args_is_help=True)
 
@@ -110,7 +110,7 @@ async def _convert(yes: bool, json: bool, change: Change) -> int:
 
 async def _look(operator: Operator, box: PasswordBox, change: Change) -> list[Result]:
     results = []
-    for account in await asyncio.to_thread(operator.source.accounts):
+    for account in await asyncio.to_thread(operator.source.accounts.all):
         stored = StoredPassword(account.password, account.encrypted_password)
         form = _form(box, stored)
         wanted = form is not Form.UNREADABLE and change(box, stored) != stored
@@ -120,7 +120,7 @@ async def _look(operator: Operator, box: PasswordBox, change: Change) -> list[Re
 
 async def _carry_out(operator: Operator, box: PasswordBox, result: Result, change: Change) -> None:
     stored = await asyncio.to_thread(
-        operator.source.change_password, result.account, lambda before: change(box, before)
+        operator.source.accounts.change_password, result.account, lambda before: change(box, before)
     )
     # None: the account was deleted meanwhile, and no password of it is left.
     result.after = Form.BLANK if stored is None else _form(box, stored)

@@ -25,8 +25,9 @@ from lib.pipelines import PIPELINES
 from lib.resilience.breaker import Breakers
 from lib.resilience.redis_fallback import degraded_for, open_redis
 from lib.settings import Language, Settings
+from lib.source.accounts import ShopAccount
 from lib.source.engine import create_source_engine
-from lib.source.store import ShopAccount, SourceStore
+from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
 from lib.tracking.failures import FailureLog
 from lib.tracking.writer import TrackingStore
@@ -46,7 +47,7 @@ class Operator:
     """The stores of one command."""
 
     settings: Settings
-    source: SourceStore
+    source: Source
     accounts: AccountDirectory
     tracking: TrackingStore
     failures: FailureLog
@@ -68,7 +69,7 @@ async def open_operator(*, source_may_be_away: bool = False) -> AsyncIterator[Op
     async with AsyncExitStack() as stack:
         engine = create_source_engine(await source_url(settings), settings.source)
         tables = build_tables(settings.source)
-        source = SourceStore(engine, tables, not_before=settings.sync.not_before)
+        source = open_source(engine, tables, cut_off=settings.sync.not_before)
         stack.callback(source.dispose)
         accounts = await _accounts(source, required=not source_may_be_away)
         redis = open_redis(settings.redis)
@@ -86,9 +87,9 @@ async def open_operator(*, source_may_be_away: bool = False) -> AsyncIterator[Op
         )
 
 
-async def _accounts(source: SourceStore, *, required: bool) -> list[ShopAccount]:
+async def _accounts(source: Source, *, required: bool) -> list[ShopAccount]:
     try:
-        return await asyncio.to_thread(source.accounts)
+        return await asyncio.to_thread(source.accounts.all)
     except SyncError:
         if required:
             raise

@@ -15,7 +15,7 @@ from deployments.cli.language import _
 from lib.errors import UnconfirmedDatabase
 from lib.source.engine import create_source_engine
 from lib.source.installation import Installation, Place
-from lib.source.store import SourceStore
+from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
 from tasks.services import read_settings, source_url
 
@@ -28,10 +28,10 @@ _LONGEST_WHY = 500
 
 
 @asynccontextmanager
-async def _open_source() -> AsyncIterator[SourceStore]:
+async def _open_source() -> AsyncIterator[Source]:
     settings = await read_settings()
     engine = create_source_engine(await source_url(settings), settings.source)
-    source = SourceStore(engine, build_tables(settings.source))
+    source = open_source(engine, build_tables(settings.source))
     try:
         yield source
     finally:
@@ -66,14 +66,14 @@ def confirm(
 
 async def _show(json: bool) -> int:
     async with _open_source() as source:
-        installation = await asyncio.to_thread(source.installation)
+        installation = await asyncio.to_thread(source.installation.read)
     return _report(installation, json)
 
 
 async def _confirm(by: str, why: str, also: bool, json: bool) -> int:
     async with _open_source() as source:
-        await asyncio.to_thread(source.confirm_installation, by=by, why=why, also=also)
-        installation = await asyncio.to_thread(source.installation)
+        await asyncio.to_thread(source.installation.confirm, by=by, why=why, also=also)
+        installation = await asyncio.to_thread(source.installation.read)
     return _report(installation, json)
 
 

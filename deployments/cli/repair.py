@@ -157,7 +157,9 @@ async def _read(
     with progress(_("reading documents"), len(refs), shown=not quiet) as advance:
         for name in sorted(by_pipeline):
             for ids in chunks(sorted(by_pipeline[name])):
-                found += await asyncio.to_thread(operator.source.get, get_pipeline(name), ids)
+                found += await asyncio.to_thread(
+                    operator.source.documents.get, get_pipeline(name), ids
+                )
                 advance(len(ids))
     return found
 
@@ -205,10 +207,10 @@ async def _requeue_chunk(
 ) -> None:
     pipeline = get_pipeline(name)
     ids = [result.document.ref.record_id for result in chunk]
-    await asyncio.to_thread(operator.source.requeue, pipeline, ids)
+    await asyncio.to_thread(operator.source.outcomes.requeue, pipeline, ids)
     now = {
         document.ref.record_id: document
-        for document in await asyncio.to_thread(operator.source.get, pipeline, ids)
+        for document in await asyncio.to_thread(operator.source.documents.get, pipeline, ids)
     }
     for result in chunk:
         document = now.get(result.document.ref.record_id)
@@ -274,7 +276,10 @@ async def _resolve(
         if yes and result.done is None:
             await operator.tracking.ping()
             result.done = await asyncio.to_thread(
-                operator.source.resolve_by_hand, document.ref, national_id, f"by hand: {why}"
+                operator.source.outcomes.resolve_by_hand,
+                document.ref,
+                national_id,
+                f"by hand: {why}",
             )
             result.text = (
                 _("marked as {national_id}", national_id=national_id)

@@ -140,7 +140,7 @@ async def one_document(
     found: list[StoredDocument] = []
     for name in names:
         found += await asyncio.to_thread(
-            operator.source.find, get_pipeline(name), local_id, pharmacy_code
+            operator.source.documents.find, get_pipeline(name), local_id, pharmacy_code
         )
     if not found:
         raise DocumentNotFound(_("there is no document {local_id}", local_id=repr(local_id)))

@@ -131,7 +131,7 @@ async def _send(
 
 
 def _to_be_sent(rows: list[StoredDocument], force: bool) -> StoredDocument:
-    """The row that a run would take, as `SourceStore.claim_one` chooses it.
+    """The row that a run would take, as `Claims.claim_one` chooses it.
 
     Raises:
         AlreadySent.
@@ -234,7 +234,7 @@ async def _result(
 ) -> dict[str, Any]:
     """The document's outcome as the source database has it."""
     ref = before.ref
-    found = await asyncio.to_thread(operator.source.get, pipeline, [ref.record_id])
+    found = await asyncio.to_thread(operator.source.documents.get, pipeline, [ref.record_id])
     document = found[0] if found else None
     # An accepted one that was to be sent again still is accepted while nothing has happened.
     happened = following.completed or before.status is not SyncStatus.SUCCESS

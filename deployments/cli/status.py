@@ -28,7 +28,7 @@ from deployments.cli.prefect_state import read_pools
 from lib.errors import SyncError
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
-from lib.source.store import ShopSummary
+from lib.source.counts import ShopSummary
 from lib.sync.planning import PoolState
 from lib.sync.submit import pipeline_breaker
 
@@ -106,7 +106,7 @@ async def read_status(operator: Operator) -> Status:
     Raises:
         StoreUnavailable, ConfigurationError: the source database cannot be asked.
     """
-    shops = await asyncio.to_thread(operator.source.shop_summaries, list(PIPELINES.values()))
+    shops = await asyncio.to_thread(operator.source.counts.shop_summaries, list(PIPELINES.values()))
     status = Status(shops)
     await _add_breakers(operator, status)
     try:

@@ -114,7 +114,9 @@ async def read_trace(
 
     try:
         for pipeline in pipelines:
-            rows = await asyncio.to_thread(operator.source.find, pipeline, local_id, pharmacy_code)
+            rows = await asyncio.to_thread(
+                operator.source.documents.find, pipeline, local_id, pharmacy_code
+            )
             for row in rows:
                 found.of(row.ref).row = row
     except SyncError as error:

@@ -152,7 +152,7 @@ class Watch:
 
     def _look(self) -> Snapshot:
         try:
-            summaries = self._system.source.summary(list(PIPELINES.values()))
+            summaries = self._system.source.counts.summary(list(PIPELINES.values()))
         except StoreUnavailable as error:
             check_complete(self._system)
             raise LauncherError(f"the source database does not answer: {error}") from error

@@ -33,7 +33,7 @@ from deployments.migrations import BUSINESS, SYNC, migrate
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 from lib.settings import ENV_FILE_VARIABLE, SourceSettings, as_environment
 from lib.source.engine import create_source_engine
-from lib.source.store import SourceStore
+from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
 
 SOURCE_DATABASE = "source"
@@ -56,7 +56,7 @@ class System:
     postgres: PostgresServer
     prefect: PrefectServer
     sandbox: SandboxAdmin
-    source: SourceStore
+    source: Source
     source_url: str = field(repr=False)
     mongo_url: str = field(repr=False)
     redis_url: str = field(repr=False)
@@ -149,7 +149,7 @@ def start_system(
     )
     report("the workers are up, and the alerts in place")
     with sandbox, offer_environment(stack, {**client, **environment}):
-        source = SourceStore(engine, tables)
+        source = open_source(engine, tables)
         try:
             yield System(
                 stack=stack,

@@ -39,7 +39,7 @@ def read_stored(
     return {
         (name, found.ref.record_id): found
         for name, record_ids in ids.items()
-        for found in system.source.get(get_pipeline(name), record_ids)
+        for found in system.source.documents.get(get_pipeline(name), record_ids)
     }
 
 

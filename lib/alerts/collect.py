@@ -42,7 +42,7 @@ async def observe(
     """
     limits = services.settings.alerts
     finished = await asyncio.to_thread(
-        services.source.finished,
+        services.source.counts.finished,
         [get_pipeline(summary.pipeline) for summary in backlog],
         timedelta(seconds=limits.failure_window),
     )

@@ -44,7 +44,7 @@ async def read_day(
     """
     documents: list[DailyDocument] = []
     for done, pipeline in enumerate(PIPELINES.values(), start=1):
-        documents += await asyncio.to_thread(services.source.documents_of_day, pipeline, day)
+        documents += await asyncio.to_thread(services.source.daily.documents_of_day, pipeline, day)
         progress("source", done, len(PIPELINES))
     logged, notes = await _read_logs(services, day, documents, progress)
     answers: dict[DocumentRef, Acceptance | Lookup | None] = {}

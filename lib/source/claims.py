@@ -36,16 +36,17 @@ from lib.errors import (
     DocumentBusy,
     DocumentNotFound,
 )
-from lib.models import Claim, DocumentRef, SyncStatus
+from lib.models import Claim, DocumentRef, HeldClaim, SyncStatus
 from lib.pipelines import Pipeline
+from lib.source.counts import pending_shops
 from lib.source.dialects import (
     ROW_LOCK_HINT,
     evaluated_once,
     local_now,
     lock,
     lock_skipping_locked,
-    one_of,
     read_current,
+    seconds_until,
     utc_in,
     utc_now,
 )
@@ -59,51 +60,202 @@ from lib.source.rows import (
     same_code,
     to_ref,
 )
-from lib.source.shops import pending_shops
 from lib.source.tables import SourceTables
+from lib.source.transactions import Transactions
 
 
-def claim(
-    connection: Connection,
-    tables: SourceTables,
-    pipeline: Pipeline,
-    *,
-    token: str,
-    limit: int,
-    lease: timedelta,
-    exclude_shops: Collection[str],
-    only_shops: Collection[str] | None,
-    cut_off: date | None = None,
-) -> Claim:
-    """Take up to `limit` due documents: each shop the same share, its oldest first.
+class Claims:
+    """Takes, keeps and gives back documents.
 
-    What a shop leaves of its share goes to the others, so that neither a large backlog of one
-    shop holds up the others nor an idle shop leaves room unused. One statement a shop and pass.
+    Args:
+        cut_off: documents dated earlier are left alone.
     """
-    header = tables.header(pipeline)
-    waiting = [
-        shop.code
-        for shop in pending_shops(connection, header, pipeline, cut_off)
-        if shop.code not in exclude_shops and (only_shops is None or shop.code in only_shops)
-    ]
-    taken: list[Row[Any]] = []
-    while waiting and len(taken) < limit:
-        share = max((limit - len(taken)) // len(waiting), 1)
-        unsatisfied = []
-        for shop in waiting:
-            size = min(share, limit - len(taken))
-            if size == 0:
-                break
-            due = due_documents(header, pipeline, shop, size, cut_off)
-            found = connection.execute(
-                claim_statement(header, pipeline, due, token, lease, connection)
-            ).all()
-            taken.extend(found)
-            if len(found) == size:
-                unsatisfied.append(shop)
-        waiting = unsatisfied
-    taken.sort(key=lambda row: (row.dated, row.created_at, row.id))
-    return Claim(token, pipeline.name, tuple(to_ref(pipeline, row) for row in taken))
+
+    def __init__(
+        self, transactions: Transactions, tables: SourceTables, cut_off: date | None
+    ) -> None:
+        self._run = transactions.run
+        self._tables = tables
+        self._cut_off = cut_off
+
+    def claim(
+        self,
+        pipeline: Pipeline,
+        *,
+        token: str,
+        limit: int,
+        lease: timedelta,
+        exclude_shops: Collection[str] = (),
+        only_shops: Collection[str] | None = None,
+    ) -> Claim:
+        """Claim up to `limit` pending documents, shops in equal shares, each call others.
+
+        Not to be repeated with the same token after `StoreUnavailable`: what was claimed then, if
+        anything, comes free when the lease runs out.
+        """
+        if limit <= 0 or (only_shops is not None and not only_shops):
+            return Claim(token, pipeline.name, ())
+
+        def work(connection: Connection) -> Claim:
+            header = self._tables.header(pipeline)
+            waiting = [
+                shop.code
+                for shop in pending_shops(connection, header, pipeline, self._cut_off)
+                if shop.code not in exclude_shops
+                and (only_shops is None or shop.code in only_shops)
+            ]
+            taken: list[Row[Any]] = []
+            while waiting and len(taken) < limit:
+                share = max((limit - len(taken)) // len(waiting), 1)
+                unsatisfied = []
+                for shop in waiting:
+                    size = min(share, limit - len(taken))
+                    if size == 0:
+                        break
+                    due = due_documents(header, pipeline, shop, size, self._cut_off)
+                    found = connection.execute(
+                        claim_statement(header, pipeline, due, token, lease, connection)
+                    ).all()
+                    taken.extend(found)
+                    if len(found) == size:
+                        unsatisfied.append(shop)
+                waiting = unsatisfied
+            taken.sort(key=lambda row: (row.dated, row.created_at, row.id))
+            return Claim(token, pipeline.name, tuple(to_ref(pipeline, row) for row in taken))
+
+        return self._run(work)
+
+    def claim_one(
+        self,
+        pipeline: Pipeline,
+        *,
+        local_id: str,
+        pharmacy_code: str | None = None,
+        token: str,
+        lease: timedelta,
+        force: bool = False,
+    ) -> Claim:
+        """Claim one document for a person: whatever its status, before its next attempt too.
+
+        Of several rows with this code and pharmacy, the pending one with the lowest id, else the
+        one with the lowest id.
+
+        Raises:
+            DocumentNotFound: there is none.
+            AmbiguousDocument: several pharmacies have one, and none was named.
+            DocumentBusy: it, or another row of the same code, is under a live claim.
+            AlreadySent: it is SYNC_SUCCESS and `force` was not given.
+            BeforeCutOff: it is dated before the cut-off and `force` was not given.
+        """
+
+        def work(connection: Connection) -> Claim:
+            header = self._tables.header(pipeline)
+            rows = _lock_code(connection, header, pipeline, local_id, pharmacy_code, self._cut_off)
+            label = f"{pipeline.name} document {local_id!r}"
+            if pharmacy_code is not None:
+                label += f" of pharmacy {pharmacy_code}"
+            if not rows:
+                raise DocumentNotFound(f"there is no {label}")
+            pharmacies = sorted({row.pharmacy_code for row in rows})
+            if len(pharmacies) > 1:
+                raise AmbiguousDocument(
+                    f"there is more than one {label}: name the pharmacy, "
+                    f"one of {', '.join(pharmacies)}"
+                )
+            if any(row.live for row in rows):
+                raise DocumentBusy(f"{label} is being sent by another run")
+            pending = [row for row in rows if row.status == SyncStatus.PENDING]
+            chosen = (pending or rows)[0]
+            if chosen.status == SyncStatus.SUCCESS and not force:
+                raise AlreadySent(f"{label} is already accepted; only force sends it again")
+            if not chosen.in_scope and not force:
+                raise BeforeCutOff(
+                    f"{label} is dated before {self._cut_off} (DQG_SYNC__NOT_BEFORE); "
+                    f"only force sends it"
+                )
+            connection.execute(
+                update(header)
+                .where(header.c.id == chosen.id)
+                .values(
+                    _claimed(header, token, lease)
+                    | {header.c.status: SyncStatus.PENDING.value, header.c.updated_at: local_now()}
+                )
+            )
+            return Claim(token, pipeline.name, (to_ref(pipeline, chosen),))
+
+        return self._run(work)
+
+    def renew(self, pipeline: Pipeline, token: str, lease: timedelta) -> int:
+        """Extend the lease of the documents a token still holds. May be repeated.
+
+        Returns:
+            How many that is: 0 when the claim is lost or every document is done.
+        """
+
+        def work(connection: Connection) -> int:
+            header = self._tables.header(pipeline)
+            return connection.execute(
+                update(header)
+                .where(header.c.sync_claim_token == token)
+                .values({header.c.sync_lease_expires_at: utc_in(lease.total_seconds())})
+            ).rowcount
+
+        return self._run(work)
+
+    def release(
+        self,
+        pipeline: Pipeline,
+        token: str,
+        *,
+        unconfirmed: bool | None,
+        costs_attempt: bool,
+        only_expired: bool = False,
+    ) -> list[DocumentRef]:
+        """Give back everything a token holds. May be repeated; then it finds nothing.
+
+        Args:
+            unconfirmed: whether the API may have the documents; None leaves the flag as it is.
+            costs_attempt: False gives the claim's attempt back.
+            only_expired: leave documents alone whose lease has not run out.
+        """
+
+        def work(connection: Connection) -> list[DocumentRef]:
+            header = self._tables.header(pipeline)
+            values: dict[Any, Any] = {
+                header.c.sync_claim_token: None,
+                header.c.sync_lease_expires_at: None,
+            }
+            if unconfirmed is not None:
+                values[header.c.sync_unconfirmed] = unconfirmed
+            if not costs_attempt:
+                values[header.c.sync_attempts] = case(
+                    (header.c.sync_attempts > 0, header.c.sync_attempts - 1), else_=0
+                )
+            statement = update(header).where(header.c.sync_claim_token == token).values(values)
+            if only_expired:
+                statement = statement.where(is_free(header))
+            rows = connection.execute(statement.returning(*ref_columns(header, pipeline)))
+            return sorted((to_ref(pipeline, row) for row in rows), key=lambda ref: ref.record_id)
+
+        return self._run(work)
+
+    def held(self, pipeline: Pipeline) -> list[HeldClaim]:
+        """Every token found on documents, live or not, soonest to end first."""
+
+        def work(connection: Connection) -> list[HeldClaim]:
+            header = self._tables.header(pipeline)
+            left = func.max(func.coalesce(seconds_until(header.c.sync_lease_expires_at), 0))
+            rows = connection.execute(
+                select(header.c.sync_claim_token, func.count(), left)
+                .where(header.c.sync_claim_token.is_not(None))
+                .group_by(header.c.sync_claim_token)
+            )
+            claims = [
+                HeldClaim(token, pipeline.name, count, float(left)) for token, count, left in rows
+            ]
+            return sorted(claims, key=lambda claim: claim.lease_seconds_left)
+
+        return self._run(work)
 
 
 def due_documents(
@@ -164,137 +316,6 @@ def claim_statement(
             header.c.created_at,
         )
     )
-
-
-def claim_one(
-    connection: Connection,
-    tables: SourceTables,
-    pipeline: Pipeline,
-    *,
-    local_id: str,
-    pharmacy_code: str | None,
-    token: str,
-    lease: timedelta,
-    force: bool,
-    cut_off: date | None = None,
-) -> Claim:
-    """Take one document by name, whatever its status and next attempt.
-
-    Raises:
-        DocumentNotFound, AmbiguousDocument, DocumentBusy, AlreadySent, BeforeCutOff.
-    """
-    header = tables.header(pipeline)
-    rows = _lock_code(connection, header, pipeline, local_id, pharmacy_code, cut_off)
-    label = f"{pipeline.name} document {local_id!r}"
-    if pharmacy_code is not None:
-        label += f" of pharmacy {pharmacy_code}"
-    if not rows:
-        raise DocumentNotFound(f"there is no {label}")
-    pharmacies = sorted({row.pharmacy_code for row in rows})
-    if len(pharmacies) > 1:
-        raise AmbiguousDocument(
-            f"there is more than one {label}: name the pharmacy, one of {', '.join(pharmacies)}"
-        )
-    if any(row.live for row in rows):
-        raise DocumentBusy(f"{label} is being sent by another run")
-    pending = [row for row in rows if row.status == SyncStatus.PENDING]
-    chosen = (pending or rows)[0]
-    if chosen.status == SyncStatus.SUCCESS and not force:
-        raise AlreadySent(f"{label} is already accepted; only force sends it again")
-    if not chosen.in_scope and not force:
-        raise BeforeCutOff(
-            f"{label} is dated before {cut_off} (DQG_SYNC__NOT_BEFORE); only force sends it"
-        )
-    connection.execute(
-        update(header)
-        .where(header.c.id == chosen.id)
-        .values(
-            _claimed(header, token, lease)
-            | {header.c.status: SyncStatus.PENDING.value, header.c.updated_at: local_now()}
-        )
-    )
-    return Claim(token, pipeline.name, (to_ref(pipeline, chosen),))
-
-
-def renew(
-    connection: Connection,
-    tables: SourceTables,
-    pipeline: Pipeline,
-    token: str,
-    lease: timedelta,
-) -> int:
-    """Extend the lease of what the token still holds; how many documents that is."""
-    header = tables.header(pipeline)
-    return connection.execute(
-        update(header)
-        .where(header.c.sync_claim_token == token)
-        .values({header.c.sync_lease_expires_at: utc_in(lease.total_seconds())})
-    ).rowcount
-
-
-def release_claim(
-    connection: Connection,
-    tables: SourceTables,
-    pipeline: Pipeline,
-    token: str,
-    *,
-    unconfirmed: bool | None,
-    costs_attempt: bool,
-    only_expired: bool,
-) -> list[DocumentRef]:
-    """Give back everything the token holds; what that was, by id."""
-    header = tables.header(pipeline)
-    values: dict[Any, Any] = {
-        header.c.sync_claim_token: None,
-        header.c.sync_lease_expires_at: None,
-    }
-    if unconfirmed is not None:
-        values[header.c.sync_unconfirmed] = unconfirmed
-    if not costs_attempt:
-        values[header.c.sync_attempts] = case(
-            (header.c.sync_attempts > 0, header.c.sync_attempts - 1), else_=0
-        )
-    statement = update(header).where(header.c.sync_claim_token == token).values(values)
-    if only_expired:
-        statement = statement.where(is_free(header))
-    rows = connection.execute(statement.returning(*ref_columns(header, pipeline)))
-    return sorted((to_ref(pipeline, row) for row in rows), key=lambda ref: ref.record_id)
-
-
-def requeue(
-    connection: Connection,
-    tables: SourceTables,
-    pipeline: Pipeline,
-    record_ids: Sequence[int],
-) -> int:
-    """Make failed documents pending again with a fresh count of attempts; how many."""
-    header = tables.header(pipeline)
-    chosen, sibling = header.alias("chosen"), header.alias("sibling")
-    # A claim that is about to take another row of the same code must end first, or see this one.
-    siblings = lock(
-        select(sibling.c.id)
-        .join(chosen, same_code(chosen, sibling, pipeline))
-        .where(one_of(chosen.c.id, list(record_ids)))
-        .order_by(sibling.c.id),
-        sibling,
-    )
-    connection.execute(siblings).all()
-    return connection.execute(
-        update(header)
-        .where(
-            one_of(header.c.id, list(record_ids)),
-            header.c.status == SyncStatus.FAILED.value,
-            header.c.sync_claim_token.is_(None),
-        )
-        .values(
-            {
-                header.c.status: SyncStatus.PENDING.value,
-                header.c.sync_attempts: 0,
-                header.c.sync_next_attempt_at: None,
-                header.c.updated_at: local_now(),
-            }
-        )
-    ).rowcount
 
 
 def _claimed(header: Table, token: str, lease: timedelta) -> dict[Any, Any]:

@@ -13,6 +13,7 @@ from lib.models import DocumentRef
 from lib.pipelines import Pipeline
 from lib.source.rows import live_flag, ref_columns, to_ref
 from lib.source.tables import SourceTables
+from lib.source.transactions import Transactions
 
 _CENT = Decimal("0.01")
 
@@ -36,13 +37,21 @@ class DailyDocument:
     amount: Decimal
 
 
-def documents_of_day(
+class DailyDocuments:
+    """Documents by their own date."""
+
+    def __init__(self, transactions: Transactions, tables: SourceTables) -> None:
+        self._run = transactions.run
+        self._tables = tables
+
+    def documents_of_day(self, pipeline: Pipeline, day: date) -> list[DailyDocument]:
+        """Documents whose own date is this day, with what their lines come to; two statements."""
+        return self._run(lambda c: _documents_of_day(c, self._tables, pipeline, day))
+
+
+def _documents_of_day(
     connection: Connection, tables: SourceTables, pipeline: Pipeline, day: date
 ) -> list[DailyDocument]:
-    """Documents whose own date is this day, by id; two statements, however many there are.
-
-    Without an index that begins with the document's date each reads the whole header table.
-    """
     lines = {
         record_id: (count, amount)
         for record_id, count, amount in connection.execute(lines_statement(tables, pipeline, day))

@@ -16,6 +16,7 @@ from lib.errors import ConfigurationError, UnconfirmedDatabase
 from lib.source.dialects import database_name, server_identity, utc_now
 from lib.source.driver_errors import translate_errors
 from lib.source.tables import SourceTables
+from lib.source.transactions import Transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,27 @@ class Installation:
         )
 
 
-def read(connection: Connection, tables: SourceTables) -> Installation:
-    """One statement, also where nothing is recorded.
+class Installations:
+    """The record of the databases that documents may be sent from."""
 
-    Raises:
-        ConfigurationError: the table cannot be read.
-    """
+    def __init__(self, transactions: Transactions, tables: SourceTables) -> None:
+        self._run = transactions.run
+        self._tables = tables
+
+    def read(self) -> Installation:
+        """Where this is, and where it may be. One statement."""
+        return self._run(lambda c: _read(c, self._tables))
+
+    def confirm(self, *, by: str, why: str, also: bool = False) -> None:
+        """Record this database as one to send from.
+
+        Args:
+            also: those that were recorded before stay valid.
+        """
+        self._run(lambda c: _record(c, self._tables, by=by, why=why, replaces=not also))
+
+
+def _read(connection: Connection, tables: SourceTables) -> Installation:
     table = tables.installation
     here = select(
         server_identity().label("here_server"), database_name().label("here_database")
@@ -108,10 +124,9 @@ def read(connection: Connection, tables: SourceTables) -> Installation:
     )
 
 
-def record(
+def _record(
     connection: Connection, tables: SourceTables, *, by: str, why: str, replaces: bool
 ) -> None:
-    """Add a row that says: documents may be sent from here."""
     table = tables.installation
     connection.execute(
         insert(table).values(

@@ -23,9 +23,11 @@ from sqlalchemy import (
 )
 
 from lib.models import DocumentRef, Outcome, OutcomeKind, SyncStatus
-from lib.pipelines import Pipeline
+from lib.pipelines import Pipeline, get_pipeline
 from lib.source.dialects import MAX_IN_LIST, local_now, lock, one_of, utc_now
+from lib.source.rows import same_code
 from lib.source.tables import SourceTables
+from lib.source.transactions import Transactions
 
 #: Outcomes written in one transaction.
 GROUP = MAX_IN_LIST
@@ -33,14 +35,81 @@ GROUP = MAX_IN_LIST
 _STATUS = {OutcomeKind.ACCEPTED: SyncStatus.SUCCESS, OutcomeKind.FAILED: SyncStatus.FAILED}
 
 
-def save_group(
+class Outcomes:
+    """Writes what became of documents."""
+
+    def __init__(self, transactions: Transactions, tables: SourceTables) -> None:
+        self._run = transactions.run
+        self._tables = tables
+
+    def save(self, results: Sequence[Outcome]) -> set[tuple[str, int]]:
+        """Write outcomes of any mix of pipelines and claims, each under its fencing token.
+
+        May be repeated: an outcome that was already written counts as written.
+
+        Returns:
+            Pipeline and record id of what was written. The rest had lost its claim and belongs to
+            another holder; nothing of it was changed.
+        """
+        by_pipeline: dict[str, list[Outcome]] = defaultdict(list)
+        for outcome in results:
+            by_pipeline[outcome.ref.pipeline].append(outcome)
+        written: set[tuple[str, int]] = set()
+        for name, group in by_pipeline.items():
+            for start in range(0, len(group), GROUP):
+                written |= self._save_group(get_pipeline(name), group[start : start + GROUP])
+        return written
+
+    def _save_group(self, pipeline: Pipeline, group: Sequence[Outcome]) -> set[tuple[str, int]]:
+        return self._run(lambda c: _save_group(c, self._tables, pipeline, group))
+
+    def record_acceptance(self, ref: DocumentRef, national_id: str | None, message: str) -> bool:
+        """Mark a document SYNC_SUCCESS that the API is known to have, whoever holds it.
+
+        May be repeated.
+
+        Returns:
+            False where it already was, or is gone.
+        """
+        pipeline = get_pipeline(ref.pipeline)
+        return self._run(
+            lambda c: _record_acceptance(c, self._tables, pipeline, ref, national_id, message)
+        )
+
+    def resolve_by_hand(self, ref: DocumentRef, national_id: str, message: str) -> bool:
+        """Mark a SYNC_FAILED document SYNC_SUCCESS that a person entered at the portal.
+
+        May be repeated: with the same national id it counts as done.
+
+        Returns:
+            False where it is not failed, somebody holds it, or it is gone; nothing was changed.
+        """
+        pipeline = get_pipeline(ref.pipeline)
+        return self._run(
+            lambda c: _resolve_by_hand(c, self._tables, pipeline, ref, national_id, message)
+        )
+
+    def requeue(self, pipeline: Pipeline, record_ids: Sequence[int]) -> int:
+        """Make SYNC_FAILED documents pending again, their attempts counted afresh.
+
+        May be repeated. Others are left alone.
+
+        Returns:
+            How many were made pending.
+        """
+        ids = sorted(set(record_ids))
+        return sum(
+            self._requeue(pipeline, ids[start : start + MAX_IN_LIST])
+            for start in range(0, len(ids), MAX_IN_LIST)
+        )
+
+    def _requeue(self, pipeline: Pipeline, ids: Sequence[int]) -> int:
+        return self._run(lambda c: _requeue(c, self._tables, pipeline, ids))
+
+
+def _save_group(
     connection: Connection, tables: SourceTables, pipeline: Pipeline, outcomes: Sequence[Outcome]
 ) -> set[tuple[str, int]]:
-    """Write at most `GROUP` outcomes of one pipeline; which documents now are as told.
-
-    A document that already is as its outcome says counts as written: the answer to an earlier
-    write of the same outcome may have been lost.
-    """
     # The first outcome ends the claim, so it is the one that counts.
     by_id: dict[int, Outcome] = {}
     for outcome in outcomes:
@@ -61,7 +130,7 @@ def save_group(
     return written
 
 
-def record_acceptance(
+def _record_acceptance(
     connection: Connection,
     tables: SourceTables,
     pipeline: Pipeline,
@@ -69,7 +138,6 @@ def record_acceptance(
     national_id: str | None,
     message: str,
 ) -> bool:
-    """Mark a document accepted that is known to be, whoever holds it; False if it already was."""
     header, column = tables.header(pipeline), tables.national_id(pipeline)
     stored, message_stored = _fitting(national_id, message, _length(tables, pipeline))
     values: dict[Any, Any] = {
@@ -101,7 +169,7 @@ def record_acceptance(
     )
 
 
-def resolve_by_hand(
+def _resolve_by_hand(
     connection: Connection,
     tables: SourceTables,
     pipeline: Pipeline,
@@ -109,7 +177,6 @@ def resolve_by_hand(
     national_id: str,
     message: str,
 ) -> bool:
-    """Mark a failed document accepted that nobody holds; True also where it already is so."""
     header, column = tables.header(pipeline), tables.national_id(pipeline)
     stored, message_stored = _fitting(national_id, message, _length(tables, pipeline))
     this_one = and_(
@@ -141,6 +208,41 @@ def resolve_by_hand(
         return True
     row = connection.execute(select(header.c.status, column).where(this_one)).one_or_none()
     return row is not None and row[0] == SyncStatus.SUCCESS.value and row[1] == stored
+
+
+def _requeue(
+    connection: Connection,
+    tables: SourceTables,
+    pipeline: Pipeline,
+    record_ids: Sequence[int],
+) -> int:
+    header = tables.header(pipeline)
+    chosen, sibling = header.alias("chosen"), header.alias("sibling")
+    # A claim that is about to take another row of the same code must end first, or see this one.
+    siblings = lock(
+        select(sibling.c.id)
+        .join(chosen, same_code(chosen, sibling, pipeline))
+        .where(one_of(chosen.c.id, list(record_ids)))
+        .order_by(sibling.c.id),
+        sibling,
+    )
+    connection.execute(siblings).all()
+    return connection.execute(
+        update(header)
+        .where(
+            one_of(header.c.id, list(record_ids)),
+            header.c.status == SyncStatus.FAILED.value,
+            header.c.sync_claim_token.is_(None),
+        )
+        .values(
+            {
+                header.c.status: SyncStatus.PENDING.value,
+                header.c.sync_attempts: 0,
+                header.c.sync_next_attempt_at: None,
+                header.c.updated_at: local_now(),
+            }
+        )
+    ).rowcount
 
 
 def _lock_rows(

@@ -65,7 +65,7 @@ async def plan_claims(
     Raises:
         StoreUnavailable: the source database is away.
     """
-    shops = await asyncio.to_thread(services.source.pending_shops, pipeline)
+    shops = await asyncio.to_thread(services.source.counts.pending_shops, pipeline)
     names = {
         shop.code: services.accounts.breaker_name(shop.code, shop.pharmacy_code) for shop in shops
     }

@@ -62,7 +62,7 @@ async def save_accepted(services: Services, repairs: Repairs) -> None:
     saved = []
     for entry in await services.tracking.entries(LogStatus.ACCEPTED, older_than=grace):
         if await asyncio.to_thread(
-            services.source.record_acceptance,
+            services.source.outcomes.record_acceptance,
             entry.ref,
             entry.national_id,
             entry.message or "accepted",
@@ -138,7 +138,9 @@ async def check_drift(services: Services, repairs: Repairs) -> None:
         StoreUnavailable.
     """
     for pipeline in PIPELINES.values():
-        refs = await asyncio.to_thread(services.source.successes_without_national_id, pipeline, 100)
+        refs = await asyncio.to_thread(
+            services.source.documents.successes_without_national_id, pipeline, 100
+        )
         if refs:
             repairs.note("accepted without a national id: look at them", map(_label, refs))
     entries = await services.tracking.latest(LogStatus.SUCCESS, limit=_DRIFT_SAMPLE)
@@ -161,7 +163,9 @@ async def _documents(
         by_pipeline[ref.pipeline].add(ref.record_id)
     found: dict[tuple[str, int], StoredDocument] = {}
     for name, ids in by_pipeline.items():
-        rows = await asyncio.to_thread(services.source.get, get_pipeline(name), sorted(ids))
+        rows = await asyncio.to_thread(
+            services.source.documents.get, get_pipeline(name), sorted(ids)
+        )
         found.update({(name, row.ref.record_id): row for row in rows})
     return found
 

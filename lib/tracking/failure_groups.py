@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lib.pipelines import get_pipeline
-from lib.source.store import SourceStore
+from lib.source.store import Source
 from lib.tracking.failures import FailureFilter, FailureGroup, FailureLog, group_failures
 
 #: Records whose lines are read at once.
@@ -16,7 +16,7 @@ _AT_ONCE = 500
 
 
 async def failure_groups(
-    failures: FailureLog, source: SourceStore, wanted: FailureFilter, *, limit: int = 0
+    failures: FailureLog, source: Source, wanted: FailureFilter, *, limit: int = 0
 ) -> list[FailureGroup]:
     """Failures folded by reason; where no payload was kept, the lines tell the drug codes.
 
@@ -40,7 +40,7 @@ def without_drug_codes(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[int]
 
 
 async def drug_codes_of(
-    source: SourceStore,
+    source: Source,
     records: Mapping[str, Sequence[int]],
     *,
     seen: Callable[[int], None] = lambda _: None,
@@ -57,7 +57,7 @@ async def drug_codes_of(
     for name, ids in records.items():
         for start in range(0, len(ids), _AT_ONCE):
             some = ids[start : start + _AT_ONCE]
-            codes = await asyncio.to_thread(source.drug_codes, get_pipeline(name), some)
+            codes = await asyncio.to_thread(source.documents.drug_codes, get_pipeline(name), some)
             found.update({(name, record_id): of_lines for record_id, of_lines in codes.items()})
             seen(len(some))
     return found

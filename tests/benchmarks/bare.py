@@ -34,7 +34,7 @@ async def drain(services: Services, pipeline: Pipeline, places: asyncio.Semaphor
     """Send a pipeline's pending documents, batch after batch."""
     while True:
         claim = await asyncio.to_thread(
-            services.source.claim,
+            services.source.claims.claim,
             pipeline,
             token=str(uuid4()),
             limit=BATCH,
@@ -43,7 +43,7 @@ async def drain(services: Services, pipeline: Pipeline, places: asyncio.Semaphor
         if not claim.documents:
             return
         await services.tracking.dispatched(claim)
-        documents = await asyncio.to_thread(services.source.load, pipeline, claim.token)
+        documents = await asyncio.to_thread(services.source.documents.load, pipeline, claim.token)
         records = as_records(documents).values()
         await asyncio.gather(*(send(services, record, places) for record in records))
 

@@ -136,11 +136,11 @@ def _claim_times(site: Site) -> float:
     for _ in range(CLAIMS):
         token = str(uuid4())
         begin = time.perf_counter()
-        claim = site.store.claim(SALE, token=token, limit=CLAIMED, lease=LEASE)
+        claim = site.store.claims.claim(SALE, token=token, limit=CLAIMED, lease=LEASE)
         times.append((time.perf_counter() - begin) * 1000)
         if len(claim.documents) != CLAIMED:
             raise BenchmarkFailed(f"{len(claim.documents)} documents were claimed")
-        site.store.release_claim(SALE, token, unconfirmed=None, costs_attempt=False)
+        site.store.claims.release(SALE, token, unconfirmed=None, costs_attempt=False)
     return statistics.median(times)
 
 

@@ -25,7 +25,7 @@ from lib.settings import Settings, load_settings
 from lib.source.dialects import local_now
 from lib.source.engine import create_source_engine
 from lib.source.rows import by_standard_name, ref_columns, to_ref
-from lib.source.store import SourceStore
+from lib.source.store import open_source
 from lib.source.tables import build_tables
 from lib.tracking.log_collections import TASK_LOGS
 
@@ -41,8 +41,8 @@ class Job:
         self._api = settings.api
         self._tables = build_tables(settings.source)
         self._engine = create_source_engine(settings.source.url.get_secret_value(), settings.source)
-        store = SourceStore(self._engine, self._tables)
-        self._accounts = AccountDirectory(store.accounts(), settings.api)
+        store = open_source(self._engine, self._tables)
+        self._accounts = AccountDirectory(store.accounts.all(), settings.api)
         mongo: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
             settings.mongo.url.get_secret_value()
         )

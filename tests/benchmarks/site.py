@@ -17,7 +17,7 @@ from lib.models import SyncStatus
 from lib.pipelines import PIPELINES, Pipeline
 from lib.settings import Settings, SourceSettings, as_environment, load_settings
 from lib.source.engine import create_source_engine
-from lib.source.store import SourceStore
+from lib.source.store import Source, open_source
 from lib.source.tables import SourceTables, build_tables
 from tests.benchmarks.parts import Parts
 
@@ -55,7 +55,7 @@ class Site:
     database: str
     engine: Engine = field(repr=False)
     tables: SourceTables = field(repr=False)
-    store: SourceStore = field(repr=False)
+    store: Source = field(repr=False)
     settings: Settings = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
     calls_file: Path
@@ -196,7 +196,7 @@ def new_site(
         database=database,
         engine=engine,
         tables=tables,
-        store=SourceStore(engine, tables),
+        store=open_source(engine, tables),
         settings=load_settings(**merged),
         environment={
             **as_environment(merged),

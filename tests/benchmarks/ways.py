@@ -83,7 +83,7 @@ def orchestrated(site: Site, steady: bool) -> Iterator[Running]:
     """This project, as it is deployed: its scheduler and one process worker a pipeline."""
 
     def nudge() -> None:
-        summaries = site.store.summary(list(PIPELINES.values()))
+        summaries = site.store.counts.summary(list(PIPELINES.values()))
         if any(s.pending > s.waiting and not s.in_flight for s in summaries):
             run_orchestrator(site)
 

@@ -59,7 +59,7 @@ def test_a_single_invoice_is_sent_from_the_run_form(
         ui.open_artifact_of_run("sale-result", "sale HD-BROWSER")
         ui.shows("1 accepted of 1 documents")
 
-    (document,) = drained.source.find(SALE, "HD-BROWSER")
+    (document,) = drained.source.documents.find(SALE, "HD-BROWSER")
     assert (document.status, bool(document.national_id)) == ("SYNC_SUCCESS", True)
     (counters,) = drained.sandbox.documents(code="HD-BROWSER")
     assert (counters["accepted"], counters["posts"]) == (1, 1)

@@ -60,7 +60,7 @@ def refused(drained: System) -> System:
 
 
 def statuses(system: System) -> set[str]:
-    found = [system.source.find(SALE, local_id) for local_id in ("HD-S02-000905", *ALIKE)]
+    found = [system.source.documents.find(SALE, local_id) for local_id in ("HD-S02-000905", *ALIKE)]
     return {document.status for (document,) in found}
 
 

@@ -76,7 +76,7 @@ def runs_named(system: System, name: str) -> list[dict[str, Any]]:
 
 
 def document(system: System, local_id: str) -> StoredDocument:
-    (found,) = system.source.find(SALE, local_id)
+    (found,) = system.source.documents.find(SALE, local_id)
     return found
 
 
@@ -179,7 +179,7 @@ def test_good_faulty_and_flaky_documents_share_a_batch(drained: System) -> None:
     drain(drained)
     ends = {}
     for local_id in ("PX-GOOD", "PX-FLAKY", "PX-FAULTY"):
-        (found,) = drained.source.find(CANCELLATION, local_id)
+        (found,) = drained.source.documents.find(CANCELLATION, local_id)
         ends[local_id] = found
     assert {local_id: end.status for local_id, end in ends.items()} == {
         "PX-GOOD": "SYNC_SUCCESS",

@@ -269,7 +269,8 @@ def open_bench(
             httpx.Client(base_url=system.prefect.api_url, timeout=30, trust_env=False) as prefect,
         ):
             passwords = {
-                row.username: row.password.get_secret_value() for row in system.source.accounts()
+                row.username: row.password.get_secret_value()
+                for row in system.source.accounts.all()
             }
             bench = Bench(system, engine, tables, mongo, redis_client, prefect, passwords)
             _pause_schedules(prefect)

@@ -71,7 +71,7 @@ def mail() -> Iterator[MailReceiver]:
 
 async def send_what_is_claimed(system: System) -> None:
     """What the workers of the pipeline would do."""
-    for claim in system.source.held_claims(get_pipeline("sale")):
+    for claim in system.source.claims.held(get_pipeline("sale")):
         await sale(claim_token=claim.token, return_state=True)
 
 

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from flows.pipelines import sale
 from lib.errors import ConfigurationError
 from lib.settings.encryption import PasswordBox, new_key
-from lib.source.store import ShopAccount, StoredPassword
+from lib.source.accounts import ShopAccount, StoredPassword
 from tests.support.cli import dqg, dqg_json
 from tests.support.documents import SHOPS
 from tests.support.system import System
@@ -22,7 +22,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stored(system: System) -> dict[str, ShopAccount]:
-    return {account.shop_pharmacy_code: account for account in system.source.accounts()}
+    return {account.shop_pharmacy_code: account for account in system.source.accounts.all()}
 
 
 def plain(system: System) -> dict[str, str]:
@@ -120,7 +120,7 @@ def test_a_failure_on_the_way_names_the_shop_and_changes_nothing_of_it(
     def fail(*_: object) -> None:
         raise ConfigurationError("the password of shop SHOP01 was not stored as it was given")
 
-    monkeypatch.setattr("lib.source.passwords._parts", fail)
+    monkeypatch.setattr("lib.source.accounts._parts", fail)
     assert "SHOP01" in dqg("accounts", "encrypt", "--yes", status=1)
     assert stored(system) == before
 
@@ -152,8 +152,8 @@ async def test_without_the_key_documents_wait_and_the_shop_is_named(
 def seal(system: System, key: str) -> None:
     """What the command does, from within a running event loop."""
     box = PasswordBox(SecretStr(key))
-    for account in system.source.accounts():
+    for account in system.source.accounts.all():
         token = box.encrypt(account.password)
-        system.source.change_password(
+        system.source.accounts.change_password(
             account, lambda _, token=token: StoredPassword(SecretStr(""), token)
         )

@@ -20,7 +20,9 @@ UNKNOWN = {"drug_code": "DQG99999999"}
 
 def send_pending(system: System) -> None:
     """Claims everything pending, as `orchestrate` does, and runs the batch in this process."""
-    claim = system.source.claim(SALE, token=str(uuid4()), limit=100, lease=timedelta(seconds=60))
+    claim = system.source.claims.claim(
+        SALE, token=str(uuid4()), limit=100, lease=timedelta(seconds=60)
+    )
     asyncio.run(run_batch(claim.token))
 
 
@@ -191,8 +193,10 @@ def test_only_a_failed_document_is_resolved(failed: System) -> None:
 
 def test_a_document_that_somebody_took_meanwhile_is_not_resolved(failed: System) -> None:
     document = failed.document("sale", "U-1")
-    failed.source.claim_one(SALE, local_id="U-1", token=str(uuid4()), lease=timedelta(seconds=60))
-    assert not failed.source.resolve_by_hand(document.ref, "QG-1", "by hand")
+    failed.source.claims.claim_one(
+        SALE, local_id="U-1", token=str(uuid4()), lease=timedelta(seconds=60)
+    )
+    assert not failed.source.outcomes.resolve_by_hand(document.ref, "QG-1", "by hand")
     assert failed.document("sale", "U-1").status == "PENDING_SYNC"
 
 

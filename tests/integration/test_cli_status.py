@@ -23,7 +23,7 @@ def test_documents_are_counted_by_pipeline_and_shop(system: System) -> None:
     system.add("sale", "OTHER", shop="SHOP02")
     system.add("import", "PN", shop="SHOP02")
     system.change("sale", "P-2", sync_unconfirmed=True)
-    system.source.claim(
+    system.source.claims.claim(
         SALE, token=str(uuid4()), limit=1, lease=timedelta(seconds=60), only_shops=["SHOP01"]
     )
     shops = {(s["pipeline"], s["shop"]): s for s in dqg_json("status", status=1)["shops"]}

@@ -24,7 +24,9 @@ UNKNOWN = {"drug_code": "DQG99999999"}
 
 def send_pending(system: System) -> None:
     """Claims and logs everything pending, as `orchestrate` does, and runs the batch here."""
-    claim = system.source.claim(SALE, token=str(uuid4()), limit=100, lease=timedelta(seconds=60))
+    claim = system.source.claims.claim(
+        SALE, token=str(uuid4()), limit=100, lease=timedelta(seconds=60)
+    )
 
     async def run_batch() -> None:
         settings = load_settings()

@@ -18,7 +18,7 @@ from lib.pipelines import PIPELINES, SALE, Pipeline
 from lib.settings import SourceSettings
 from lib.source.claims import due_documents
 from lib.source.engine import create_source_engine
-from lib.source.store import SourceStore
+from lib.source.store import open_source
 from lib.source.tables import build_tables
 from tests.support.documents import insert_document
 from tests.support.system import System
@@ -36,7 +36,7 @@ class Shop:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.store = SourceStore(engine, TABLES, not_before=CUT_OFF)
+        self.store = open_source(engine, TABLES, cut_off=CUT_OFF)
 
     def add(
         self, local_id: str, dated: datetime, *, pipeline: Pipeline = SALE, shop: str = "SHOP01"
@@ -52,7 +52,7 @@ class Shop:
 
     def claim(self, pipeline: Pipeline = SALE, token: str = "token", limit: int = 99) -> list[str]:
         """Local ids of a claim, in its order."""
-        claim = self.store.claim(pipeline, token=token, limit=limit, lease=LEASE)
+        claim = self.store.claims.claim(pipeline, token=token, limit=limit, lease=LEASE)
         return [document.local_id for document in claim.documents]
 
 
@@ -81,18 +81,18 @@ def test_old_documents_are_counted_apart(shop: Shop) -> None:
     shop.add("OLD-1", OLD)
     shop.add("OLD-2", OLD, shop="SHOP02")
     shop.add("NEW", NEW)
-    (counts,) = shop.store.summary([SALE])
+    (counts,) = shop.store.counts.summary([SALE])
     assert (counts.pending, counts.ready, counts.before_cut_off) == (1, 1, 2)
     by_shop = {
         s.shop: (s.pending, s.before_cut_off, s.oldest_pending_seconds is None)
-        for s in shop.store.shop_summaries([SALE], finished_within=timedelta(days=1))
+        for s in shop.store.counts.shop_summaries([SALE], finished_within=timedelta(days=1))
     }
     assert by_shop == {"SHOP01": (1, 1, False), "SHOP02": (0, 1, True)}
 
 
 def test_the_oldest_pending_document_is_one_that_will_be_sent(shop: Shop) -> None:
     shop.add("OLD", OLD)
-    (counts,) = shop.store.summary([SALE])
+    (counts,) = shop.store.counts.summary([SALE])
     assert counts.oldest_pending_seconds is None
 
 
@@ -101,20 +101,20 @@ def test_shops_with_nothing_but_old_documents_are_passed_over(shop: Shop) -> Non
         shop.add(f"OLD-{code}", OLD, shop=code)
     shop.add("NEW", NEW, shop="SHOP02")
     shop.add("FIRST", FIRST, shop="SHOP04")
-    assert [found.code for found in shop.store.pending_shops(SALE)] == ["SHOP04", "SHOP02"]
+    assert [found.code for found in shop.store.counts.pending_shops(SALE)] == ["SHOP04", "SHOP02"]
     assert sorted(shop.claim()) == ["FIRST", "NEW"]
 
 
 def test_an_old_row_of_the_same_code_does_not_hold_up_the_new_one(shop: Shop) -> None:
     old, new = shop.add("HD-1", OLD), shop.add("HD-1", NEW)
-    claim = shop.store.claim(SALE, token="token", limit=9, lease=LEASE)
+    claim = shop.store.claims.claim(SALE, token="token", limit=9, lease=LEASE)
     assert [document.record_id for document in claim.documents] == [new]
-    assert shop.store.get(SALE, [old])[0].claim_token is None
+    assert shop.store.documents.get(SALE, [old])[0].claim_token is None
 
 
 def test_an_old_row_that_is_being_sent_does(shop: Shop) -> None:
     shop.add("HD-1", OLD)
-    shop.store.claim_one(SALE, local_id="HD-1", token="person", lease=LEASE, force=True)
+    shop.store.claims.claim_one(SALE, local_id="HD-1", token="person", lease=LEASE, force=True)
     shop.add("HD-1", NEW)
     assert shop.claim() == []
 
@@ -122,9 +122,9 @@ def test_an_old_row_that_is_being_sent_does(shop: Shop) -> None:
 def test_a_person_sends_an_old_document_only_by_force(shop: Shop) -> None:
     shop.add("OLD", OLD)
     with pytest.raises(BeforeCutOff, match=r"'OLD'.*2026-11-01"):
-        shop.store.claim_one(SALE, local_id="OLD", token="person", lease=LEASE)
-    shop.store.claim_one(SALE, local_id="OLD", token="person", lease=LEASE, force=True)
-    (counts,) = shop.store.summary([SALE])
+        shop.store.claims.claim_one(SALE, local_id="OLD", token="person", lease=LEASE)
+    shop.store.claims.claim_one(SALE, local_id="OLD", token="person", lease=LEASE, force=True)
+    (counts,) = shop.store.counts.summary([SALE])
     assert (counts.in_flight, counts.before_cut_off) == (1, 0)
 
 

@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def send_pending(system: System, pipeline: Pipeline = SALE) -> None:
     """Claims everything pending, as `orchestrate` does, and runs the batch in this process."""
-    claim = system.source.claim(
+    claim = system.source.claims.claim(
         pipeline, token=str(uuid4()), limit=100, lease=timedelta(seconds=60)
     )
     flow: Any = sale if pipeline is SALE else import_receipts
@@ -226,7 +226,7 @@ def test_the_number_of_statements_does_not_grow(system: System) -> None:
 
     def count() -> int:
         statements.clear()
-        system.source.documents_of_day(SALE, DAY)
+        system.source.daily.documents_of_day(SALE, DAY)
         return len(statements)
 
     system.add("sale", "HD-0", sale_date=NOON)
@@ -234,7 +234,7 @@ def test_the_number_of_statements_does_not_grow(system: System) -> None:
     for number in range(1, 30):
         system.add("sale", f"HD-{number}", sale_date=NOON, lines=2)
     assert count() == few
-    assert len(system.source.documents_of_day(SALE, DAY)) == 30
+    assert len(system.source.daily.documents_of_day(SALE, DAY)) == 30
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from lib.pipelines import PIPELINES
 from lib.platforms.dqg.payloads import build_payload
 from lib.settings import ApiSettings, SourceSettings
 from lib.source.engine import create_source_engine
-from lib.source.store import SourceStore
+from lib.source.store import Source, open_source
 from lib.source.tables import SourceTables, build_tables
 
 PASSWORDS = {shop.account: f"password-{shop.account}" for shop in SHOPS}
@@ -40,15 +40,15 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def store(engine: Engine, tables: SourceTables) -> SourceStore:
-    return SourceStore(engine, tables)
+def store(engine: Engine, tables: SourceTables) -> Source:
+    return open_source(engine, tables)
 
 
-def _load_all(store: SourceStore) -> list[Document]:
+def _load_all(store: Source) -> list[Document]:
     documents = []
     for pipeline in PIPELINES.values():
-        store.claim(pipeline, token="all", limit=10_000, lease=timedelta(minutes=5))
-        documents += store.load(pipeline, "all")
+        store.claims.claim(pipeline, token="all", limit=10_000, lease=timedelta(minutes=5))
+        documents += store.documents.load(pipeline, "all")
     return documents
 
 
@@ -69,7 +69,7 @@ def _keys(plan: DemoPlan) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
 
 @pytest.mark.parametrize("documents", [None, 400])
 def test_the_plan_is_what_the_rules_say(
-    engine: Engine, tables: SourceTables, store: SourceStore, documents: int | None
+    engine: Engine, tables: SourceTables, store: Source, documents: int | None
 ) -> None:
     plan = seed_demo(engine, tables, documents=documents, passwords=PASSWORDS, faulty_share=0.2)
     loaded = _load_all(store)
@@ -82,13 +82,13 @@ def test_the_plan_is_what_the_rules_say(
 
 
 def test_seeding_again_adds_nothing_and_gives_the_same_plan(
-    engine: Engine, tables: SourceTables, store: SourceStore
+    engine: Engine, tables: SourceTables, store: Source
 ) -> None:
     first = seed_demo(engine, tables, documents=60, seed=7, passwords=PASSWORDS)
     assert seed_demo(engine, tables, documents=60, seed=7, passwords=PASSWORDS) == first
     more = seed_demo(engine, tables, documents=90, seed=7, passwords=PASSWORDS)
     assert set(first.documents) < set(more.documents)
-    assert sum(summary.pending for summary in store.summary(list(PIPELINES.values()))) == 90
+    assert sum(summary.pending for summary in store.counts.summary(list(PIPELINES.values()))) == 90
 
 
 def test_generated_documents_have_the_shares_that_were_asked_for(
@@ -108,17 +108,17 @@ def test_fewer_documents_than_the_hand_made_ones_may_be_asked_for(
 
 
 def test_shops_get_the_passwords_they_were_given(
-    engine: Engine, tables: SourceTables, store: SourceStore
+    engine: Engine, tables: SourceTables, store: Source
 ) -> None:
     seed_demo(engine, tables, passwords=PASSWORDS)
-    accounts = {a.username: a.password.get_secret_value() for a in store.accounts()}
+    accounts = {a.username: a.password.get_secret_value() for a in store.accounts.all()}
     assert accounts == PASSWORDS
     with pytest.raises(ConfigurationError, match="demo_hoasen"):
         seed_demo(engine, tables, passwords={})
 
 
 def test_a_locked_out_shop_is_added_apart(
-    engine: Engine, tables: SourceTables, store: SourceStore
+    engine: Engine, tables: SourceTables, store: Source
 ) -> None:
     refs = add_locked_out_shop(engine, tables, password="wrong", documents=2)
     assert add_locked_out_shop(engine, tables, password="wrong", documents=2) == refs

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 def claim_all(system: System) -> str:
     lease = timedelta(seconds=60)
-    return system.source.claim(SALE, token="batch", limit=10, lease=lease).token
+    return system.source.claims.claim(SALE, token="batch", limit=10, lease=lease).token
 
 
 async def test_a_record_whose_run_cannot_be_created_is_given_back_and_the_others_go_on(

@@ -17,7 +17,7 @@ from flows.reconcile import reconcile
 from lib.errors import ConfigurationError, UnconfirmedDatabase
 from lib.settings import SourceSettings
 from lib.source.engine import create_source_engine
-from lib.source.store import SourceStore
+from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
 from tests.support.cli import dqg, dqg_json
 from tests.support.system import System
@@ -29,7 +29,7 @@ TABLES = build_tables(SourceSettings())
 class Database:
     url: str
     engine: Engine
-    store: SourceStore
+    store: Source
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class Database:
 
 def _open(url: str) -> Database:
     engine = create_source_engine(url, SourceSettings())
-    return Database(url, engine, SourceStore(engine, TABLES))
+    return Database(url, engine, open_source(engine, TABLES))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def copy(production: Database, postgres: PostgresServer) -> Iterator[Database]:
 
 
 def test_the_migration_records_where_it_ran(production: Database) -> None:
-    found = production.store.installation()
+    found = production.store.installation.read()
     found.check()
     (record,) = found.records
     assert record.place == found.here
@@ -77,24 +77,24 @@ def test_a_restored_copy_is_refused_with_both_names_and_what_to_do(
     production: Database, copy: Database
 ) -> None:
     with pytest.raises(UnconfirmedDatabase) as refusal:
-        copy.store.installation().check()
+        copy.store.installation.read().check()
     for part in (production.name, copy.name, "installation confirm"):
         assert part in refusal.value.message
-    production.store.installation().check()
+    production.store.installation.read().check()
 
 
 def test_another_server_is_refused(production: Database) -> None:
     with production.engine.begin() as connection:
         connection.execute(update(TABLES.installation).values(server_name="SQLPROD01"))
     with pytest.raises(UnconfirmedDatabase, match="SQLPROD01"):
-        production.store.installation().check()
+        production.store.installation.read().check()
 
 
 def test_a_confirmed_copy_is_sent_from_and_replaces_the_original(
     production: Database, copy: Database
 ) -> None:
-    copy.store.confirm_installation(by="lan", why="moved to a new server")
-    found = copy.store.installation()
+    copy.store.installation.confirm(by="lan", why="moved to a new server")
+    found = copy.store.installation.read()
     found.check()
     assert [record.place.database for record in found.valid()] == [copy.name]
     assert found.records[0].recorded_by == "lan"
@@ -103,8 +103,8 @@ def test_a_confirmed_copy_is_sent_from_and_replaces_the_original(
 def test_places_that_take_turns_are_all_valid(production: Database) -> None:
     with production.engine.begin() as connection:
         connection.execute(update(TABLES.installation).values(server_name="REPLICA-1"))
-    production.store.confirm_installation(by="lan", why="the other replica", also=True)
-    found = production.store.installation()
+    production.store.installation.confirm(by="lan", why="the other replica", also=True)
+    found = production.store.installation.read()
     found.check()
     assert [record.place.server for record in found.valid()] == [found.here.server, "REPLICA-1"]
 
@@ -113,14 +113,14 @@ def test_where_nothing_is_recorded_nothing_is_sent(production: Database) -> None
     with production.engine.begin() as connection:
         connection.execute(delete(TABLES.installation))
     with pytest.raises(UnconfirmedDatabase, match="recorded is nothing"):
-        production.store.installation().check()
+        production.store.installation.read().check()
 
 
 def test_a_missing_table_is_named_with_its_migration(database_url: str) -> None:
     migrate(database_url, BUSINESS)
     database = _open(database_url)
     with pytest.raises(ConfigurationError, match=r"dqg_installation.*alembic upgrade sync@head"):
-        database.store.installation()
+        database.store.installation.read()
     database.store.dispose()
 
 
@@ -133,9 +133,9 @@ def test_a_login_that_may_only_read_the_table_is_enough(
         connection.execute(text(f"GRANT SELECT ON dqg_installation TO {role}"))
     url = make_url(production.url).set(username=role, password=password)
     service = _open(url.render_as_string(hide_password=False))
-    service.store.installation().check()
+    service.store.installation.read().check()
     with pytest.raises(ConfigurationError, match="permission denied"):
-        service.store.confirm_installation(by="nobody", why="-")
+        service.store.installation.confirm(by="nobody", why="-")
     service.store.dispose()
     with production.engine.begin() as connection:
         connection.execute(text(f"DROP OWNED BY {role}"))

@@ -63,7 +63,7 @@ async def test_the_service_does_its_work_with_them(system: System) -> None:
     await orchestrate(return_state=True)
     flows = {"import": import_receipts, "sale": sale, "cancellation": cancellation}
     for name, pipeline in PIPELINES.items():
-        (claim,) = system.source.held_claims(pipeline)
+        (claim,) = system.source.claims.held(pipeline)
         await flows[name](claim_token=claim.token, return_state=True)
         assert system.statuses(name) == {"GOOD": "SYNC_SUCCESS", "BAD": "SYNC_FAILED"}
     assert (await reconcile(return_state=True)).is_completed()

@@ -44,7 +44,7 @@ async def test_a_batch_counts_its_documents_calls_and_retries(
     system.add("sale", "GOOD", customer_name="Nguyễn Thị qxbuyer")
     system.add("sale", "INVALID", line={"lot_number": " "})
     system.add("sale", "NO-ACCOUNT", shop="SHOP02")
-    claim = system.source.claim(SALE, token="batch", limit=9, lease=timedelta(seconds=60))
+    claim = system.source.claims.claim(SALE, token="batch", limit=9, lease=timedelta(seconds=60))
     assert len(claim.documents) == 3
     await sale(claim_token="batch", granularity=granularity, return_state=True)
 

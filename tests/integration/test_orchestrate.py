@@ -36,7 +36,7 @@ async def runs_of(tokens: list[str]) -> list[FlowRun]:
 
 
 def tokens_of(system: System, pipeline: str) -> list[str]:
-    return [claim.token for claim in system.source.held_claims(get_pipeline(pipeline))]
+    return [claim.token for claim in system.source.claims.held(get_pipeline(pipeline))]
 
 
 async def test_pending_documents_are_claimed_logged_and_dispatched(system: System) -> None:
@@ -77,7 +77,7 @@ async def test_no_more_is_claimed_than_may_be_in_flight(system: System) -> None:
     for number in range(9):
         system.add("sale", f"HD-{number}")
     await orchestrate(return_state=True)
-    claims = system.source.held_claims(get_pipeline("sale"))
+    claims = system.source.claims.held(get_pipeline("sale"))
     assert sorted(claim.documents for claim in claims) == [2, 2]
     state = await orchestrate(return_state=True)
     assert state.message == "0 documents dispatched in 0 batches"
@@ -135,7 +135,7 @@ async def test_after_the_pause_one_document_is_the_probe(system: System) -> None
     async with open_breakers(system) as breakers:
         await breakers.trip("pipeline:sale", "404", 0.001, 0.001)
     await orchestrate(return_state=True)
-    (claim,) = system.source.held_claims(get_pipeline("sale"))
+    (claim,) = system.source.claims.held(get_pipeline("sale"))
     assert claim.documents == 1
 
 

@@ -26,7 +26,9 @@ UNKNOWN = {"drug_code": "DQG99999999"}
 
 
 async def send_pending(system: System, granularity: str = "flow") -> None:
-    claim = system.source.claim(SALE, token=str(uuid4()), limit=100, lease=timedelta(seconds=60))
+    claim = system.source.claims.claim(
+        SALE, token=str(uuid4()), limit=100, lease=timedelta(seconds=60)
+    )
     await sale(claim_token=claim.token, granularity=granularity, return_state=True)
 
 

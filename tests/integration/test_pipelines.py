@@ -21,7 +21,7 @@ FLOWS = {"import": import_receipts, "sale": sale, "cancellation": cancellation}
 
 async def run_batch(system: System, pipeline: str, **parameters: Any) -> State[Any]:
     """Claims everything pending, as `orchestrate` does, and runs the batch in this process."""
-    claim = system.source.claim(
+    claim = system.source.claims.claim(
         get_pipeline(pipeline), token=str(uuid4()), limit=1000, lease=timedelta(seconds=60)
     )
     return await FLOWS[pipeline](claim_token=claim.token, return_state=True, **parameters)
@@ -198,7 +198,7 @@ async def test_a_wrong_path_fails_no_document(system: System) -> None:
 
 async def test_a_late_holder_writes_nothing(system: System) -> None:
     system.add("sale", "TAKEN")
-    claim = system.source.claim(
+    claim = system.source.claims.claim(
         get_pipeline("sale"), token="mine", limit=10, lease=timedelta(seconds=60)
     )
     system.change("sale", "TAKEN", sync_claim_token="another's")

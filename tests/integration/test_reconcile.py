@@ -29,7 +29,7 @@ EXPIRED = {"sync_lease_expires_at": datetime(2020, 1, 1)}  # noqa: DTZ001 - as t
 
 
 def claim_all(system: System, pipeline: str = "sale") -> Claim:
-    return system.source.claim(
+    return system.source.claims.claim(
         get_pipeline(pipeline), token=str(uuid4()), limit=100, lease=timedelta(seconds=300)
     )
 

@@ -108,7 +108,9 @@ def break_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def run_everything(granularity: str, system: System) -> str:
     """Every flow once; returns the id of the last run."""
-    claim = system.source.claim(SALE, token=str(uuid4()), limit=100, lease=timedelta(seconds=60))
+    claim = system.source.claims.claim(
+        SALE, token=str(uuid4()), limit=100, lease=timedelta(seconds=60)
+    )
     assert len(claim.documents) == 12
     await sale(claim_token=claim.token, granularity=granularity, return_state=True)
     await sale(local_invoice_id="INVALID", granularity=granularity, return_state=True)

@@ -147,7 +147,7 @@ async def test_without_redis_documents_are_sent_all_the_same(
     for number in range(5):
         system.add("sale", f"HD-{number}")
     monkeypatch.setenv("DQG_REDIS__URL", "redis://127.0.0.1:1")
-    claim = system.source.claim(SALE, token="batch", limit=5, lease=timedelta(seconds=60))
+    claim = system.source.claims.claim(SALE, token="batch", limit=5, lease=timedelta(seconds=60))
     state = await sale(claim_token=claim.token, return_state=True)
     assert state.message == "5 accepted"
     assert system.admin.summary()["logins"]["demo_hoasen"]["ok"] == 1

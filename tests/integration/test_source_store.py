@@ -43,9 +43,10 @@ from lib.errors import (
 from lib.models import Outcome, OutcomeKind, SyncStatus
 from lib.pipelines import CANCELLATION, IMPORT, PIPELINES, SALE, Pipeline
 from lib.settings import SourceSettings
+from lib.source.accounts import ShopAccount, StoredPassword
 from lib.source.dialects import local_now, utc_in
 from lib.source.engine import create_source_engine, translate_errors
-from lib.source.store import ShopAccount, SourceStore, StoredPassword
+from lib.source.store import Source, open_source
 from lib.source.tables import SourceTables, build_tables
 from lib.source.transactions import Transactions
 
@@ -83,7 +84,7 @@ class Database:
 
     engine: Engine
     tables: SourceTables
-    store: SourceStore
+    store: Source
 
     def add(self, pipeline: Pipeline, local_id: str, *, lines: int = 1, **values: Any) -> int:
         """A document; its record id."""
@@ -134,12 +135,12 @@ class Database:
 
     def claim(self, pipeline: Pipeline, token: str = "token-1", limit: int = 100) -> list[int]:
         """Record ids of a claim, in its order."""
-        claim = self.store.claim(pipeline, token=token, limit=limit, lease=LEASE)
+        claim = self.store.claims.claim(pipeline, token=token, limit=limit, lease=LEASE)
         assert (claim.token, claim.pipeline) == (token, pipeline.name)
         return [ref.record_id for ref in claim.documents]
 
     def claim_one(self, pipeline: Pipeline, local_id: str, **options: Any) -> int:
-        claim = self.store.claim_one(
+        claim = self.store.claims.claim_one(
             pipeline, local_id=local_id, lease=LEASE, **({"token": "person"} | options)
         )
         return claim.documents[0].record_id
@@ -161,7 +162,7 @@ class Database:
 def _database(url: str, settings: SourceSettings) -> Database:
     tables = build_tables(settings)
     engine = create_source_engine(url, settings)
-    return Database(engine, tables, SourceStore(engine, tables, sleep=lambda _: None))
+    return Database(engine, tables, open_source(engine, tables, sleep=lambda _: None))
 
 
 @pytest.fixture(scope="module", params=["postgresql", "mssql"])
@@ -213,7 +214,7 @@ def _outcome(
     db: Database, record_id: int, kind: OutcomeKind, token: str = "token-1", **values: Any
 ) -> Outcome:
     pipeline = values.pop("pipeline", SALE)
-    ref = db.store.get(pipeline, [record_id])[0].ref
+    ref = db.store.documents.get(pipeline, [record_id])[0].ref
     return Outcome(ref=ref, claim_token=token, kind=kind, **values)
 
 
@@ -235,12 +236,12 @@ def test_claim_takes_pending_documents_oldest_first(db: Database, pipeline: Pipe
 def test_claim_writes_token_lease_and_attempt(db: Database) -> None:
     record_id = db.add(SALE, "HD-1", shop_pharmacy_code="SHOP02")
 
-    claim = db.store.claim(SALE, token="token-1", limit=1, lease=LEASE)
+    claim = db.store.claims.claim(SALE, token="token-1", limit=1, lease=LEASE)
 
     (ref,) = claim.documents
     assert (ref.pipeline, ref.record_id, ref.local_id) == ("sale", record_id, "HD-1")
     assert (ref.pharmacy_code, ref.shop_pharmacy_code) == (PHARMACY, "SHOP02")
-    (stored,) = db.store.get(SALE, [record_id])
+    (stored,) = db.store.documents.get(SALE, [record_id])
     assert stored.status is SyncStatus.PENDING
     assert stored.claim_token == "token-1"
     assert stored.lease_live
@@ -263,14 +264,14 @@ def test_claim_takes_over_an_expired_lease_as_unconfirmed(db: Database) -> None:
 
     assert db.claim(SALE, token="token-2") == [record_id]
 
-    (stored,) = db.store.get(SALE, [record_id])
+    (stored,) = db.store.documents.get(SALE, [record_id])
     assert (stored.claim_token, stored.attempts, stored.unconfirmed) == ("token-2", 1, True)
 
 
 def test_claim_keeps_the_unconfirmed_flag_of_a_released_document(db: Database) -> None:
     record_id = db.add(SALE, "HD-1", sync_unconfirmed=True)
     db.claim(SALE)
-    assert db.store.get(SALE, [record_id])[0].unconfirmed is True
+    assert db.store.documents.get(SALE, [record_id])[0].unconfirmed is True
 
 
 def test_claim_waits_for_the_next_attempt(db: Database) -> None:
@@ -283,8 +284,8 @@ def test_claim_excludes_and_selects_shops(db: Database) -> None:
     ids = {shop: db.add(SALE, f"HD-{shop}", shop_pharmacy_code=shop) for shop in ("S1", "S2", "S3")}
 
     def claimed(**shops: Any) -> list[int]:
-        claim = db.store.claim(SALE, token="t", limit=9, lease=LEASE, **shops)
-        db.store.release_claim(SALE, "t", unconfirmed=None, costs_attempt=False)
+        claim = db.store.claims.claim(SALE, token="t", limit=9, lease=LEASE, **shops)
+        db.store.claims.release(SALE, "t", unconfirmed=None, costs_attempt=False)
         return [ref.record_id for ref in claim.documents]
 
     assert claimed(exclude_shops={"S1", "S2"}) == [ids["S3"]]
@@ -332,7 +333,7 @@ def test_of_rows_with_one_code_only_the_lowest_pending_is_claimed(db: Database) 
     assert db.claim(SALE) == [first]
     assert db.claim(SALE, token="token-2") == []
 
-    db.store.save([_outcome(db, first, OutcomeKind.FAILED, message="no")])
+    db.store.outcomes.save([_outcome(db, first, OutcomeKind.FAILED, message="no")])
     assert db.claim(SALE, token="token-3") == [second]
 
 
@@ -344,11 +345,11 @@ def test_the_same_local_id_of_two_pharmacies_is_two_documents(db: Database) -> N
 def test_a_lower_row_made_pending_again_waits_for_the_one_in_flight(db: Database) -> None:
     lower, higher = db.add(SALE, "HD-1", status="SYNC_FAILED"), db.add(SALE, "HD-1")
     assert db.claim(SALE) == [higher]
-    assert db.store.requeue(SALE, [lower]) == 1
+    assert db.store.outcomes.requeue(SALE, [lower]) == 1
 
     assert db.claim(SALE, token="token-2") == []
 
-    db.store.save([_outcome(db, higher, OutcomeKind.ACCEPTED, national_id="Q")])
+    db.store.outcomes.save([_outcome(db, higher, OutcomeKind.ACCEPTED, national_id="Q")])
     assert db.claim(SALE, token="token-3") == [lower]
 
 
@@ -380,7 +381,7 @@ def test_claim_one_takes_a_document_of_any_status(db: Database, status: str) -> 
 
     assert db.claim_one(SALE, "HD 1/a") == record_id
 
-    (stored,) = db.store.get(SALE, [record_id])
+    (stored,) = db.store.documents.get(SALE, [record_id])
     assert stored.status is SyncStatus.PENDING
     assert (stored.claim_token, stored.lease_live, stored.attempts) == ("person", True, 8)
 
@@ -392,7 +393,7 @@ def test_claim_one_takes_an_accepted_document_only_by_force(db: Database) -> Non
     assert db.row(SALE, record_id)["sync_claim_token"] is None
 
     assert db.claim_one(SALE, "HD-1", force=True) == record_id
-    (stored,) = db.store.get(SALE, [record_id])
+    (stored,) = db.store.documents.get(SALE, [record_id])
     assert (stored.status, stored.national_id) == (SyncStatus.PENDING, "Q1")
     assert stored.unconfirmed is False
 
@@ -421,7 +422,7 @@ def test_claim_one_refuses_a_document_that_somebody_holds(db: Database) -> None:
 
     db.expire(SALE, record_id)
     assert db.claim_one(SALE, "HD-1") == record_id
-    assert db.store.get(SALE, [record_id])[0].unconfirmed is True
+    assert db.store.documents.get(SALE, [record_id])[0].unconfirmed is True
 
 
 def test_claim_one_refuses_while_another_row_of_the_code_is_held(db: Database) -> None:
@@ -467,7 +468,7 @@ def test_load_gives_headers_and_lines_under_standard_names(
     db.add(pipeline, "D-3", created_at=T0 + timedelta(minutes=2))
     db.claim(pipeline, limit=2)
 
-    first, second = db.store.load(pipeline, "token-1")
+    first, second = db.store.documents.load(pipeline, "token-1")
 
     assert (first.ref.record_id, first.ref.local_id) == (record_id, "D-1")
     assert (first.claim_token, first.attempts, first.unconfirmed) == ("token-1", 1, False)
@@ -483,7 +484,7 @@ def test_load_gives_headers_and_lines_under_standard_names(
 
 def test_load_of_an_unknown_token_is_empty(db: Database) -> None:
     db.add(SALE, "HD-1")
-    assert db.store.load(SALE, "nobody") == []
+    assert db.store.documents.load(SALE, "nobody") == []
 
 
 def test_load_and_save_take_no_more_statements_for_more_documents(db: Database) -> None:
@@ -493,14 +494,14 @@ def test_load_and_save_take_no_more_statements_for_more_documents(db: Database) 
             db.add(SALE, f"HD-{count}-{number}")
         assert len(db.claim(SALE, token=token, limit=count)) == count
         with db.statements() as loading:
-            documents = db.store.load(SALE, token)
+            documents = db.store.documents.load(SALE, token)
         kinds = list(OutcomeKind)
         outcomes = [
             Outcome(document.ref, token, kinds[number % 3], message="m")
             for number, document in enumerate(documents)
         ]
         with db.statements() as saving:
-            assert len(db.store.save(outcomes)) == count
+            assert len(db.store.outcomes.save(outcomes)) == count
         return len(loading), len(saving)
 
     few = statements(6)
@@ -516,13 +517,13 @@ def test_renew_extends_what_is_still_held(db: Database) -> None:
     db.claim(SALE)
     db.expire(SALE, held, lost)
     db.change(SALE, lost, sync_claim_token="token-2")
-    db.store.save([_outcome(db, done, OutcomeKind.ACCEPTED, national_id="Q")])
+    db.store.outcomes.save([_outcome(db, done, OutcomeKind.ACCEPTED, national_id="Q")])
 
-    assert db.store.renew(SALE, "token-1", LEASE) == 1
+    assert db.store.claims.renew(SALE, "token-1", LEASE) == 1
 
-    assert db.store.get(SALE, [held])[0].lease_live
-    assert not db.store.get(SALE, [lost])[0].lease_live
-    assert db.store.renew(SALE, "nobody", LEASE) == 0
+    assert db.store.documents.get(SALE, [held])[0].lease_live
+    assert not db.store.documents.get(SALE, [lost])[0].lease_live
+    assert db.store.claims.renew(SALE, "nobody", LEASE) == 0
 
 
 @pytest.mark.parametrize(
@@ -535,15 +536,15 @@ def test_release_claim_gives_everything_back(
     ids = [db.add(SALE, f"HD-{n}", sync_attempts=4) for n in range(2)]
     db.claim(SALE)
 
-    released = db.store.release_claim(
+    released = db.store.claims.release(
         SALE, "token-1", unconfirmed=unconfirmed, costs_attempt=costs_attempt
     )
 
     assert [ref.record_id for ref in released] == ids
-    for stored in db.store.get(SALE, ids):
+    for stored in db.store.documents.get(SALE, ids):
         assert (stored.status, stored.claim_token) == (SyncStatus.PENDING, None)
         assert (stored.unconfirmed, stored.attempts) == (flag, attempts)
-    assert db.store.release_claim(SALE, "token-1", unconfirmed=None, costs_attempt=False) == []
+    assert db.store.claims.release(SALE, "token-1", unconfirmed=None, costs_attempt=False) == []
     assert db.claim(SALE, token="token-2") == ids
 
 
@@ -551,7 +552,7 @@ def test_release_claim_can_leave_live_leases_alone(db: Database) -> None:
     live, expired = db.add_many(SALE, 2)
     db.claim(SALE)
     db.expire(SALE, expired)
-    released = db.store.release_claim(
+    released = db.store.claims.release(
         SALE, "token-1", unconfirmed=True, costs_attempt=True, only_expired=True
     )
     assert [ref.record_id for ref in released] == [expired]
@@ -562,8 +563,8 @@ def test_attempts_never_fall_below_zero(db: Database) -> None:
     record_id = db.add(SALE, "HD-1")
     db.claim(SALE)
     db.change(SALE, record_id, sync_attempts=0)
-    db.store.release_claim(SALE, "token-1", unconfirmed=None, costs_attempt=False)
-    assert db.store.get(SALE, [record_id])[0].attempts == 0
+    db.store.claims.release(SALE, "token-1", unconfirmed=None, costs_attempt=False)
+    assert db.store.documents.get(SALE, [record_id])[0].attempts == 0
 
 
 # Saving outcomes
@@ -573,7 +574,7 @@ def test_an_accepted_document_is_saved_with_its_national_id(db: Database) -> Non
     record_id = db.add(SALE, "HD-1", sync_unconfirmed=True, sync_next_attempt_at=utc_in(-5))
     db.claim(SALE)
 
-    saved = db.store.save(
+    saved = db.store.outcomes.save(
         [_outcome(db, record_id, OutcomeKind.ACCEPTED, national_id="QG/1", message="Thành công")]
     )
 
@@ -591,7 +592,7 @@ def test_an_accepted_document_is_saved_with_its_national_id(db: Database) -> Non
 def test_an_acceptance_without_a_national_id_keeps_the_old_one(db: Database) -> None:
     record_id = db.add(SALE, "HD-1", national_invoice_id="Q1", sync_response_message="old")
     db.claim(SALE)
-    db.store.save([_outcome(db, record_id, OutcomeKind.ACCEPTED)])
+    db.store.outcomes.save([_outcome(db, record_id, OutcomeKind.ACCEPTED)])
     row = db.row(SALE, record_id)
     assert (row["national_invoice_id"], row["sync_response_message"]) == ("Q1", "old")
 
@@ -603,11 +604,11 @@ def test_a_national_id_longer_than_its_column_is_kept_in_the_message(db: Databas
         _outcome(db, first, OutcomeKind.ACCEPTED, national_id=long_id, message="ok"),
         _outcome(db, second, OutcomeKind.ACCEPTED, national_id="Q2"),
     ]
-    assert len(db.store.save(outcomes)) == 2
+    assert len(db.store.outcomes.save(outcomes)) == 2
     row = db.row(SALE, first)
     assert (row["status"], row["national_invoice_id"]) == ("SYNC_SUCCESS", "Q" * 100)
     assert long_id in row["sync_response_message"]
-    assert db.store.save(outcomes) == {("sale", first), ("sale", second)}
+    assert db.store.outcomes.save(outcomes) == {("sale", first), ("sale", second)}
 
 
 def test_a_failed_document_is_saved_with_its_message(db: Database) -> None:
@@ -622,8 +623,8 @@ def test_a_failed_document_is_saved_with_its_message(db: Database) -> None:
         message=message,
         unconfirmed=True,
     )
-    assert db.store.save([outcome]) == {("cancellation", record_id)}
-    (stored,) = db.store.get(CANCELLATION, [record_id])
+    assert db.store.outcomes.save([outcome]) == {("cancellation", record_id)}
+    (stored,) = db.store.documents.get(CANCELLATION, [record_id])
     assert (stored.status, stored.message) == (SyncStatus.FAILED, message)
     assert (stored.claim_token, stored.unconfirmed, stored.attempts) == (None, True, 1)
 
@@ -631,20 +632,23 @@ def test_a_failed_document_is_saved_with_its_message(db: Database) -> None:
 def test_a_released_document_stays_pending_until_its_next_attempt(db: Database) -> None:
     later, at_once, free_of_charge = db.add_many(SALE, 3)
     db.claim(SALE)
-    db.store.save(
+    db.store.outcomes.save(
         [
             _outcome(db, later, OutcomeKind.RELEASED, retry_in=timedelta(hours=1), message="503"),
             _outcome(db, at_once, OutcomeKind.RELEASED, unconfirmed=True),
             _outcome(db, free_of_charge, OutcomeKind.RELEASED, costs_attempt=False),
         ]
     )
-    stored = {document.ref.record_id: document for document in db.store.get(SALE, [later, at_once])}
+    stored = {
+        document.ref.record_id: document
+        for document in db.store.documents.get(SALE, [later, at_once])
+    }
     assert stored[later].status is SyncStatus.PENDING
     assert stored[later].message == "503"
     assert stored[later].next_attempt_at is not None
     assert stored[at_once].next_attempt_at is None
     assert stored[at_once].unconfirmed is True
-    assert db.store.get(SALE, [free_of_charge])[0].attempts == 0
+    assert db.store.documents.get(SALE, [free_of_charge])[0].attempts == 0
     assert db.claim(SALE, token="token-2") == [at_once, free_of_charge]
 
 
@@ -657,10 +661,10 @@ def test_a_holder_that_lost_its_claim_writes_nothing(db: Database) -> None:
 
     for kind in OutcomeKind:
         outcome = _outcome(db, record_id, kind, national_id="late", message="late")
-        assert db.store.save([outcome]) == set()
+        assert db.store.outcomes.save([outcome]) == set()
     assert db.row(SALE, record_id) == before
 
-    assert db.store.save([_outcome(db, record_id, OutcomeKind.FAILED, token="token-2")])
+    assert db.store.outcomes.save([_outcome(db, record_id, OutcomeKind.FAILED, token="token-2")])
 
 
 def test_outcomes_of_several_pipelines_and_tokens_are_saved_together(db: Database) -> None:
@@ -669,7 +673,7 @@ def test_outcomes_of_several_pipelines_and_tokens_are_saved_together(db: Databas
     db.claim(IMPORT, token="token-2")
     db.claim(SALE, token="token-3")
 
-    saved = db.store.save(
+    saved = db.store.outcomes.save(
         [
             _outcome(db, sale, OutcomeKind.ACCEPTED, national_id="Q1"),
             _outcome(db, receipt, OutcomeKind.FAILED, "token-2", pipeline=IMPORT),
@@ -690,23 +694,23 @@ def test_saving_the_same_outcomes_again_counts_as_written_and_changes_nothing(
         _outcome(db, accepted, OutcomeKind.ACCEPTED, national_id="Q1", message="ok"),
         _outcome(db, failed, OutcomeKind.FAILED, message="no"),
     ]
-    first = db.store.save(outcomes)
+    first = db.store.outcomes.save(outcomes)
     before = [db.row(SALE, record) for record in (accepted, failed)]
-    assert db.store.save(outcomes) == first == {("sale", accepted), ("sale", failed)}
+    assert db.store.outcomes.save(outcomes) == first == {("sale", accepted), ("sale", failed)}
     assert [db.row(SALE, record) for record in (accepted, failed)] == before
 
 
 def test_save_of_nothing_writes_nothing(db: Database) -> None:
-    assert db.store.save([]) == set()
+    assert db.store.outcomes.save([]) == set()
 
 
 def test_record_acceptance_saves_what_the_api_has_whoever_holds_it(db: Database) -> None:
     record_id = db.add(SALE, "HD-1")
     db.claim(SALE)
-    (stored,) = db.store.get(SALE, [record_id])
+    (stored,) = db.store.documents.get(SALE, [record_id])
 
-    assert db.store.record_acceptance(stored.ref, "Q1", "accepted") is True
-    assert db.store.record_acceptance(stored.ref, "Q2", "again") is False
+    assert db.store.outcomes.record_acceptance(stored.ref, "Q1", "accepted") is True
+    assert db.store.outcomes.record_acceptance(stored.ref, "Q2", "again") is False
 
     row = db.row(SALE, record_id)
     assert (row["status"], row["national_invoice_id"]) == ("SYNC_SUCCESS", "Q1")
@@ -715,9 +719,9 @@ def test_record_acceptance_saves_what_the_api_has_whoever_holds_it(db: Database)
 
 def test_record_acceptance_adds_a_missing_national_id(db: Database) -> None:
     record_id = db.add(SALE, "HD-1", status="SYNC_SUCCESS")
-    ref = db.store.get(SALE, [record_id])[0].ref
-    assert db.store.record_acceptance(ref, None, "accepted") is False
-    assert db.store.record_acceptance(ref, "Q1", "accepted") is True
+    ref = db.store.documents.get(SALE, [record_id])[0].ref
+    assert db.store.outcomes.record_acceptance(ref, None, "accepted") is False
+    assert db.store.outcomes.record_acceptance(ref, "Q1", "accepted") is True
     assert db.row(SALE, record_id)["national_invoice_id"] == "Q1"
 
 
@@ -726,12 +730,12 @@ def test_requeue_makes_only_failed_documents_pending(db: Database) -> None:
         SALE, "HD-1", status="SYNC_FAILED", sync_attempts=8, sync_next_attempt_at=utc_in(99)
     )
     done = db.add(SALE, "HD-2", status="SYNC_SUCCESS")
-    assert db.store.requeue(SALE, [failed, done, 10**6]) == 1
-    (stored,) = db.store.get(SALE, [failed])
+    assert db.store.outcomes.requeue(SALE, [failed, done, 10**6]) == 1
+    (stored,) = db.store.documents.get(SALE, [failed])
     assert (stored.status, stored.attempts) == (SyncStatus.PENDING, 0)
     assert stored.next_attempt_at is None
     assert db.row(SALE, done)["status"] == "SYNC_SUCCESS"
-    assert db.store.requeue(SALE, [failed]) == 0
+    assert db.store.outcomes.requeue(SALE, [failed]) == 0
 
 
 # Looking
@@ -739,23 +743,23 @@ def test_requeue_makes_only_failed_documents_pending(db: Database) -> None:
 
 def test_find_gives_every_row_of_a_code(db: Database) -> None:
     ids = [db.add(SALE, "HD-1"), db.add(SALE, "HD-1", pharmacy_code="010010005678")]
-    assert [document.ref.record_id for document in db.store.find(SALE, "HD-1")] == ids
-    (found,) = db.store.find(SALE, "HD-1", "010010005678")
+    assert [document.ref.record_id for document in db.store.documents.find(SALE, "HD-1")] == ids
+    (found,) = db.store.documents.find(SALE, "HD-1", "010010005678")
     assert found.ref.record_id == ids[1]
     assert (found.attempts, found.unconfirmed, found.lease_live) == (0, False, False)
     assert found.created_at == T0
-    assert db.store.find(SALE, "HD-9") == []
+    assert db.store.documents.find(SALE, "HD-9") == []
 
 
 def test_find_names_a_status_that_is_unknown(db: Database) -> None:
     db.add(SALE, "HD-1", status="RETRYING")
     with pytest.raises(ConfigurationError, match=r"HD-1.*RETRYING"):
-        db.store.find(SALE, "HD-1")
+        db.store.documents.find(SALE, "HD-1")
 
 
 def test_get_takes_more_ids_than_a_statement_has_parameters(db: Database) -> None:
     record_id = db.add(SALE, "HD-1")
-    found = db.store.get(SALE, [record_id, *range(10**6, 10**6 + 2500)])
+    found = db.store.documents.get(SALE, [record_id, *range(10**6, 10**6 + 2500)])
     assert [document.ref.record_id for document in found] == [record_id]
 
 
@@ -765,7 +769,7 @@ def test_held_claims_are_grouped_by_token(db: Database) -> None:
     db.claim(SALE, token="token-2")
     db.expire(SALE, ids[2])
 
-    expired, live = db.store.held_claims(SALE)
+    expired, live = db.store.claims.held(SALE)
 
     assert (expired.token, expired.documents, expired.pipeline) == ("token-2", 1, "sale")
     assert expired.lease_seconds_left < 0
@@ -785,7 +789,7 @@ def test_summary_counts_every_document_once(db: Database) -> None:
     db.add(SALE, "done", status="SYNC_SUCCESS")
     db.add(SALE, "bad", status="SYNC_FAILED")
 
-    sale, receipts = db.store.summary([SALE, IMPORT])
+    sale, receipts = db.store.counts.summary([SALE, IMPORT])
 
     assert (sale.pipeline, sale.pending, sale.waiting) == ("sale", 3, 1)
     assert (sale.in_flight, sale.batches, sale.unconfirmed) == (2, 2, 1)
@@ -801,7 +805,7 @@ def test_pending_shops_are_those_with_documents_nobody_holds(db: Database) -> No
     db.add(SALE, "HD-2", shop_pharmacy_code="S1", sync_next_attempt_at=utc_in(3600))
     db.add(SALE, "HD-3", shop_pharmacy_code="S1")
     db.add(SALE, "HD-4", shop_pharmacy_code="S3", status="SYNC_FAILED")
-    shops = {(shop.code, shop.pharmacy_code) for shop in db.store.pending_shops(SALE)}
+    shops = {(shop.code, shop.pharmacy_code) for shop in db.store.counts.pending_shops(SALE)}
     assert shops == {("S2", PHARMACY), ("S1", PHARMACY)}
 
 
@@ -810,7 +814,7 @@ def test_a_large_backlog_of_one_shop_does_not_hold_up_another(db: Database) -> N
         db.add(SALE, f"BIG-{number}", shop_pharmacy_code="S1")
     for number in range(3):
         db.add(SALE, f"SMALL-{number}", shop_pharmacy_code="S2")
-    claim = db.store.claim(SALE, token="token", limit=10, lease=timedelta(minutes=5))
+    claim = db.store.claims.claim(SALE, token="token", limit=10, lease=timedelta(minutes=5))
     shops = Counter(document.shop_pharmacy_code for document in claim.documents)
     assert shops == {"S1": 7, "S2": 3}
 
@@ -819,7 +823,7 @@ def test_no_room_of_a_batch_is_left_unused(db: Database) -> None:
     for shop, count in {"S1": 1, "S2": 2, "S3": 20}.items():
         for number in range(count):
             db.add(SALE, f"{shop}-{number}", shop_pharmacy_code=shop)
-    claim = db.store.claim(SALE, token="token", limit=20, lease=timedelta(minutes=5))
+    claim = db.store.claims.claim(SALE, token="token", limit=20, lease=timedelta(minutes=5))
     shops = Counter(document.shop_pharmacy_code for document in claim.documents)
     assert shops == {"S1": 1, "S2": 2, "S3": 17}
 
@@ -827,8 +831,8 @@ def test_no_room_of_a_batch_is_left_unused(db: Database) -> None:
 def test_only_what_was_finished_lately_is_counted_where_asked(db: Database) -> None:
     db.add(SALE, "new", status="SYNC_SUCCESS", updated_at=local_now())
     db.add(SALE, "old", status="SYNC_SUCCESS", updated_at=datetime.fromisoformat("2020-01-01"))
-    (recent,) = db.store.summary([SALE], finished_within=timedelta(hours=24))
-    (ever,) = db.store.summary([SALE])
+    (recent,) = db.store.counts.summary([SALE], finished_within=timedelta(hours=24))
+    (ever,) = db.store.counts.summary([SALE])
     assert (recent.succeeded, ever.succeeded) == (1, 2)
 
 
@@ -839,9 +843,9 @@ def test_successes_without_a_national_id_are_listed(db: Database) -> None:
     ]
     db.add(SALE, "HD-3", status="SYNC_SUCCESS", national_invoice_id="Q")
     db.add(SALE, "HD-4")
-    found = db.store.successes_without_national_id(SALE, 10)
+    found = db.store.documents.successes_without_national_id(SALE, 10)
     assert [ref.record_id for ref in found] == ids
-    assert len(db.store.successes_without_national_id(SALE, 1)) == 1
+    assert len(db.store.documents.successes_without_national_id(SALE, 1)) == 1
 
 
 def test_accounts_are_read_with_their_passwords_hidden(db: Database) -> None:
@@ -861,7 +865,7 @@ def test_accounts_are_read_with_their_passwords_hidden(db: Database) -> None:
                 base | {"account": "demo_b", "status": 0},
             ],
         )
-    first, second = db.store.accounts()
+    first, second = db.store.accounts.all()
     assert (first.username, first.active, second.active) == ("demo_a", True, False)
     assert (first.shop_pharmacy_code, first.pharmacy_code) == ("SHOP01", PHARMACY)
     assert first.password.get_secret_value() == "bí mật"
@@ -883,15 +887,15 @@ def _add_account(db: Database, password: str) -> ShopAccount:
                 "status": 1,
             },
         )
-    (account,) = db.store.accounts()
+    (account,) = db.store.accounts.all()
     return account
 
 
 def test_a_password_is_written_in_another_form_and_read_back(db: Database) -> None:
     account = _add_account(db, "bí mật")
     sealed = StoredPassword(SecretStr(""), "gAAAA")
-    assert db.store.change_password(account, lambda _: sealed) == sealed
-    (changed,) = db.store.accounts()
+    assert db.store.accounts.change_password(account, lambda _: sealed) == sealed
+    (changed,) = db.store.accounts.all()
     assert (changed.password.get_secret_value(), changed.encrypted_password) == ("", "gAAAA")
     assert changed.updated_at == account.updated_at
     assert "gAAAA" not in repr(changed)
@@ -907,7 +911,7 @@ def test_what_is_changed_is_what_is_stored_now(db: Database) -> None:
         seen.append(stored.plain.get_secret_value())
         return stored
 
-    db.store.change_password(account, change)
+    db.store.accounts.change_password(account, change)
     assert seen == ["new"]
 
 
@@ -918,16 +922,16 @@ def test_a_password_that_does_not_fit_changes_nothing(db: Database) -> None:
         StoredPassword(SecretStr(""), "x" * 401),
     ):
         with pytest.raises(ConfigurationError, match="SHOP01") as error:
-            db.store.change_password(account, lambda _, wanted=wanted: wanted)
+            db.store.accounts.change_password(account, lambda _, wanted=wanted: wanted)
         assert "x" * 51 not in str(error.value)
-    assert db.store.accounts() == [account]
+    assert db.store.accounts.all() == [account]
 
 
 def test_an_account_that_is_gone_has_no_password(db: Database) -> None:
     account = _add_account(db, "secret-1")
     with db.engine.begin() as connection:
         connection.execute(delete(db.tables.accounts))
-    assert db.store.change_password(account, lambda stored: stored) is None
+    assert db.store.accounts.change_password(account, lambda stored: stored) is None
 
 
 # Trouble
@@ -963,10 +967,10 @@ def test_transactions_that_deadlock_are_run_again(db: Database) -> None:
 
 def test_a_missing_column_is_a_configuration_error(db: Database) -> None:
     settings = SourceSettings(columns={"SalesInvoices": {"sale_date": "ngay_ban"}})
-    store = SourceStore(db.engine, build_tables(settings))
+    store = open_source(db.engine, build_tables(settings))
     db.add(SALE, "HD-1")
     with pytest.raises(ConfigurationError, match="ngay_ban"):
-        store.load(SALE, "token-1")
+        store.documents.load(SALE, "token-1")
 
 
 def test_a_database_that_is_away_is_unavailable(db: Database) -> None:
@@ -1031,11 +1035,11 @@ def test_renamed_tables_and_columns_are_used_throughout(postgres: Any) -> None:
     record_id = db.add(SALE, "HD-1")
 
     assert db.claim(SALE) == [record_id]
-    (document,) = db.store.load(SALE, "token-1")
+    (document,) = db.store.documents.load(SALE, "token-1")
     assert document.header["local_invoice_id"] == "HD-1"
     assert document.lines[0]["drug_code"] == "DQG00010421"
-    assert db.store.renew(SALE, "token-1", LEASE) == 1
-    db.store.save([_outcome(db, record_id, OutcomeKind.ACCEPTED, national_id="Q1")])
+    assert db.store.claims.renew(SALE, "token-1", LEASE) == 1
+    db.store.outcomes.save([_outcome(db, record_id, OutcomeKind.ACCEPTED, national_id="Q1")])
     with db.engine.connect() as connection:
         row = connection.execute(text('SELECT * FROM duoc."HoaDon"')).mappings().one()
     assert (row["ma"], row["ma_hoa_don"], row["ma_hoa_don_quoc_gia"]) == (record_id, "HD-1", "Q1")

@@ -38,7 +38,7 @@ from lib.pipelines import SALE
 from lib.record import Record
 from lib.settings import SourceSettings
 from lib.source.engine import create_source_engine
-from lib.source.store import SourceStore
+from lib.source.store import Source, open_source
 from lib.source.tables import SourceTables, build_tables
 from lib.sync.finishing import finish_accepted, finish_failed, finish_interrupted
 from lib.sync.reconcile import Repairs, save_accepted
@@ -72,7 +72,7 @@ class Row:
 class Database:
     engine: Engine
     tables: SourceTables
-    store: SourceStore
+    store: Source
 
     def fill(self, codes: list[str]) -> dict[int, Row]:
         """Replaces all documents; the new ones by id."""
@@ -136,7 +136,7 @@ class Sending(RuleBasedStateMachine):
             self.time_passes()
         free = [number for number in self.rows if self._is_claimable(number)]
         token = f"token-{next(self.numbers)}"
-        claim = self.store.claim(SALE, token=token, limit=limit, lease=world.SYNC.lease)
+        claim = self.store.claims.claim(SALE, token=token, limit=limit, lease=world.SYNC.lease)
         assert [ref.record_id for ref in claim.documents] == free[:limit]
         self._hold(claim)
 
@@ -168,12 +168,12 @@ class Sending(RuleBasedStateMachine):
         token = f"token-{next(self.numbers)}"
         if any(self.rows[number].live for number in numbers):
             with pytest.raises(DocumentBusy):
-                self.store.claim_one(SALE, token=token, **arguments)
+                self.store.claims.claim_one(SALE, token=token, **arguments)
         elif self.rows[chosen].status is SUCCESS:
             with pytest.raises(AlreadySent):
-                self.store.claim_one(SALE, token=token, **arguments)
+                self.store.claims.claim_one(SALE, token=token, **arguments)
         else:
-            claim = self.store.claim_one(SALE, token=token, **arguments)
+            claim = self.store.claims.claim_one(SALE, token=token, **arguments)
             assert [ref.record_id for ref in claim.documents] == [chosen]
             self._hold(claim)
 
@@ -278,7 +278,7 @@ class Sending(RuleBasedStateMachine):
         held = self._held(holder)
         if not holder.dead and any(self.rows[number].live for number in held):
             return
-        released = self.store.release_claim(
+        released = self.store.claims.release(
             SALE, holder.token, unconfirmed=True, costs_attempt=crashed
         )
         assert [ref.record_id for ref in released] == held
@@ -297,7 +297,7 @@ class Sending(RuleBasedStateMachine):
     def requeue(self, pick: int) -> None:
         number = self._pick(list(self.rows), pick)
         row = self.rows[number]
-        assert self.store.requeue(SALE, [number]) == (row.status is FAILED)
+        assert self.store.outcomes.requeue(SALE, [number]) == (row.status is FAILED)
         if row.status is FAILED:
             self.rows[number] = Row(row.code)
 
@@ -328,7 +328,7 @@ class Sending(RuleBasedStateMachine):
 
     @invariant()
     def the_database_is_as_the_model_says(self) -> None:
-        for stored in self.store.get(SALE, list(self.rows)):
+        for stored in self.store.documents.get(SALE, list(self.rows)):
             row = self.rows[stored.ref.record_id]
             assert (stored.status, stored.claim_token) == (row.status, row.token)
             assert stored.lease_live == row.live
@@ -405,7 +405,7 @@ def database(database_url: str) -> Iterator[Database]:
     )
     with engine.begin() as connection:
         connection.execute(DropConstraint(key))
-    yield Database(engine, tables, SourceStore(engine, tables))
+    yield Database(engine, tables, open_source(engine, tables))
     engine.dispose()
 
 

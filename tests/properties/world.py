@@ -33,7 +33,7 @@ from lib.resilience.breaker_rules import Transition
 from lib.resilience.rate_limiter import Pacer
 from lib.services import Services
 from lib.settings import ApiSettings, BreakerSettings, RateSettings, Settings, SyncSettings
-from lib.source.store import SourceStore
+from lib.source.store import Source
 from lib.sync.batch import Batch
 from lib.sync.lease import Lease
 from lib.tracking.writer import LogEntry
@@ -199,7 +199,7 @@ class _ShopAccount:
     encrypted_password = None
 
 
-def make_services(source: SourceStore, api: CountingApi) -> Services:
+def make_services(source: Source, api: CountingApi) -> Services:
     """The services of a run: the real ones around the source database, no network."""
     settings = Settings(
         source={"url": "postgresql+psycopg://"},
@@ -241,7 +241,7 @@ class Holder:
 
     def __post_init__(self) -> None:
         source = self.services.source
-        documents = source.load(SALE, self.token)
+        documents = source.documents.load(SALE, self.token)
         lease = Lease(self._renew, seconds=SYNC.lease_seconds, margin=1, monotonic=lambda: self.now)
         self.batch = Batch(SALE, self.token, "run", self.services, lease, as_records(documents))
 
@@ -250,7 +250,7 @@ class Holder:
         return self.claim.token
 
     async def _renew(self) -> int:
-        return self.services.source.renew(SALE, self.token, SYNC.lease)
+        return self.services.source.claims.renew(SALE, self.token, SYNC.lease)
 
     def may_send(self, record: Record) -> bool:
         """Not begun yet, or to be tried again within the run."""

@@ -27,7 +27,7 @@ def drain(system: System) -> None:
     """Starts the orchestrator until nothing is pending any more."""
 
     def is_drained() -> bool:
-        summaries = system.source.summary(list(PIPELINES.values()))
+        summaries = system.source.counts.summary(list(PIPELINES.values()))
         if any(s.pending > s.waiting and not s.in_flight for s in summaries):
             system.run_orchestrator()
         return not any(s.pending or s.in_flight for s in summaries)

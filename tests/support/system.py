@@ -27,7 +27,7 @@ from lib.models import StoredDocument
 from lib.pipelines import PIPELINES, Pipeline, get_pipeline
 from lib.settings import SourceSettings, as_environment
 from lib.source.engine import create_source_engine
-from lib.source.store import SourceStore
+from lib.source.store import Source, open_source
 from lib.source.tables import SourceTables, build_tables
 from tests.support.documents import SHOPS, insert_document
 
@@ -38,7 +38,7 @@ class System:
 
     engine: Engine
     tables: SourceTables
-    source: SourceStore
+    source: Source
     mongo: Any
     admin: SandboxAdmin
     prefect: PrefectServer
@@ -67,7 +67,7 @@ class System:
         )
 
     def document(self, pipeline: str, local_id: str) -> StoredDocument:
-        (found,) = self.source.find(get_pipeline(pipeline), local_id)
+        (found,) = self.source.documents.find(get_pipeline(pipeline), local_id)
         return found
 
     def statuses(self, pipeline: str) -> dict[str, str]:
@@ -169,7 +169,7 @@ def system(
         yield System(
             engine=engine,
             tables=tables,
-            source=SourceStore(engine, tables),
+            source=open_source(engine, tables),
             mongo=client[mongo_database_name],
             admin=sandbox.admin,
             prefect=prefect_server,

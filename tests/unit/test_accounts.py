@@ -12,7 +12,7 @@ from lib.accounts import AccountDirectory, account_key
 from lib.errors import AccountRefused
 from lib.settings import ApiSettings
 from lib.settings.encryption import PasswordBox, new_key
-from lib.source.store import ShopAccount
+from lib.source.accounts import ShopAccount
 
 URL = "https://api.test"
 PASSWORD = SecretStr("secret-1")

@@ -38,7 +38,7 @@ class FakeStack:
 
 
 @dataclass
-class FakeSource:
+class FakeCounts:
     """Gives the next summary at each look, the last one for ever."""
 
     summaries: list[PipelineSummary | Exception]
@@ -48,6 +48,11 @@ class FakeSource:
         if isinstance(now, Exception):
             raise now
         return [now]
+
+
+@dataclass
+class FakeSource:
+    counts: FakeCounts
 
 
 @dataclass
@@ -95,7 +100,7 @@ def make_watch(
     *summaries: PipelineSummary | Exception, end: float = float("inf")
 ) -> tuple[Watch, FakeSystem, FakeDisplay]:
     time = FakeTime(end)
-    system = FakeSystem(FakeSource(list(summaries)), clock=lambda: time.now)
+    system = FakeSystem(FakeSource(FakeCounts(list(summaries))), clock=lambda: time.now)
     display = FakeDisplay()
     watch = Watch(system, display, clock=lambda: time.now, sleep=time.sleep)  # type: ignore[arg-type]
     return watch, system, display

@@ -45,7 +45,7 @@ async def check_logins(patient: Patient) -> Sequence[Finding]:
     """
     settings = patient.settings
     try:
-        rows = await asyncio.to_thread(patient.source.accounts)
+        rows = await asyncio.to_thread(patient.source.accounts.all)
     except ConfigurationError as error:
         todo = _("let the service's login read the tables: docs/installation.md")
         return [fault(error.message, todo)]
@@ -81,7 +81,7 @@ async def check_logins(patient: Patient) -> Sequence[Finding]:
 async def _shops_without_account(patient: Patient, directory: AccountDirectory) -> list[Finding]:
     found: dict[str, str] = {}
     for pipeline in PIPELINES.values():
-        for shop in await asyncio.to_thread(patient.source.pending_shops, pipeline):
+        for shop in await asyncio.to_thread(patient.source.counts.pending_shops, pipeline):
             try:
                 directory.account_for(shop.code, shop.pharmacy_code)
             except AccountRefused as error:

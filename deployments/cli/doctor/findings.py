@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from deployments.cli.language import _
 from lib.errors import SyncError
 from lib.settings import Settings
-from lib.source.store import SourceStore
+from lib.source.store import Source
 from lib.source.tables import SourceTables
 from lib.sync.planning import PoolState
 
@@ -68,7 +68,7 @@ class Patient:
     settings: Settings = field(init=False)
     engine: Engine = field(init=False)
     tables: SourceTables = field(init=False)
-    source: SourceStore = field(init=False)
+    source: Source = field(init=False)
     redis: Redis = field(init=False)
     clocks: dict[str, float] = field(default_factory=dict)
     pools: dict[str, PoolState | None] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from lib.errors import ConfigurationError
 from lib.pipelines import PIPELINES, Pipeline
 from lib.source.engine import create_source_engine, translate_errors
 from lib.source.odbc import find_odbc_driver
-from lib.source.store import SourceStore
+from lib.source.store import open_source
 from lib.source.tables import CLAIM_FIELDS, SourceTables, build_tables
 from tasks.services import read_settings, source_url
 
@@ -55,8 +55,8 @@ async def check_driver(patient: Patient) -> Sequence[Finding]:
         # The driver first: of a wrong path nobody should hear only that the manager is missing.
         find_odbc_driver(settings.odbc_driver)
     patient.engine = create_source_engine(url, settings)
-    patient.source = SourceStore(
-        patient.engine, patient.tables, not_before=patient.settings.sync.not_before
+    patient.source = open_source(
+        patient.engine, patient.tables, cut_off=patient.settings.sync.not_before
     )
     patient.closing.callback(patient.source.dispose)
     if patient.engine.dialect.name != "mssql":
@@ -194,6 +194,6 @@ def _missing(inspector: Any, tables: SourceTables, pipeline: Pipeline) -> list[s
 
 async def check_installation(patient: Patient) -> Sequence[Finding]:
     """This is the database that was recorded, and no restored copy of it."""
-    installation = await asyncio.to_thread(patient.source.installation)
+    installation = await asyncio.to_thread(patient.source.installation.read)
     installation.check()
     return [ok(_("recorded: {place}", place=installation.here))]

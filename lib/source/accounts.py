@@ -1,17 +1,47 @@
-"""Writes passwords of AccountShop in another form. Nothing else of that table is ever changed."""
+"""The logins of AccountShop; of that table only the password's form is ever changed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pydantic import SecretStr
-from sqlalchemy import ColumnElement, Connection, Unicode, and_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Unicode,
+    and_,
+    select,
+    update,
+)
 
 from lib.errors import ConfigurationError
-from lib.source.dialects import lock
-from lib.source.queries import ShopAccount
+from lib.source.dialects import (
+    lock,
+)
 from lib.source.tables import ENCRYPTED_COLUMN, SourceTables
+from lib.source.transactions import Transactions
+
+ACTIVE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ShopAccount:
+    """A row of AccountShop: the login that a shop's documents are sent with.
+
+    Attributes:
+        password: as other software wrote it; blank where it is stored encrypted only.
+        active: False where the chain has switched the account off.
+    """
+
+    shop_pharmacy_code: str
+    pharmacy_code: str
+    username: str
+    password: SecretStr = field(repr=False)
+    active: bool
+    updated_at: datetime | None
+    encrypted_password: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +62,62 @@ class StoredPassword:
         return bool(self.plain.get_secret_value().strip())
 
 
-def change(
+class Accounts:
+    """The logins the shops' documents are sent with."""
+
+    def __init__(self, transactions: Transactions, tables: SourceTables) -> None:
+        self._run = transactions.run
+        self._tables = tables
+
+    def all(self) -> list[ShopAccount]:
+        """Every shop's logins, switched off ones included."""
+        return self._run(lambda c: _accounts(c, self._tables))
+
+    def change_password(
+        self, account: ShopAccount, change: Callable[[StoredPassword], StoredPassword]
+    ) -> StoredPassword | None:
+        """Write the password of one account in another form, in one transaction.
+
+        Args:
+            change: gets what is stored now, which may be newer than `account`. May be called again
+                after a deadlock; what it raises undoes everything.
+
+        Returns:
+            What the database holds now, None where the account is gone.
+
+        Raises:
+            ConfigurationError: the new form does not fit into its column, or did not arrive there.
+        """
+        return self._run(lambda c: _change(c, self._tables, account, change))
+
+
+def _accounts(connection: Connection, tables: SourceTables) -> list[ShopAccount]:
+    table = tables.accounts
+    rows = connection.execute(
+        select(
+            table.c.shop_pharmacy_code,
+            table.c.pharmacy_code,
+            table.c.account,
+            table.c.password,
+            table.c.status,
+            table.c.updated_at,
+            table.c[ENCRYPTED_COLUMN],
+        ).order_by(table.c.shop_pharmacy_code, table.c.pharmacy_code, table.c.account)
+    )
+    return [
+        ShopAccount(
+            shop, pharmacy, account, SecretStr(password), status == ACTIVE, updated_at, encrypted
+        )
+        for shop, pharmacy, account, password, status, updated_at, encrypted in rows
+    ]
+
+
+def _change(
     connection: Connection,
     tables: SourceTables,
     account: ShopAccount,
     change: Callable[[StoredPassword], StoredPassword],
 ) -> StoredPassword | None:
-    """See `SourceStore.change_password`. `updated_at` stays: it decides which row counts."""
     table = tables.accounts
     this_one = and_(
         table.c.shop_pharmacy_code == account.shop_pharmacy_code,
