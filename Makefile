@@ -14,13 +14,14 @@
 #   make fuzz     fuzz answers and documents, each for FUZZ_SECONDS (20)
 #   make format   correct style
 #   make docs     write docs/settings.md and .env.example from lib/settings/
+#   make messages bring the Vietnamese catalogue of `dqg` up to date with its texts, and compile it
 #   make pictures take the pictures of docs/images anew; needs a Chromium
 #   make lock     recompile requirements.txt and requirements-dev.txt from pyproject.toml
 #   make clean    remove what the other targets made
 #
 # PYTHON=... picks the interpreter the environment is made with.
 
-.PHONY: setup run faults bench test lint audit fuzz format docs pictures lock clean
+.PHONY: setup run faults bench test lint audit fuzz format docs messages pictures lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -77,6 +78,9 @@ format: setup
 
 docs: setup
 	@$(BIN)/python -m tests.maintenance.settings_docs --write
+
+messages: setup
+	@$(BIN)/python -m tests.maintenance.messages
 
 pictures: setup
 	@$(BIN)/python -m tests.renew_pictures

@@ -23,7 +23,7 @@ from deployments.cli.context import (
     run,
     table,
 )
-from deployments.cli.language import N_, _
+from deployments.cli.language import N_, _, _n
 from deployments.cli.progress import progress
 from lib.errors import PasswordUnreadable
 from lib.settings.encryption import PasswordBox, new_key
@@ -178,7 +178,7 @@ def _print(results: list[Result], yes: bool) -> None:
     out = console()
     counts = Counter((result.before, result.now) for result in results)
     rows = [(_(_WORDS[was]), _(_WORDS[now]), number) for (was, now), number in counts.items()]
-    title = _("{count} accounts in AccountShop", count=len(results))
+    title = _n("{count} account in AccountShop", "{count} accounts in AccountShop", len(results))
     out.print(table(title, [_("before"), _("now"), _("accounts")], rows))
     for result in results:
         if result.now is Form.UNREADABLE:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from deployments.cli.context import ATTENTION, AsJson, complain, console, print_json, run, table
-from deployments.cli.language import N_, _
+from deployments.cli.language import N_, _, _n
 from deployments.cli.prefect_state import prefect_errors
 from lib.daily_close.collect import DEFAULT_SAMPLE, OnProgress, read_day, yesterday
 from lib.daily_close.compare import DayClose, Difference, Kind, State
@@ -158,7 +158,9 @@ async def _verify(path: Path, noted: str | None, json: bool) -> int:
             }
         )
     elif good:
-        typer.echo(_("unchanged: {count} documents", count=found.documents))
+        typer.echo(
+            _n("unchanged: {count} document", "unchanged: {count} documents", found.documents)
+        )
         typer.echo(f"SHA-256 {found.found}")
         if noted is None:
             typer.echo(_("--sha256 compares it with the checksum that was noted elsewhere"))
@@ -209,7 +211,7 @@ def _print(result: DayClose, path: Path, sha256: str) -> None:
         shown = differences[:_DIFFERENCES_SHOWN]
         count = len(differences)
         title = (
-            _("{count} differences", count=count)
+            _n("{count} difference", "{count} differences", count)
             if count == len(shown)
             else _(
                 "{shown} of {count} differences; the file has all", shown=len(shown), count=count

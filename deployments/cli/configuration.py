@@ -16,7 +16,7 @@ from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 from rich.text import Text
 
 from deployments.cli.context import AsJson, console, print_json, run, table
-from deployments.cli.language import N_, _
+from deployments.cli.language import N_, _, _n
 from deployments.cli.masking import HIDDEN, masked_url
 from lib.settings import ENV_FILE_VARIABLE, Settings, environment_name, load_settings
 from lib.settings.secret_references import is_reference
@@ -68,7 +68,7 @@ async def _show(changed: bool, json: bool) -> int:
     out = console()
     out.print(
         table(
-            _("{count} settings", count=len(found)),
+            _n("{count} setting", "{count} settings", len(found)),
             [_("setting"), _("value"), _("from")],
             [(s.variable, s.value, _(_ORIGINS[s.origin])) for s in found],
         )

@@ -177,7 +177,7 @@ def duration(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     size, text = next((unit for unit in _UNITS if seconds >= 2 * unit[0]), _UNITS[-1])
-    return _(text, number=f"{seconds / size:.0f}")
+    return _(text, number=format(seconds / size, ".0f"))
 
 
 def local_time(moment: datetime | None) -> str | None:

@@ -20,7 +20,7 @@ from deployments.cli.context import (
     run,
     table,
 )
-from deployments.cli.language import N_, _
+from deployments.cli.language import N_, _, _n
 from deployments.cli.prefect_state import run_url
 from deployments.cli.runs import read_runs
 from deployments.cli.selection import (
@@ -68,7 +68,7 @@ async def _list(wanted: FailureFilter, limit: int, json: bool) -> int:
         print_json({"total": total, "failures": rows})
         return 0
     shown = table(
-        _("{count} failures", count=total)
+        _n("{count} failure", "{count} failures", total)
         if total == len(rows)
         else _("the newest {shown} of {count} failures", shown=len(rows), count=total),
         [
@@ -132,7 +132,11 @@ async def _group(wanted: FailureFilter, json: bool) -> int:
         *(_("drug code"), _("reason"), _("example")),
     ]
     rows = [[item[name] for name in names] for item in found]
-    console().print(table(_("{count} groups of failures", count=len(found)), heads, rows))
+    console().print(
+        table(
+            _n("{count} group of failures", "{count} groups of failures", len(found)), heads, rows
+        )
+    )
     return 0
 
 

@@ -1,30 +1,33 @@
-"""The language `dqg` speaks: English texts in the code, their Vietnamese in `vietnamese/`.
+"""The language of `dqg`: English texts in the code, Vietnamese in `locale/vi/LC_MESSAGES/dqg.po`.
 
-Every text a person reads is written `_("{count} failures", count=3)`. Its Vietnamese stands in the
-module of `deployments/cli/vietnamese/` named like the command's; a module that is added there is
-found by itself. JSON keys, states, classes and codes are the same in every language.
+Texts for people are written `_("not closed")`, with values `_("there is no table {table}",
+table=name)`, and with a plural `_n("{count} failure", "{count} failures", count)`. `make messages`
+brings new texts into the catalogue and compiles it. JSON keys, states, classes and codes are the
+same in every language.
+
+The catalogue is installed as the process's own (`gettext.textdomain`), so that Typer's texts are
+translated as well.
 """
 
 from __future__ import annotations
 
+import gettext
 import inspect
 import os
 import re
-from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from typer.core import TyperGroup
 
-from deployments.cli import vietnamese
 from lib.settings import ENV_FILE_VARIABLE, CliSettings, Language
 
-_LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
+DOMAIN = "dqg"
+LOCALE = Path(__file__).with_name("locale")
 
-_current = Language.ENGLISH
+_LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
 
 
 class _LanguageSetting(BaseSettings):
@@ -37,18 +40,20 @@ class _LanguageSetting(BaseSettings):
 
 
 def load_language() -> Language:
-    """The language that is set; English where the setting is wrong, which the command then says."""
+    """The language that is set; English where the setting is wrong, which the command reports."""
     env_file = os.environ.get(ENV_FILE_VARIABLE, ".env") or None
     try:
-        return _LanguageSetting(_env_file=env_file).cli.language  # type: ignore[call-arg]
+        return _LanguageSetting(_env_file=env_file).cli.language
     except ValidationError:
         return Language.ENGLISH
 
 
 def use_language(language: Language) -> None:
-    """From now on `_` answers in this language."""
-    global _current  # noqa: PLW0603 - one command, one language
-    _current = language
+    """Sets the language of this process. Idempotent."""
+    gettext.bindtextdomain(DOMAIN, str(LOCALE))
+    gettext.textdomain(DOMAIN)
+    # gettext reads it at each text.
+    os.environ["LANGUAGE"] = language
 
 
 def _(text: str, /, **values: object) -> str:
@@ -56,9 +61,14 @@ def _(text: str, /, **values: object) -> str:
 
     A text without a translation is shown in English.
     """
-    if _current is Language.VIETNAMESE:
-        text = catalogue().get(text, text)
+    # The translation of nothing is the head of the catalogue.
+    text = gettext.gettext(text) if text else text
     return text.format(**values) if values else text
+
+
+def _n(one: str, many: str, /, count: int, **values: object) -> str:
+    """The text that fits the number, in the current language; its placeholder is `{count}`."""
+    return gettext.ngettext(one, many, count).format(count=count, **values)
 
 
 def N_(text: str) -> str:
@@ -66,32 +76,32 @@ def N_(text: str) -> str:
     return text
 
 
-@cache
-def catalogue() -> dict[str, str]:
-    """English to Vietnamese, of all modules of `vietnamese`."""
-    texts: dict[str, str] = {}
-    for module in iter_modules(vietnamese.__path__, vietnamese.__name__ + "."):
-        texts |= import_module(module.name).TEXTS
-    return texts
-
-
 def help_key(text: str) -> str:
-    """A docstring or help text as the catalogue has it: a paragraph a line."""
+    """A docstring or help text as the catalogue has it: one line per paragraph."""
     return _LINE_BREAK.sub(" ", inspect.cleandoc(text).split("\f")[0].strip())
 
 
 class TranslatedGroup(TyperGroup):
-    """The whole command line: sets the language before anything is read, and speaks it in helps."""
+    """The whole command line: sets the language before anything is read, and translates helps."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         use_language(load_language())
-        _translate_help(self)
         return super().make_context(*arguments, **options)
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        _translate_help(self, ctx)
+        return super().get_params(ctx)
 
-def _translate_help(command: Any) -> None:
-    for part in (command, *command.params):
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            _translate_help(command, ctx)
+        return command
+
+
+def _translate_help(command: Any, ctx: Any) -> None:
+    for part in (command, *command.params, command.get_help_option(ctx)):
         if getattr(part, "help", None):
             part.help = _(help_key(part.help))
     for subcommand in getattr(command, "commands", {}).values():
-        _translate_help(subcommand)
+        _translate_help(subcommand, ctx)

@@ -23,7 +23,7 @@ from deployments.cli.context import (
     run,
     table,
 )
-from deployments.cli.language import N_, _
+from deployments.cli.language import N_, _, _n
 from deployments.cli.progress import progress
 from deployments.cli.selection import (
     OlderThan,
@@ -228,9 +228,10 @@ async def _record(
     except StoreUnavailable as error:
         raise StoreUnavailable(
             error.store,
-            _(
+            _n(
+                "went away: {count} document is {state}, but it is not kept who did it and why",
                 "went away: {count} documents are {state}, but it is not kept who did it and why",
-                count=len(refs),
+                len(refs),
                 state=state,
             ),
         ) from error
@@ -316,7 +317,7 @@ def _tell(results: list[Result], yes: bool, json: bool, preview: str) -> None:
     out = console()
     heads = [_("pipeline"), _("shop"), "", _("documents")]
     rows = [(*key, number) for key, number in sorted(counts.items())]
-    out.print(table(_("{count} documents", count=len(results)), heads, rows))
+    out.print(table(_n("{count} document", "{count} documents", len(results)), heads, rows))
     if yes:
         heads = [_("pipeline"), _("document"), _("result")]
         rows = [(r.document.ref.pipeline, r.document.ref.local_id, r.text) for r in results]

@@ -275,7 +275,7 @@ def _verdict(result: dict[str, Any], seconds: float) -> str:
         else:
             text = N_("after {seconds} s the run has not ended ({why}); it goes on")
         why = result["waits_for"] or result["run_state"]
-        return _(text, seconds=f"{seconds:g}", why=why)
+        return _(text, seconds=format(seconds, "g"), why=why)
     return _(
         "not accepted, {status}: {reason}",
         status=result["status"] or "?",

@@ -23,7 +23,7 @@ from deployments.cli.context import (
     run,
     table,
 )
-from deployments.cli.language import _
+from deployments.cli.language import _, _n
 from deployments.cli.prefect_state import read_pools
 from lib.errors import SyncError
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
@@ -75,9 +75,10 @@ class Status:
             elif refusal := refusal_of(pool):
                 found.append(_("pool {name}: {why}", name=name, why=refusal))
         found += [
-            _(
+            _n(
+                "{count} failure of {name} waits for a decision: dqg failures group",
                 "{count} failures of {name} wait for a decision: dqg failures group",
-                count=count,
+                count,
                 name=name,
             )
             for name, count in self.open_by_pipeline().items()

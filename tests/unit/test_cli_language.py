@@ -3,120 +3,134 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
-from collections import Counter
+import subprocess
+import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from string import Formatter
-from typing import Any
 
 import pytest
-import typer
+from babel.messages.catalog import Message
 
-from deployments.cli import vietnamese
-from deployments.cli.__main__ import app
-from deployments.cli.language import _, catalogue, help_key, load_language, use_language
+from deployments.cli.language import LOCALE, _, _n, load_language, use_language
 from lib.settings import Language
+from tests.maintenance import messages
 from tests.support.cli import dqg
 
-CLI = Path(__file__).resolve().parents[2] / "deployments" / "cli"
+CLI = LOCALE.parent
 
 
 @pytest.fixture(autouse=True)
 def _english_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LANGUAGE", "en")
     yield
     use_language(Language.ENGLISH)
 
 
-def calls() -> Iterator[tuple[str, ast.Call]]:
-    """Calls of `_` and `N_`, with where they are."""
+def calls(*names: str) -> Iterator[tuple[str, ast.Call]]:
+    """Calls of functions that translate, with where they are."""
     for path in sorted(CLI.rglob("*.py")):
         if path.name == "language.py":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("_", "N_"):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in names:
                 yield f"{path.relative_to(CLI)}:{node.lineno}", node
 
 
-def literals() -> set[str]:
-    return {
-        str(call.args[0].value)
-        for _where, call in calls()
-        if isinstance(call.args[0], ast.Constant)
-    }
+def placeholders(text: str) -> set[str]:
+    return {name for _text, name, _spec, _conversion in Formatter().parse(text) if name}
 
 
-def helps(command: Any) -> Iterator[str]:
-    for part in (command, *command.params):
-        # `--help` itself is Typer's.
-        if getattr(part, "help", None) and getattr(part, "name", "") != "help":
-            yield help_key(part.help)
-    for subcommand in getattr(command, "commands", {}).values():
-        yield from helps(subcommand)
+def texts() -> list[Message]:
+    return [message for message in messages.catalogue() if message.id]
 
 
-def every_text() -> set[str]:
-    return literals() | set(helps(typer.main.get_command(app)))
+def english(message: Message) -> str:
+    """The text, its plural where it has one."""
+    return message.id if isinstance(message.id, str) else message.id[-1]
 
 
-def placeholders(text: str) -> Counter[str]:
-    return Counter(name for _text, name, _spec, _conversion in Formatter().parse(text) if name)
+def vietnamese(message: Message) -> str:
+    return message.string if isinstance(message.string, str) else message.string[0]
+
+
+def test_the_catalogue_has_exactly_the_texts_of_the_code() -> None:
+    assert messages.SOURCE.read_bytes() == messages.as_source(messages.updated()), "`make messages`"
+
+
+def test_the_compiled_catalogue_is_current() -> None:
+    compiled = messages.compiled(messages.catalogue())
+    assert messages.COMPILED.read_bytes() == compiled, "`make messages`"
 
 
 def test_every_text_has_its_vietnamese() -> None:
-    assert sorted(every_text() - set(catalogue())) == []
-
-
-def test_no_translation_is_of_a_text_that_is_gone() -> None:
-    assert sorted(set(catalogue()) - every_text()) == []
+    assert [english(message) for message in texts() if not vietnamese(message)] == []
 
 
 def test_placeholders_are_the_same_in_both_languages() -> None:
     wrong = [
-        text
-        for text, translation in catalogue().items()
-        if set(placeholders(text)) != set(placeholders(translation))
+        english(message)
+        for message in texts()
+        if placeholders(english(message)) != placeholders(vietnamese(message))
     ]
     assert wrong == []
-
-
-def test_no_two_modules_say_the_same_text_differently() -> None:
-    seen: dict[str, set[str]] = {}
-    for module in iter_modules(vietnamese.__path__, vietnamese.__name__ + "."):
-        for text, translation in import_module(module.name).TEXTS.items():
-            seen.setdefault(text, set()).add(translation)
-    assert [text for text, translations in seen.items() if len(translations) > 1] == []
 
 
 def test_every_placeholder_gets_its_value() -> None:
     wrong = [
         where
-        for where, call in calls()
+        for where, call in calls("_")
         if isinstance(call.args[0], ast.Constant)
-        and getattr(call.func, "id", "") == "_"
-        and set(placeholders(call.args[0].value)) != {keyword.arg for keyword in call.keywords}
+        and placeholders(str(call.args[0].value)) != {keyword.arg for keyword in call.keywords}
+    ]
+    wrong += [
+        where
+        for where, call in calls("_n")
+        for text in call.args[:2]
+        if isinstance(text, ast.Constant)
+        and placeholders(str(text.value)) - {"count"} != {keyword.arg for keyword in call.keywords}
     ]
     assert wrong == []
 
 
 def test_texts_are_put_together_after_they_are_translated() -> None:
-    wrong = [where for where, call in calls() if isinstance(call.args[0], ast.JoinedStr)]
+    wrong = [
+        where
+        for where, call in calls("_", "N_", "_n")
+        if any(isinstance(text, ast.JoinedStr) for text in call.args[:2])
+    ]
     assert wrong == []
 
 
 def test_a_text_is_in_the_language_that_is_set() -> None:
-    text = next(text for text in catalogue() if not placeholders(text))
-    assert _(text) == text
+    use_language(Language.ENGLISH)
+    assert _("not closed") == "not closed"
     use_language(Language.VIETNAMESE)
-    assert _(text) == catalogue()[text]
+    assert _("not closed") == "chưa khóa được"
 
 
 def test_a_text_without_translation_stays_english() -> None:
     use_language(Language.VIETNAMESE)
     assert _("{count} unheard of", count=3) == "3 unheard of"
+    assert _("") == ""
+
+
+@pytest.mark.parametrize(
+    ("language", "count", "text"),
+    [
+        (Language.ENGLISH, 1, "1 failure"),
+        (Language.ENGLISH, 2, "2 failures"),
+        (Language.ENGLISH, 0, "0 failures"),
+        (Language.VIETNAMESE, 1, "1 lỗi"),
+        (Language.VIETNAMESE, 2, "2 lỗi"),
+    ],
+)
+def test_a_number_has_its_plural(language: Language, count: int, text: str) -> None:
+    use_language(language)
+    assert _n("{count} failure", "{count} failures", count) == text
 
 
 def test_the_language_is_read_from_the_environment_or_the_file(
@@ -137,3 +151,17 @@ def test_a_wrong_language_is_named_by_the_command(monkeypatch: pytest.MonkeyPatc
 def test_helps_are_in_the_language_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DQG_CLI__LANGUAGE", "vi")
     assert re.search(r"Theo dõi", dqg("--help"))
+
+
+def test_the_headings_of_helps_are_in_the_language_that_is_set() -> None:
+    # A process of its own: Typer reads its headings when it is imported.
+    shown = subprocess.run(
+        [sys.executable, "-m", "deployments.cli", "status", "--help"],
+        cwd=LOCALE.parents[2],
+        env={**os.environ, "DQG_CLI__LANGUAGE": "vi"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "Tùy chọn" in shown
+    assert "Hiển thị trợ giúp này rồi thoát." in shown

@@ -46,7 +46,7 @@ async def check_clocks(patient: Patient) -> Sequence[Finding]:
             _(
                 "the clock of {part} differs from the others by {seconds} s",
                 part=part,
-                seconds=f"{difference:+.0f}",
+                seconds=format(difference, "+.0f"),
             ),
             _("have it set by NTP; leases follow the source database's clock"),
         )

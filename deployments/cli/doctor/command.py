@@ -8,7 +8,7 @@ from dataclasses import asdict
 from deployments.cli.context import ATTENTION, AsJson, console, print_json, run, table
 from deployments.cli.doctor.checks import CHECKS
 from deployments.cli.doctor.findings import Finding, Patient, Verdict, examine
-from deployments.cli.language import N_, _, use_language
+from deployments.cli.language import N_, _, _n, use_language
 from deployments.cli.progress import progress
 from lib.settings import Language
 
@@ -48,4 +48,4 @@ def _print(findings: list[Finding], well: bool) -> None:
     out = console()
     out.print(table(_("Checks"), headings, rows))
     faults = sum(finding.verdict is Verdict.FAULT for finding in findings)
-    out.print(_("all is well") if well else _("{count} faults", count=faults))
+    out.print(_("all is well") if well else _n("{count} fault", "{count} faults", faults))
