@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 from lib.errors import PasswordUnreadable
 
 if TYPE_CHECKING:
-    from cryptography.fernet import Fernet
+    from cryptography.fernet import MultiFernet
 
 _KEY_BYTES = 32
 #: Names the setting in messages.
@@ -30,7 +31,7 @@ def new_key() -> str:
 
 
 def check_keys(keys: SecretStr) -> None:
-    """Raises ValueError where a key is none; its text does not show it.
+    """Raises ValueError where a text is no key; the message does not show it.
 
     Reads the keys without the library, which takes long to import and is mostly not needed.
     """
@@ -47,33 +48,37 @@ class PasswordBox:
     """Encrypts with the first key, decrypts with any of them.
 
     Args:
-        keys: parted by commas, checked before; None: nothing can be encrypted or decrypted.
+        keys: separated by commas, checked before; None: nothing can be encrypted or decrypted.
     """
 
     def __init__(self, keys: SecretStr | None) -> None:
         self._texts = () if keys is None else _split(keys)
-        self._loaded: tuple[Fernet, ...] | None = None
 
     def check(self) -> None:
         """Raises PasswordUnreadable where there is no key."""
-        self._keys()
+        if not self._texts:
+            raise PasswordUnreadable(f"{SETTING} is not set")
 
     def encrypt(self, password: SecretStr) -> str:
-        """A token that only the key opens; each call makes another one.
+        """The password encrypted with the first key; each call returns another token.
 
         Raises:
             PasswordUnreadable: there is no key.
         """
-        return self._keys()[0].encrypt(password.get_secret_value().encode()).decode()
+        return self._fernet.encrypt(password.get_secret_value().encode()).decode()
 
     def decrypt(self, token: str) -> SecretStr:
-        """The password in a token. May be repeated.
+        """The password in a token. Idempotent.
 
         Raises:
             PasswordUnreadable: there is no key, or none that fits.
         """
-        opened = self._open(token)
-        return opened[1]
+        from cryptography.fernet import InvalidToken
+
+        try:
+            return SecretStr(self._fernet.decrypt(token.strip().encode()).decode())
+        except (InvalidToken, UnicodeError):
+            raise PasswordUnreadable(f"no key in {SETTING} fits") from None
 
     def is_current(self, token: str) -> bool:
         """Whether a token is encrypted with the first key.
@@ -81,26 +86,19 @@ class PasswordBox:
         Raises:
             PasswordUnreadable: there is no key, or none that fits.
         """
-        return self._open(token)[0] == 0
+        self.decrypt(token)
+        try:
+            PasswordBox(SecretStr(self._texts[0])).decrypt(token)
+        except PasswordUnreadable:
+            return False
+        return True
 
-    def _open(self, token: str) -> tuple[int, SecretStr]:
-        from cryptography.fernet import InvalidToken
+    @cached_property
+    def _fernet(self) -> MultiFernet:
+        from cryptography.fernet import Fernet, MultiFernet
 
-        for place, key in enumerate(self._keys()):
-            try:
-                return place, SecretStr(key.decrypt(token.strip().encode()).decode())
-            except (InvalidToken, UnicodeError):
-                continue
-        raise PasswordUnreadable(f"no key in {SETTING} fits")
-
-    def _keys(self) -> tuple[Fernet, ...]:
-        if not self._texts:
-            raise PasswordUnreadable(f"{SETTING} is not set")
-        if self._loaded is None:
-            from cryptography.fernet import Fernet
-
-            self._loaded = tuple(Fernet(text) for text in self._texts)
-        return self._loaded
+        self.check()
+        return MultiFernet([Fernet(text) for text in self._texts])
 
 
 def _split(keys: SecretStr) -> tuple[str, ...]:
