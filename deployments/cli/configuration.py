@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json as json_module
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +16,7 @@ from rich.text import Text
 from deployments.cli.context import AsJson, console, print_json, run, table
 from deployments.cli.language import N_, _, _n
 from deployments.cli.masking import HIDDEN, masked_url
-from lib.settings import ENV_FILE_VARIABLE, Settings, environment_name, load_settings
+from lib.settings import Settings, environment_name, load_settings, settings_file
 from lib.settings.secret_references import is_reference
 
 app = typer.Typer(help="The settings.", no_args_is_help=True)
@@ -78,12 +76,6 @@ async def _show(changed: bool, json: bool) -> int:
     else:
         out.print(Text(_("File of settings: {path}", path=path.absolute())), soft_wrap=True)
     return 0
-
-
-def settings_file() -> Path | None:
-    """The file that settings are read from, if there is one."""
-    name = os.environ.get(ENV_FILE_VARIABLE, ".env")
-    return Path(name) if name and Path(name).is_file() else None
 
 
 #: Settings that are secret for the password within an address.

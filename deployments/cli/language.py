@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gettext
 import inspect
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from typer.core import TyperGroup
 
-from lib.settings import ENV_FILE_VARIABLE, CliSettings, Language
+from lib.settings import CliSettings, Language, settings_file
 
 DOMAIN = "dqg"
 LOCALE = Path(__file__).with_name("locale")
@@ -41,9 +40,8 @@ class _LanguageSetting(BaseSettings):
 
 def load_language() -> Language:
     """The language that is set; English where the setting is wrong, which the command reports."""
-    env_file = os.environ.get(ENV_FILE_VARIABLE, ".env") or None
     try:
-        return _LanguageSetting(_env_file=env_file).cli.language
+        return _LanguageSetting(_env_file=settings_file()).cli.language
     except ValidationError:
         return Language.ENGLISH
 

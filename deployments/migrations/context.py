@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
 from lib.errors import ConfigurationError
-from lib.settings import Settings, SourceSettings
+from lib.settings import Settings, SourceSettings, explain, settings_file
 from lib.settings.secret_references import is_reference
 
 VERSION_TABLE = "dqg_alembic_version"
@@ -22,7 +22,6 @@ class _SourceOnly(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=Settings.model_config.get("env_prefix", ""),
         env_nested_delimiter=Settings.model_config.get("env_nested_delimiter"),
-        env_file=Settings.model_config.get("env_file"),
         env_file_encoding=Settings.model_config.get("env_file_encoding"),
         frozen=True,
         extra="ignore",
@@ -33,7 +32,7 @@ class _SourceOnly(BaseSettings):
 
 
 def source_settings(config: Config) -> SourceSettings:
-    """The settings a program gave, else those of the environment.
+    """The settings a program gave, else those of the environment and the file of settings.
 
     Raises:
         ConfigurationError: they are missing or wrong.
@@ -41,13 +40,9 @@ def source_settings(config: Config) -> SourceSettings:
     settings = config.attributes.get("settings")
     if settings is None:
         try:
-            settings = _SourceOnly().source
+            settings = _SourceOnly(_env_file=settings_file()).source  # type: ignore[call-arg]
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, item['loc']))}: {item['msg']}"
-                for item in error.errors(include_url=False, include_input=False)
-            )
-            raise ConfigurationError(f"wrong or missing settings: {problems}") from None
+            raise ConfigurationError(explain(error)) from None
         config.attributes["settings"] = settings
     return settings.model_copy(
         update={"statement_timeout": max(settings.statement_timeout, STATEMENT_TIMEOUT)}
@@ -55,7 +50,7 @@ def source_settings(config: Config) -> SourceSettings:
 
 
 def source_url(config: Config) -> str | URL:
-    """The database a program gave, else that of the environment.
+    """The database a program gave, else that of the settings.
 
     Raises:
         ConfigurationError: there is none.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from logging.config import fileConfig
 
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import make_url
 
 from deployments.migrations.context import VERSION_TABLE, source_settings, source_url
+from lib.errors import SyncError
 from lib.source.engine import create_source_engine, translate_errors
 
 
@@ -44,11 +46,18 @@ def run_online() -> None:
         engine.dispose()
 
 
-# A program that calls `migrate` has its own logging, which this must not replace.
-if context.config.config_file_name and "url" not in context.config.attributes:
-    fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+def main() -> None:
+    """Do what the command asks for; a person at the `alembic` command gets a line, no traceback."""
+    # A program that calls `migrate` has its own logging, which this must not replace.
+    by_a_person = "url" not in context.config.attributes
+    if context.config.config_file_name and by_a_person:
+        fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+    try:
+        (run_offline if context.is_offline_mode() else run_online)()
+    except SyncError as error:
+        if by_a_person:
+            raise CommandError(str(error)) from error
+        raise
 
-if context.is_offline_mode():
-    run_offline()
-else:
-    run_online()
+
+main()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
@@ -40,7 +41,9 @@ __all__ = [
     "SyncSettings",
     "as_environment",
     "environment_name",
+    "explain",
     "load_settings",
+    "settings_file",
 ]
 
 #: Names the file of settings to read; the one variable that is no setting.
@@ -89,11 +92,16 @@ def load_settings(**overrides: Any) -> Settings:
     unknown = _unknown_names(os.environ)
     if unknown:
         raise ConfigurationError(f"unknown settings: {', '.join(unknown)}")
-    env_file = os.environ.get(ENV_FILE_VARIABLE, ".env") or None
     try:
-        return Settings(_env_file=env_file, **overrides)
+        return Settings(_env_file=settings_file(), **overrides)
     except ValidationError as error:
-        raise ConfigurationError(_explain(error)) from None
+        raise ConfigurationError(explain(error)) from None
+
+
+def settings_file() -> Path | None:
+    """The file that settings are read from, if there is one."""
+    name = os.environ.get(ENV_FILE_VARIABLE, ".env")
+    return Path(name) if name and Path(name).is_file() else None
 
 
 def _unknown_names(environment: Mapping[str, str]) -> list[str]:
@@ -110,7 +118,8 @@ def environment_name(location: tuple[int | str, ...]) -> str:
     return "DQG_" + "__".join(str(part).upper() for part in location)
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """Each wrong or missing setting by its variable; shows no value."""
     lines = []
     for item in error.errors(include_url=False, include_context=False, include_input=False):
         location, text = item["loc"], item["msg"]

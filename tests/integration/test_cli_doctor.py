@@ -126,23 +126,9 @@ def test_a_missing_migration_is_named(system: System) -> None:
     unmigrate(system.environment["DQG_SOURCE__URL"], SYNC)
     found = examine()
     named = faults(found, "migrations")
-    assert any("SalesInvoices lacks sync_claim_token" in fault for fault in named)
     assert any(re.search(r"sync_\d+ has not been run; the last one was none", f) for f in named)
     assert all(fault.endswith("alembic upgrade sync@head") for fault in named)
-    assert verdicts(found)["indexes"] == {"not checked"}
-
-
-def test_a_missing_index_is_named(system: System) -> None:
-    with system.engine.begin() as connection:
-        connection.execute(text('DROP INDEX "ix_dqg_due_SalesInvoices"'))
-        connection.execute(text('DROP INDEX "ix_dqg_finished_SalesInvoices"'))
-    named = faults(examine(), "indexes")
-    # The demo's detail tables have an index of their own that stands in for ours.
-    assert [fault.split(" -> ")[0] for fault in named] == [
-        "index ix_dqg_due_SalesInvoices is missing",
-        "index ix_dqg_finished_SalesInvoices is missing",
-    ]
-    assert "CREATE INDEX" in named[0]
+    assert verdicts(found)["installation"] == {"not checked"}
 
 
 def test_a_restored_copy_is_named(system: System) -> None:

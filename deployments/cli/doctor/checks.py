@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployments.cli.doctor import api, clocks, prefect, source, stores
+from deployments.cli.doctor import api, clocks, prefect, schema, source, stores
 from deployments.cli.doctor.findings import Check
 from deployments.cli.language import N_
 
@@ -21,6 +21,12 @@ CHECKS = (
         needs=("settings", "odbc-driver"),
     ),
     Check(
+        "columns",
+        schema.check_columns,
+        N_("let the service's login read the tables: docs/installation.md"),
+        needs=("source-database",),
+    ),
+    Check(
         "migrations",
         source.check_migrations,
         N_("let the service's login read the tables: docs/installation.md"),
@@ -28,9 +34,21 @@ CHECKS = (
     ),
     Check(
         "indexes",
-        source.check_indexes,
+        schema.check_indexes,
         N_("let the service's login read the tables: docs/installation.md"),
-        needs=("source-database", "migrations"),
+        needs=("columns",),
+    ),
+    Check(
+        "triggers",
+        schema.check_triggers,
+        N_("let the service's login read the tables: docs/installation.md"),
+        needs=("columns",),
+    ),
+    Check(
+        "statuses",
+        schema.check_statuses,
+        N_("let the service's login read the tables: docs/installation.md"),
+        needs=("columns",),
     ),
     Check(
         "installation",
@@ -55,7 +73,7 @@ CHECKS = (
         "api-login",
         api.check_logins,
         N_("see that the server runs and can be reached, and check DQG_SOURCE__URL"),
-        needs=("source-database", "migrations", "redis", "api-address"),
+        needs=("columns", "migrations", "redis", "api-address"),
     ),
     Check(
         "prefect-server",

@@ -14,6 +14,7 @@ from lib.settings import Language
 
 _VERDICTS = {
     Verdict.OK: N_("ok"),
+    Verdict.NOTE: N_("note"),
     Verdict.FAULT: N_("fault"),
     Verdict.NOT_CHECKED: N_("not checked"),
 }
@@ -34,7 +35,7 @@ async def _doctor(json: bool) -> int:
     async with AsyncExitStack() as closing:
         with progress(_("examining"), len(CHECKS), shown=not json) as advance:
             findings = await examine(Patient(closing), CHECKS, advance)
-    well = all(finding.verdict is Verdict.OK for finding in findings)
+    well = all(finding.passed for finding in findings)
     if json:
         print_json({"ok": well, "findings": [asdict(finding) for finding in findings]})
     else:

@@ -22,6 +22,7 @@ class Verdict(StrEnum):
     """How a check ended."""
 
     OK = "ok"
+    NOTE = "note"  # all right, but an administrator should know it
     FAULT = "fault"  # something is wrong, and a person can correct it
     NOT_CHECKED = "not checked"  # something else has to be in order first
 
@@ -41,9 +42,17 @@ class Finding:
     todo: str = ""
     check: str = ""
 
+    @property
+    def passed(self) -> bool:
+        return self.verdict in (Verdict.OK, Verdict.NOTE)
+
 
 def ok(what: str) -> Finding:
     return Finding(Verdict.OK, what)
+
+
+def note(what: str, todo: str = "") -> Finding:
+    return Finding(Verdict.NOTE, what, todo)
 
 
 def fault(what: str, todo: str) -> Finding:
@@ -101,7 +110,7 @@ async def examine(
     failed: set[str] = set()
     for check in checks:
         findings = await _make(patient, check, failed)
-        if any(finding.verdict is not Verdict.OK for finding in findings):
+        if not all(finding.passed for finding in findings):
             failed.add(check.name)
         found += [replace(finding, check=check.name) for finding in findings]
         done(1)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine
 
 from deployments.cli.doctor.clocks import note_clock
 from deployments.cli.doctor.findings import Finding, Patient, fault, ok
@@ -19,11 +18,10 @@ from deployments.cli.prefect_state import prefect_errors
 from deployments.migrations import SYNC, alembic_config
 from deployments.migrations.context import VERSION_TABLE
 from lib.errors import ConfigurationError
-from lib.pipelines import PIPELINES, Pipeline
 from lib.source.engine import create_source_engine, translate_errors
 from lib.source.odbc import find_odbc_driver
 from lib.source.store import open_source
-from lib.source.tables import CLAIM_FIELDS, SourceTables, build_tables
+from lib.source.tables import SourceTables, build_tables
 from tasks.services import read_settings, source_url
 
 _UPGRADE = "alembic upgrade sync@head"
@@ -75,44 +73,18 @@ async def check_source(patient: Patient) -> Sequence[Finding]:
 
 
 async def check_migrations(patient: Patient) -> Sequence[Finding]:
-    """The tables are there with our columns, and the newest migration has been run."""
+    """The newest migration has been run."""
     return await asyncio.to_thread(_migrations, patient.engine, patient.tables)
 
 
 def _migrations(engine: Engine, tables: SourceTables) -> Sequence[Finding]:
     schema = tables.metadata.schema
-    found: list[Finding] = []
     with translate_errors(), engine.connect() as connection:
-        inspector = inspect(connection)
-        for pipeline in PIPELINES.values():
-            header = tables.header(pipeline)
-            if not inspector.has_table(header.name, schema):
-                found.append(
-                    fault(
-                        _("there is no table {table}", table=header.fullname),
-                        _("DQG_SOURCE__DB_SCHEMA and DQG_SOURCE__TABLES say where it is"),
-                    )
-                )
-                continue
-            present = {column["name"] for column in inspector.get_columns(header.name, schema)}
-            missing = [header.c[name].name for name in CLAIM_FIELDS]
-            missing = [name for name in missing if name not in present]
-            if missing:
-                found.append(
-                    fault(
-                        _(
-                            "{table} lacks {columns}: a migration is missing",
-                            table=header.fullname,
-                            columns=", ".join(missing),
-                        ),
-                        _UPGRADE,
-                    )
-                )
         context = MigrationContext.configure(
             connection, opts={"version_table": VERSION_TABLE, "version_table_schema": schema}
         )
-        found += _revisions(context.get_current_heads())
-    return found or [ok(_("the newest has been run"))]
+        heads = context.get_current_heads()
+    return _revisions(heads) or [ok(_("the newest has been run"))]
 
 
 def _revisions(heads: tuple[str, ...]) -> list[Finding]:
@@ -139,56 +111,6 @@ def _revisions(heads: tuple[str, ...]) -> list[Finding]:
             ),
             _UPGRADE,
         )
-    ]
-
-
-async def check_indexes(patient: Patient) -> Sequence[Finding]:
-    """The indexes that claims and outcomes need are there."""
-    return await asyncio.to_thread(_indexes, patient.engine, patient.tables)
-
-
-def _indexes(engine: Engine, tables: SourceTables) -> Sequence[Finding]:
-    with translate_errors(), engine.connect() as connection:
-        inspector = inspect(connection)
-        missing = [name for p in PIPELINES.values() for name in _missing(inspector, tables, p)]
-    todo = _(
-        "make them again: `alembic upgrade sync@head --sql` writes the CREATE INDEX statements; "
-        "without them claims read every document"
-    )
-    return [fault(_("index {index} is missing", index=name), todo) for name in missing] or [
-        ok(_("all are there"))
-    ]
-
-
-def _missing(inspector: Any, tables: SourceTables, pipeline: Pipeline) -> list[str]:
-    """Names of indexes that are not there, nor another one that would do."""
-    header, details = tables.header(pipeline), tables.details(pipeline)
-    schema = tables.metadata.schema
-    names: set[str] = set()
-    first_columns: set[tuple[str, str]] = set()
-    for table in (header.name, details.name):
-        indexes = inspector.get_indexes(table, schema)
-        names |= {index["name"] for index in indexes}
-        whole = [
-            index["column_names"]
-            for index in indexes
-            if not any(key.endswith("_where") for key in index.get("dialect_options", {}))
-        ]
-        whole += [
-            inspector.get_pk_constraint(table, schema)["constrained_columns"],
-            *(key["column_names"] for key in inspector.get_unique_constraints(table, schema)),
-        ]
-        first_columns |= {(table, columns[0]) for columns in whole if columns}
-    # The first two are filtered, so no other index can stand in for them.
-    wanted = {f"ix_dqg_{purpose}_{header.name}": None for purpose in ("due", "token")} | {
-        f"ix_dqg_finished_{header.name}": (header.name, header.c.status.name),
-        f"ix_dqg_code_{header.name}": (header.name, tables.local_id(pipeline).name),
-        f"ix_dqg_lines_{details.name}": (details.name, tables.foreign_key(pipeline).name),
-    }
-    return [
-        name
-        for name, column in wanted.items()
-        if name not in names and (column is None or column not in first_columns)
     ]
 
 

@@ -177,11 +177,9 @@ class _Present:
                 self.index_names.add(found["name"] or "")
                 if not _is_partial(found):
                     self._keys.append((table, [name or "" for name in found["column_names"]]))
-            constraints = [
-                inspector.get_pk_constraint(table, schema)["constrained_columns"],
-                *(c["column_names"] for c in inspector.get_unique_constraints(table, schema)),
-            ]
-            self._keys += [(table, list(columns)) for columns in constraints]
+            # Unique constraints are among the indexes; SQL Server's dialect knows them only there.
+            key = inspector.get_pk_constraint(table, schema)["constrained_columns"]
+            self._keys.append((table, list(key)))
 
     def serves(self, index: _Index) -> bool:
         if index.name in self.index_names:

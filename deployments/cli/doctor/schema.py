@@ -1,0 +1,182 @@
+"""Checks of the document tables as they really are, and of the other software on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from deployments.cli.doctor.findings import Finding, Patient, fault, note, ok
+from deployments.cli.language import N_, _
+from lib.pipelines import PIPELINES
+from lib.source import inspection
+from lib.source.advised_indexes import Purpose, missing_indexes
+from lib.source.engine import translate_errors
+from lib.source.inspection import ColumnProblem, Misfit, OldClients
+from lib.source.tables import SourceTables
+
+T = TypeVar("T")
+
+_MISFITS = {
+    Misfit.MISSING: N_("{column} does not exist"),
+    Misfit.TYPE: N_("{column} is {found}, which cannot be used as {wanted}"),
+    Misfit.LENGTH: N_("{column} is {found}, too short for what is written there"),
+    Misfit.BLANK_PADDED: N_("{column} is {found}: each value has trailing blanks"),
+    Misfit.NOT_UNICODE: N_("{column} is {found}, which loses Vietnamese letters"),
+    Misfit.NULLABLE: N_("{column} allows NULL; such documents are never sent"),
+    Misfit.NOT_NULLABLE: N_(
+        "{column} does not allow NULL, which documents not sent yet have there"
+    ),
+}
+
+
+async def _ask(patient: Patient, question: Callable[[Connection, SourceTables], T]) -> T:
+    def work() -> T:
+        with translate_errors(), patient.engine.connect() as connection:
+            return question(connection, patient.tables)
+
+    return await asyncio.to_thread(work)
+
+
+async def check_columns(patient: Patient) -> Sequence[Finding]:
+    """All seven tables have every mapped column, and each can hold what it has to."""
+    return await _ask(patient, _columns)
+
+
+def _columns(connection: Connection, tables: SourceTables) -> Sequence[Finding]:
+    ours = list(tables.metadata.tables.values())
+    reflected = inspection.reflect_columns(connection, ours)
+    found = []
+    for table in ours:
+        if table.fullname not in reflected:
+            found.append(
+                fault(
+                    _("there is no table {table}", table=table.fullname),
+                    _("DQG_SOURCE__DB_SCHEMA and DQG_SOURCE__TABLES say where it is"),
+                )
+            )
+            continue
+        problems = inspection.column_problems(table, reflected[table.fullname], connection.dialect)
+        found += [fault(_misfit(problem), _correction(problem)) for problem in problems]
+    return found or [ok(_("all seven tables have the columns that are needed"))]
+
+
+def _misfit(problem: ColumnProblem) -> str:
+    return _(
+        _MISFITS[problem.misfit],
+        column=f"{problem.table}.{problem.column}",
+        found=problem.found,
+        wanted=problem.wanted,
+    )
+
+
+def _correction(problem: ColumnProblem) -> str:
+    if problem.misfit is Misfit.MISSING:
+        return _(
+            "DQG_SOURCE__COLUMNS says what it is called here; else add it, as {wanted}",
+            wanted=problem.wanted,
+        )
+    if problem.statement is None:
+        return _("change its type, or map a view: docs/installation.md, Tables of another shape")
+    return problem.statement
+
+
+async def check_triggers(patient: Patient) -> Sequence[Finding]:
+    """Triggers on the header tables: each fires once per document, when its outcome is written."""
+    return await _ask(patient, _triggers)
+
+
+def _triggers(connection: Connection, tables: SourceTables) -> Sequence[Finding]:
+    if not inspection.sees_definitions(connection, tables):
+        return [
+            note(
+                _("this login may not see triggers"),
+                _("GRANT VIEW DEFINITION on the header tables, or run this as an administrator"),
+            )
+        ]
+    found = inspection.enabled_triggers(connection, tables)
+    return [
+        note(
+            _("trigger {trigger} on {table} lacks SET NOCOUNT ON", **names),
+            _("add it: other programs count its rows as their own; this service does not"),
+        )
+        if trigger.sets_nocount is False
+        else note(_("trigger {trigger} on {table} fires when an outcome is written", **names))
+        for trigger in found
+        for names in [{"trigger": trigger.name, "table": trigger.table}]
+    ] or [ok(_("none is enabled on the header tables"))]
+
+
+async def check_statuses(patient: Patient) -> Sequence[Finding]:
+    """Statuses of other software, and pending documents that somebody else has sent."""
+    return await _ask(patient, _statuses)
+
+
+def _statuses(connection: Connection, tables: SourceTables) -> Sequence[Finding]:
+    pipelines = list(PIPELINES.values())
+    found = [
+        note(
+            _(
+                "{count} documents of {pipeline} have the status {status} and are left alone",
+                count=item.count,
+                pipeline=item.pipeline,
+                status="NULL" if item.status is None else repr(item.status),
+            ),
+            _("to have them sent: {statement}", statement=item.statement),
+        )
+        for item in inspection.foreign_statuses(connection, tables, pipelines)
+    ]
+    for pipeline in pipelines:
+        count = inspection.pending_with_national_id(connection, tables, pipeline)
+        if count:
+            found.append(
+                note(
+                    _(
+                        "{count} pending documents of {pipeline} carry a national id",
+                        count=count,
+                        pipeline=pipeline.name,
+                    ),
+                    _(
+                        "each is looked up before it is sent; where another sender still runs, "
+                        "stop it first"
+                    ),
+                )
+            )
+    return found or [ok(_("all documents have a status of this service"))]
+
+
+_WITHOUT = {
+    Purpose.PENDING: N_("{table} has no index for pending documents: claims read all of it"),
+    Purpose.CODE: N_("{table} has no index on the document's code: sending one by hand is slow"),
+    Purpose.LINES: N_("{table} has no index on the document: loading lines reads all of it"),
+}
+
+
+async def check_indexes(patient: Patient) -> Sequence[Finding]:
+    """Indexes that make claims fast exist; on SQL Server: who a filtered one would break."""
+    return await _ask(patient, _indexes)
+
+
+def _indexes(connection: Connection, tables: SourceTables) -> Sequence[Finding]:
+    found: list[Finding] = []
+    filtered = True
+    if connection.dialect.name == "mssql":
+        clients = inspection.clients_against_filtered_indexes(connection)
+        filtered = clients.all_visible and not clients.sessions and not clients.modules
+        found += _old_clients(clients)
+    missing = missing_indexes(connection, tables, filtered=filtered)
+    if not missing:
+        return [ok(_("all are there"))]
+    return [note(_(_WITHOUT[m.purpose], table=m.table), m.statement) for m in missing] + found
+
+
+def _old_clients(clients: OldClients) -> Sequence[Finding]:
+    plain = _("take the plain index: a filtered one would make their writes fail (error 1934)")
+    found = [note(_("session with old SET options: {who}", who=s), plain) for s in clients.sessions]
+    found += [note(_("created with old SET options: {who}", who=m), plain) for m in clients.modules]
+    if not clients.all_visible:
+        grant = "GRANT VIEW SERVER STATE"
+        found.append(note(_("this login sees no other sessions; a plain index is safe"), grant))
+    return found
