@@ -2,6 +2,8 @@
 #
 #   make run      the whole system on this machine, with demo documents
 #                 STATE=dir DOCS=n SEED=n EXIT=1 DEADLINE=seconds
+#                 SOURCE=url keeps the documents in an empty database of yours, SQL Server for
+#                 example: SOURCE='mssql+pyodbc://sa:PASSWORD@127.0.0.1/demo?Encrypt=optional'
 #   make faults   faults injected into the running system; proves that nothing is lost or sent twice
 #                 STATE=dir DOCS=n SEED=n SCENARIO=name[,name]
 #   make bench    measure this project beside a stock dispatch, Celery and a bare loop
@@ -29,6 +31,7 @@ SOURCES := flows tasks lib deployments tests
 
 PYTHON ?=
 STATE ?=
+SOURCE ?=
 DOCS ?=
 SEED ?=
 EXIT ?=
@@ -44,7 +47,7 @@ PROFILE ?=
 ARGS ?=
 FUZZ_SECONDS ?= 20
 
-export STATE DOCS SEED EXIT DEADLINE SCENARIO
+export STATE SOURCE DOCS SEED EXIT DEADLINE SCENARIO
 export LATENCY WAYS STEADY STEADY_SECONDS GROWTH SMALL
 
 run: setup

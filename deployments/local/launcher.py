@@ -65,7 +65,11 @@ def run(options: Options, console: Console, lock: int) -> int:
     with (
         Stack(options.state_dir, keep_open=[lock]) as stack,
         start_system(
-            stack, documents=options.documents, seed=options.seed, report=report
+            stack,
+            source_url=options.source,
+            documents=options.documents,
+            seed=options.seed,
+            report=report,
         ) as system,
         make_display(console, system.prefect.ui_url, stack.log_dir) as display,
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ class Options:
 
     Attributes:
         state_dir: logs and data, emptied at the start.
+        source: SQLAlchemy URL of an empty database for the documents, None for one in the stack.
         documents: how many demo documents, None for the demo's own number.
         seed: of the demo's random choices, None for the demo's own.
         exit_when_done: stop after the last document, with a verdict as exit status.
@@ -36,13 +37,14 @@ class Options:
     seed: int | None
     exit_when_done: bool
     deadline: float | None
+    source: str | None = field(default=None, repr=False)
 
     def deadline_for(self, documents: int) -> float:
         return self.deadline or DEFAULT_DEADLINE + SECONDS_PER_DOCUMENT * documents
 
 
 def read_options(environment: Mapping[str, str]) -> Options:
-    """Read STATE, DOCS, SEED, EXIT and DEADLINE; an empty one counts as absent.
+    """Read STATE, SOURCE, DOCS, SEED, EXIT and DEADLINE; an empty one counts as absent.
 
     Raises:
         LauncherError: one of them has no meaning.
@@ -56,6 +58,7 @@ def read_options(environment: Mapping[str, str]) -> Options:
         seed=_number(environment, "SEED", int, at_least=0),
         exit_when_done=exit_ == "1",
         deadline=_number(environment, "DEADLINE", float, at_least=1),
+        source=environment.get("SOURCE") or None,
     )
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import httpx
+from sqlalchemy import inspect
 
 from deployments.local.demo.documents import DemoPlan, seed_demo
 from deployments.local.environment_file import offer_environment
@@ -32,7 +33,7 @@ from deployments.local.supervisor.stack import Stack
 from deployments.migrations import BUSINESS, SYNC, migrate
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 from lib.settings import ENV_FILE_VARIABLE, SourceSettings, as_environment
-from lib.source.engine import create_source_engine
+from lib.source.engine import create_source_engine, translate_errors
 from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
 
@@ -81,6 +82,7 @@ class System:
 def start_system(
     stack: Stack,
     *,
+    source_url: str | None = None,
     documents: int | None = None,
     seed: int | None = None,
     settings: Mapping[str, Mapping[str, object]] | None = None,
@@ -91,6 +93,7 @@ def start_system(
     """Start every part, with migrated databases, demo documents, deployments and workers.
 
     Args:
+        source_url: an empty database for the documents, by default one of the stack's PostgreSQL.
         documents, seed: of the demo, by default its own.
         settings: more settings of the service, by section and name.
         sandbox_options: how the sandbox of the national API behaves.
@@ -102,6 +105,10 @@ def start_system(
     """
     passwords = {account.usr: secrets.token_urlsafe(12) for account in DEMO_ACCOUNTS}
     accounts = [replace(account, pwd=passwords[account.usr]) for account in DEMO_ACCOUNTS]
+    source_settings = SourceSettings.model_validate((settings or {}).get("source", {}))
+    if source_url is not None:
+        # Before anything starts: nothing is deleted here, and nothing is mixed with demo documents.
+        check_empty(source_url, source_settings)
     postgres, redis_url, mongo_url, sandbox_url = at_once(
         stack,
         lambda: start_postgres(stack),
@@ -111,14 +118,15 @@ def start_system(
     )
     report("PostgreSQL, Redis, MongoDB and the sandbox of the national API are up")
 
-    postgres.create_named_database(SOURCE_DATABASE)
-    source_url = postgres.url(SOURCE_DATABASE)
-    source_settings = SourceSettings.model_validate((settings or {}).get("source", {}))
+    if source_url is None:
+        postgres.create_named_database(SOURCE_DATABASE)
+        source_url = postgres.url(SOURCE_DATABASE)
+    url = source_url
     tables = build_tables(source_settings)
-    engine = create_source_engine(source_url, source_settings)
+    engine = create_source_engine(url, source_settings)
 
     def fill_source() -> DemoPlan:
-        migrate(source_url, BUSINESS, SYNC, settings=source_settings)
+        migrate(url, BUSINESS, SYNC, settings=source_settings)
         return seed_demo(engine, tables, documents=documents, seed=seed, passwords=passwords)
 
     prefect, plan = at_once(stack, lambda: start_prefect_server(stack, postgres), fill_source)
@@ -135,7 +143,7 @@ def start_system(
     sandbox = SandboxAdmin(sandbox_url)
     environment = _settings_environment(
         {
-            "source": {"url": source_url},
+            "source": {"url": url},
             "mongo": {"url": mongo_url, "database": MONGO_DATABASE},
             "redis": {"url": redis_url},
             "api": {"base_url": sandbox.api_url},
@@ -157,7 +165,7 @@ def start_system(
                 prefect=prefect,
                 sandbox=sandbox,
                 source=source,
-                source_url=source_url,
+                source_url=url,
                 mongo_url=mongo_url,
                 redis_url=redis_url,
                 plan=plan,
@@ -165,6 +173,28 @@ def start_system(
             )
         finally:
             source.dispose()
+
+
+def check_empty(source_url: str, settings: SourceSettings) -> None:
+    """Raise unless the database can be reached and has no table and no view.
+
+    Raises:
+        LauncherError: it has some.
+        ConfigurationError, StoreUnavailable: it cannot be used.
+    """
+    engine = create_source_engine(source_url, settings)
+    try:
+        with translate_errors(), engine.connect() as connection:
+            inspector = inspect(connection)
+            schema = settings.db_schema
+            names = inspector.get_table_names(schema) + inspector.get_view_names(schema)
+    finally:
+        engine.dispose()
+    if names:
+        raise LauncherError(
+            f"SOURCE: the database {engine.url.database!r} is not empty: it has "
+            f"{', '.join(sorted(names)[:3])}. The demo needs an empty one"
+        )
 
 
 def _worker_starter(

@@ -18,7 +18,7 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-from sqlalchemy import text, update
+from sqlalchemy import update
 
 from deployments.local.parts.servers import check_http
 from deployments.local.sandbox.client import SandboxAdmin
