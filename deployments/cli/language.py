@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gettext
 import inspect
+import os
 import re
 from pathlib import Path
 from typing import Any

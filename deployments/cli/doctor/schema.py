@@ -9,12 +9,12 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from deployments.cli.doctor.findings import Finding, Patient, fault, note, ok
-from deployments.cli.language import N_, _
+from deployments.cli.language import N_, _, _n
 from lib.pipelines import PIPELINES
 from lib.source import inspection
 from lib.source.advised_indexes import Purpose, missing_indexes
 from lib.source.engine import translate_errors
-from lib.source.inspection import ColumnProblem, Misfit, OldClients
+from lib.source.inspection import ColumnProblem, Misfit, OldClients, Trigger
 from lib.source.tables import SourceTables
 
 T = TypeVar("T")
@@ -64,12 +64,9 @@ def _columns(connection: Connection, tables: SourceTables) -> Sequence[Finding]:
 
 
 def _misfit(problem: ColumnProblem) -> str:
-    return _(
-        _MISFITS[problem.misfit],
-        column=f"{problem.table}.{problem.column}",
-        found=problem.found,
-        wanted=problem.wanted,
-    )
+    column = f"{problem.table}.{problem.column}"
+    text = _MISFITS[problem.misfit]
+    return _(text, column=column, found=problem.found, wanted=problem.wanted)
 
 
 def _correction(problem: ColumnProblem) -> str:
@@ -97,16 +94,22 @@ def _triggers(connection: Connection, tables: SourceTables) -> Sequence[Finding]
             )
         ]
     found = inspection.enabled_triggers(connection, tables)
-    return [
-        note(
-            _("trigger {trigger} on {table} lacks SET NOCOUNT ON", **names),
+    return [_trigger(trigger) for trigger in found] or [
+        ok(_("none is enabled on the header tables"))
+    ]
+
+
+def _trigger(trigger: Trigger) -> Finding:
+    name, table = trigger.name, trigger.table
+    if trigger.sets_nocount is False:
+        return note(
+            _("trigger {trigger} on {table} lacks SET NOCOUNT ON", trigger=name, table=table),
             _("add it: other programs count its rows as their own; this service does not"),
         )
-        if trigger.sets_nocount is False
-        else note(_("trigger {trigger} on {table} fires when an outcome is written", **names))
-        for trigger in found
-        for names in [{"trigger": trigger.name, "table": trigger.table}]
-    ] or [ok(_("none is enabled on the header tables"))]
+    fires = _(
+        "trigger {trigger} on {table} fires when an outcome is written", trigger=name, table=table
+    )
+    return note(fires)
 
 
 async def check_statuses(patient: Patient) -> Sequence[Finding]:
@@ -118,9 +121,10 @@ def _statuses(connection: Connection, tables: SourceTables) -> Sequence[Finding]
     pipelines = list(PIPELINES.values())
     found = [
         note(
-            _(
+            _n(
+                "{count} document of {pipeline} has the status {status} and is left alone",
                 "{count} documents of {pipeline} have the status {status} and are left alone",
-                count=item.count,
+                item.count,
                 pipeline=item.pipeline,
                 status="NULL" if item.status is None else repr(item.status),
             ),
@@ -133,9 +137,10 @@ def _statuses(connection: Connection, tables: SourceTables) -> Sequence[Finding]
         if count:
             found.append(
                 note(
-                    _(
+                    _n(
+                        "{count} pending document of {pipeline} carries a national id",
                         "{count} pending documents of {pipeline} carry a national id",
-                        count=count,
+                        count,
                         pipeline=pipeline.name,
                     ),
                     _(
