@@ -265,7 +265,7 @@ def test_each_wrong_setting_is_a_finding(system: System, monkeypatch: pytest.Mon
 
 @pytest.mark.anyio
 async def test_a_wrong_clock_is_named(system: System) -> None:
-    clock = Path("deployments") / "faults" / "clock"
+    clock = Path("tests") / "faults" / "clock"
     found = await _in_a_process(
         system, {"PYTHONPATH": str(ROOT / clock), "CLOCK_SHIFT_SECONDS": "-3600"}
     )
