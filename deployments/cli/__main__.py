@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from deployments.cli import (
+    VERSION,
     accounts,
     close,
     configuration,
@@ -24,9 +27,29 @@ app = typer.Typer(
     cls=TranslatedGroup,
     help="Watch and steer the sending of documents to the national database.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"dqg-sync {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="show the version and exit"
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("status")(status.status)
 app.add_typer(failures.app, name="failures")
 app.command("send")(send.send)

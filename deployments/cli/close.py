@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,8 +24,6 @@ from lib.errors import SyncError
 from tasks.daily_close import show_daily_close
 from tasks.services import open_services
 
-#: Where the caller stood before `./dqg` changed into its own folder.
-_CALLED_FROM = "CALLED_FROM"
 _DIFFERENCES_SHOWN = 50
 
 _MEANINGS = {
@@ -98,7 +95,7 @@ def close(
     if context.invoked_subcommand is not None:
         return
     day = day or yesterday()
-    path = _from_caller(out or Path(f"daily-close-{day}.csv"))
+    path = (out or Path(f"daily-close-{day}.csv")).absolute()
     if path.exists() and not overwrite:
         raise typer.BadParameter(_("{path} is there already; --overwrite replaces it", path=path))
     run(_close(day, sample, path, json), as_json=json)
@@ -114,11 +111,7 @@ def verify(
     json: AsJson = False,
 ) -> None:
     """Is a file still what `dqg close` wrote? If not, the exit status is 1."""
-    run(_verify(_from_caller(file), sha256, json), as_json=json)
-
-
-def _from_caller(path: Path) -> Path:
-    return Path(os.environ.get(_CALLED_FROM) or ".").absolute() / path
+    run(_verify(file.absolute(), sha256, json), as_json=json)
 
 
 async def _close(day: date, sample: int, path: Path, json: bool) -> int:

@@ -1,7 +1,7 @@
 """What a second terminal needs to work with a running local stack: `. .state/environment.sh`.
 
 The file holds passwords, so it lies in the stack's private folder, which disappears with the stack
-whatever ends it. The state folder has a link to it, by which `./dqg` and a person find it.
+whatever ends it. The state folder has a link to it, by which `dqg` and a person find it.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def run(options: Options, console: Console, lock: int) -> int:
             return 1 if wrong else 0
         display.say("Everything stays up until Ctrl-C; new documents are sent as well.")
         prefix = command_prefix(options.state_dir, DEFAULT_STATE.resolve())
-        display.say(f"In a second terminal: {prefix}./dqg failures group")
+        display.say(f"In a second terminal: {prefix}.venv/bin/dqg failures group")
         with suppress(KeyboardInterrupt):
             watch.for_ever()
         display.say("stopping")

@@ -29,7 +29,7 @@ NOWHERE = "127.0.0.1:9"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the caller stands: files are written here."""
-    monkeypatch.setenv("CALLED_FROM", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

@@ -143,8 +143,11 @@ def check_dqg(words: list[str]) -> None:
     command: Any = typer.main.get_command(dqg_app)
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
-    if words:
-        # Options alone are for a command that also has commands of its own.
+    if words and words[0] in {"--install-completion", "--version"}:
+        # They act while they are parsed.
+        assert any(words[0] in option.opts for option in command.params)
+    elif words:
+        # Options alone are for a command that also has subcommands.
         assert not hasattr(command, "commands") or words[0].startswith("-"), words
         command.make_context("dqg", list(words))
 

@@ -96,7 +96,7 @@ def _pause(whose: str, snapshot: BreakerSnapshot) -> Finding | None:
     if snapshot.state is BreakerState.HELD:
         return not_checked(
             _("{shops}: held by hand ({reason}), not tried", shops=whose, reason=snapshot.reason),
-            "./dqg resume shop",
+            "dqg resume shop",
         )
     if snapshot.state is BreakerState.OPEN:
         return fault(
@@ -105,7 +105,7 @@ def _pause(whose: str, snapshot: BreakerSnapshot) -> Finding | None:
                 shops=whose,
                 reason=snapshot.reason,
             ),
-            _("correct the password in AccountShop, which ends the pause, or: ./dqg resume shop"),
+            _("correct the password in AccountShop, which ends the pause, or: dqg resume shop"),
         )
     return None
 

@@ -53,7 +53,7 @@ CHECKS = (
     Check(
         "installation",
         source.check_installation,
-        N_("look at ./dqg installation show"),
+        N_("look at dqg installation show"),
         needs=("source-database", "migrations"),
     ),
     Check(
