@@ -6,9 +6,8 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -19,18 +18,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from deployments.cli.language import N_, _, use_language
-from lib.accounts import AccountDirectory
-from lib.errors import StoreUnavailable, SyncError
+from lib.errors import SyncError
+from lib.operations.operator import Operator
+from lib.operations.operator import open_operator as stores_of
 from lib.pipelines import PIPELINES
-from lib.resilience.breaker import Breakers
-from lib.resilience.redis_fallback import degraded_for, open_redis
-from lib.settings import Language, Settings
-from lib.source.accounts import ShopAccount
-from lib.source.engine import create_source_engine
-from lib.source.store import Source, open_source
-from lib.source.tables import build_tables
-from lib.tracking.failures import FailureLog
-from lib.tracking.writer import TrackingStore
+from lib.settings import Language
 from tasks.services import read_settings, source_url
 
 #: Exit status: nothing found, not done, or something needs a person. Wrong usage is 2.
@@ -42,58 +34,17 @@ PipelineName = StrEnum("PipelineName", {name: name for name in PIPELINES})  # ty
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of tables")]
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """The stores of one command."""
-
-    settings: Settings
-    source: Source
-    accounts: AccountDirectory
-    tracking: TrackingStore
-    failures: FailureLog
-    breakers: Breakers
-    redis_away: Callable[[], bool]
-
-
 @asynccontextmanager
 async def open_operator(*, source_may_be_away: bool = False) -> AsyncIterator[Operator]:
-    """The stores for the length of a command; only the source database must be there.
-
-    Args:
-        source_may_be_away: open without it too; then no account is known.
+    """The stores for the length of a command; see `lib.operations.operator`.
 
     Raises:
         ConfigurationError, StoreUnavailable.
     """
     settings = await read_settings()
-    async with AsyncExitStack() as stack:
-        engine = create_source_engine(await source_url(settings), settings.source)
-        tables = build_tables(settings.source)
-        source = open_source(engine, tables, cut_off=settings.sync.not_before)
-        stack.callback(source.dispose)
-        accounts = await _accounts(source, required=not source_may_be_away)
-        redis = open_redis(settings.redis)
-        stack.push_async_callback(redis.aclose)
-        degraded = degraded_for(redis)
-        tracking = await stack.enter_async_context(TrackingStore(settings.mongo, settings.sync))
-        yield Operator(
-            settings=settings,
-            source=source,
-            accounts=AccountDirectory(accounts, settings.api),
-            tracking=tracking,
-            failures=FailureLog(tracking.database),
-            breakers=Breakers(redis, settings.redis.prefix, settings.breaker, degraded=degraded),
-            redis_away=lambda: degraded.away,
-        )
-
-
-async def _accounts(source: Source, *, required: bool) -> list[ShopAccount]:
-    try:
-        return await asyncio.to_thread(source.accounts.all)
-    except SyncError:
-        if required:
-            raise
-        return []
+    url = await source_url(settings)
+    async with stores_of(settings, url, source_may_be_away=source_may_be_away) as operator:
+        yield operator
 
 
 def run(work: Coroutine[Any, Any, int], *, as_json: bool) -> None:
@@ -131,12 +82,6 @@ def _only_errors_logged() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def require_redis(operator: Operator) -> None:
-    """Raises StoreUnavailable where the last call to a breaker reached this process only."""
-    if operator.redis_away():
-        raise StoreUnavailable("Redis", _("away, nothing was changed"))
 
 
 def print_json(value: Any) -> None:

@@ -13,12 +13,15 @@ from deployments.cli.context import (
     PipelineName,
     open_operator,
     print_json,
-    require_redis,
     run,
 )
 from deployments.cli.language import _
-from lib.errors import DocumentNotFound
+from lib.errors import DocumentNotFound, StoreUnavailable
+from lib.operations.pause import pause as hold
+from lib.operations.pause import pipeline_entry, shop_breakers, shop_entry
+from lib.operations.pause import resume as let_go
 from lib.sync.submit import pipeline_breaker
+from lib.tracking.audit import Action
 
 pause = typer.Typer(help="Send nothing of a pipeline or shop for now.", no_args_is_help=True)
 resume = typer.Typer(help="Let a pipeline or shop go on.", no_args_is_help=True)
@@ -32,49 +35,50 @@ Shop = Annotated[str, typer.Argument(metavar="CODE", help="code of the shop")]
 @pause.command("pipeline")
 def pause_pipeline(name: Name, why: Why, by: By = None, json: AsJson = False) -> None:
     """Hold a pipeline until it is resumed. What is on its way to the API still ends."""
-    run(_change(None, name.value, _reason(why, by), json), as_json=json)
+    run(_change(None, name.value, _given(why), by or getpass.getuser(), json), as_json=json)
 
 
 @pause.command("shop")
 def pause_shop(code: Shop, why: Why, by: By = None, json: AsJson = False) -> None:
     """Hold a shop's accounts until it is resumed. Shops that share an account pause with it."""
-    run(_change(code, None, _reason(why, by), json), as_json=json)
+    run(_change(code, None, _given(why), by or getpass.getuser(), json), as_json=json)
 
 
 @resume.command("pipeline")
-def resume_pipeline(name: Name, json: AsJson = False) -> None:
+def resume_pipeline(name: Name, by: By = None, json: AsJson = False) -> None:
     """Let a pipeline go on, also one that its breaker had paused."""
-    run(_change(None, name.value, None, json), as_json=json)
+    run(_change(None, name.value, None, by or getpass.getuser(), json), as_json=json)
 
 
 @resume.command("shop")
-def resume_shop(code: Shop, json: AsJson = False) -> None:
+def resume_shop(code: Shop, by: By = None, json: AsJson = False) -> None:
     """Let a shop go on, also one whose account had been refused."""
-    run(_change(code, None, None, json), as_json=json)
+    run(_change(code, None, None, by or getpass.getuser(), json), as_json=json)
 
 
-def _reason(why: str, by: str | None) -> str:
+def _given(why: str) -> str:
     if not why.strip():
         raise typer.BadParameter(_("--why is empty"))
-    return f"{by or getpass.getuser()}: {why.strip()}"
+    return why.strip()
 
 
-async def _change(shop: str | None, pipeline: str | None, hold: str | None, json: bool) -> int:
+async def _change(
+    shop: str | None, pipeline: str | None, why: str | None, by: str, json: bool
+) -> int:
+    action = Action.RESUMED if why is None else Action.PAUSED
     async with open_operator() as operator:
-        names = (
-            [pipeline_breaker(pipeline)]
-            if pipeline is not None
-            else _accounts_of(operator, shop or "")
-        )
-        for name in names:
-            if hold is not None:
-                await operator.breakers.hold(name, hold)
-            else:
-                await operator.breakers.unhold(name)
-                await operator.breakers.reset(name)
-        require_redis(operator)
-        snapshots = await operator.breakers.snapshot(names)
-        require_redis(operator)
+        if pipeline is not None:
+            names = [pipeline_breaker(pipeline)]
+            entry = pipeline_entry(action, pipeline, by, why or "")
+        else:
+            names = _accounts_of(operator, shop or "")
+            entry = shop_entry(action, (shop or "").strip(), by, why or "")
+        if why is not None:
+            snapshots = await hold(operator, names, by=by, why=why, entry=entry)
+        else:
+            snapshots = await let_go(operator, names, entry=entry)
+    if snapshots is None:
+        raise StoreUnavailable("Redis", _("away, nothing was changed"))
     result = {name: snapshot.state.value for name, snapshot in snapshots.items()}
     if json:
         print_json(result)
@@ -92,9 +96,9 @@ def _accounts_of(operator: Operator, shop: str) -> list[str]:
     Raises:
         DocumentNotFound: it has none; pausing the installation's account would pause every shop.
     """
-    keys = operator.accounts.keys().get(shop.strip())
-    if not keys:
+    names = shop_breakers(operator, shop)
+    if not names:
         raise DocumentNotFound(
             _("shop {shop} has no active account of its own in AccountShop", shop=repr(shop))
         )
-    return sorted(f"account:{key}" for key in keys)
+    return names

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
-from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -33,7 +33,6 @@ from deployments.cli.selection import (
     OnlyShop,
     Pharmacy,
     Within,
-    chunks,
     make_filter,
     one_document,
     read_failures,
@@ -41,7 +40,11 @@ from deployments.cli.selection import (
 )
 from lib.errors import DocumentNotFound, StoreUnavailable
 from lib.models import DocumentRef, StoredDocument, SyncStatus
-from lib.pipelines import get_pipeline
+from lib.operations.decision import Decision, Effect, preview
+from lib.operations.requeue import NotRecorded, read_documents
+from lib.operations.requeue import requeue as carry_out
+from lib.operations.resolve import preview as preview_resolve
+from lib.operations.resolve import resolve as mark_resolved
 from lib.tracking.failures import FailureFilter, ref_of
 
 Yes = Annotated[bool, typer.Option("--yes", help="do it; without it only what would be done")]
@@ -49,24 +52,44 @@ Why = Annotated[str | None, typer.Option("--why", help="the reason, kept with th
 By = Annotated[str | None, typer.Option("--by", help="who decides; by default the login name")]
 
 
-@dataclass(slots=True)
+#: What a decision came to, as a person reads it.
+_EFFECTS = {
+    Effect.HELD: N_("left alone: it is {status} and held by a run"),
+    Effect.NOT_FAILED: N_("left alone: it is {status}"),
+    Effect.CHANGED: N_("left alone: it changed meanwhile"),
+    Effect.ALREADY: N_("already marked"),
+    Effect.POSSIBLE: N_("failed"),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What became of one document; `done` None in a preview: it would be done."""
 
-    document: StoredDocument
+    ref: DocumentRef
     done: bool | None
     text: str
 
     def as_json(self) -> dict[str, Any]:
-        ref = self.document.ref
         return {
-            "pipeline": ref.pipeline,
-            "shop": ref.shop_pharmacy_code,
-            "local_id": ref.local_id,
-            "record_id": ref.record_id,
+            "pipeline": self.ref.pipeline,
+            "shop": self.ref.shop_pharmacy_code,
+            "local_id": self.ref.local_id,
+            "record_id": self.ref.record_id,
             "done": self.done,
             "result": self.text,
         }
+
+
+def _result(decision: Decision, done: str) -> Result:
+    """The decision in words, `done` where it was carried out."""
+    if decision.effect is Effect.DONE:
+        text = done
+    elif decision.effect in (Effect.HELD, Effect.NOT_FAILED):
+        text = _(_EFFECTS[decision.effect], status=decision.document.status.value)
+    else:
+        text = _(_EFFECTS[decision.effect])
+    return Result(decision.ref, decision.done, text)
 
 
 def requeue(
@@ -118,11 +141,15 @@ async def _requeue(
             documents = [await _one(operator, local_id, pipeline, pharmacy_code)]
         else:
             documents = await _chosen(operator, wanted, group, quiet=json)
-        results = [_preview(document) for document in documents]
-        if yes and results:
-            # Without the record of who and why nothing is changed.
-            await operator.tracking.ping()
-            await _carry_out(operator, results, why, by or getpass.getuser(), quiet=json)
+        decisions = [preview(document) for document in documents]
+        if yes and decisions:
+            possible = sum(decision.done is None for decision in decisions)
+            text = _("making documents pending")
+            with progress(text, possible, shown=not json) as advance, _record_errors():
+                await carry_out(
+                    operator, decisions, by=by or getpass.getuser(), why=why, seen=advance
+                )
+    results = [_result(decision, _("pending again")) for decision in decisions]
     _tell(
         results,
         yes,
@@ -144,24 +171,8 @@ async def _chosen(
             raise DocumentNotFound(
                 _("there is no open failure in a group {group}", group=repr(group))
             )
-    return await _read(operator, refs, quiet=quiet)
-
-
-async def _read(
-    operator: Operator, refs: Collection[DocumentRef], *, quiet: bool
-) -> list[StoredDocument]:
-    by_pipeline: dict[str, list[int]] = defaultdict(list)
-    for ref in refs:
-        by_pipeline[ref.pipeline].append(ref.record_id)
-    found: list[StoredDocument] = []
     with progress(_("reading documents"), len(refs), shown=not quiet) as advance:
-        for name in sorted(by_pipeline):
-            for ids in chunks(sorted(by_pipeline[name])):
-                found += await asyncio.to_thread(
-                    operator.source.documents.get, get_pipeline(name), ids
-                )
-                advance(len(ids))
-    return found
+        return await read_documents(operator, refs, seen=advance)
 
 
 async def _one(
@@ -177,62 +188,19 @@ async def _one(
     return (failed or found)[0]
 
 
-def _preview(document: StoredDocument) -> Result:
-    status = document.status.value
-    if document.claim_token is not None:
-        return Result(
-            document, False, _("left alone: it is {status} and held by a run", status=status)
-        )
-    if document.status is not SyncStatus.FAILED:
-        return Result(document, False, _("left alone: it is {status}", status=status))
-    return Result(document, None, _("failed"))
-
-
-async def _carry_out(
-    operator: Operator, results: list[Result], why: str, by: str, *, quiet: bool
-) -> None:
-    pending = [result for result in results if result.done is None]
-    by_pipeline: dict[str, list[Result]] = defaultdict(list)
-    for result in pending:
-        by_pipeline[result.document.ref.pipeline].append(result)
-    with progress(_("making documents pending"), len(pending), shown=not quiet) as advance:
-        for name, of_pipeline in by_pipeline.items():
-            for chunk in chunks(of_pipeline):
-                await _requeue_chunk(operator, name, chunk, why, by)
-                advance(len(chunk))
-
-
-async def _requeue_chunk(
-    operator: Operator, name: str, chunk: Sequence[Result], why: str, by: str
-) -> None:
-    pipeline = get_pipeline(name)
-    ids = [result.document.ref.record_id for result in chunk]
-    await asyncio.to_thread(operator.source.outcomes.requeue, pipeline, ids)
-    now = {
-        document.ref.record_id: document
-        for document in await asyncio.to_thread(operator.source.documents.get, pipeline, ids)
-    }
-    for result in chunk:
-        document = now.get(result.document.ref.record_id)
-        result.done = document is not None and document.status is not SyncStatus.FAILED
-        result.text = _("pending again") if result.done else _("left alone: it changed meanwhile")
-    refs = [result.document.ref for result in chunk if result.done]
-    await _record(operator, refs, "requeued", by, why)
-
-
-async def _record(
-    operator: Operator, refs: list[DocumentRef], state: str, by: str, why: str
-) -> None:
+@contextmanager
+def _record_errors() -> Iterator[None]:
+    """Says in the reader's language that a decision was carried out and could not be kept."""
     try:
-        await operator.tracking.settle_failures(refs, state=state, by=by, why=why)
-    except StoreUnavailable as error:
+        yield
+    except NotRecorded as error:
         raise StoreUnavailable(
             error.store,
             _n(
                 "went away: {count} document is {state}, but it is not kept who did it and why",
                 "went away: {count} documents are {state}, but it is not kept who did it and why",
-                len(refs),
-                state=state,
+                error.documents,
+                state=error.state,
             ),
         ) from error
 
@@ -270,25 +238,13 @@ async def _resolve(
 ) -> int:
     async with open_operator() as operator:
         document = await _one(operator, local_id, pipeline, pharmacy_code)
-        result = _preview(document)
-        if document.status is SyncStatus.SUCCESS and document.national_id == national_id:
-            # A repetition: the failure record may still be open.
-            result = Result(document, None, _("already marked"))
-        if yes and result.done is None:
-            await operator.tracking.ping()
-            result.done = await asyncio.to_thread(
-                operator.source.outcomes.resolve_by_hand,
-                document.ref,
-                national_id,
-                f"by hand: {why}",
-            )
-            result.text = (
-                _("marked as {national_id}", national_id=national_id)
-                if result.done
-                else _("left alone: it changed meanwhile")
-            )
-            if result.done:
-                await _record(operator, [document.ref], "resolved", by or getpass.getuser(), why)
+        decision = preview_resolve(document, national_id)
+        if yes:
+            with _record_errors():
+                await mark_resolved(
+                    operator, decision, national_id, by=by or getpass.getuser(), why=why
+                )
+    result = _result(decision, _("marked as {national_id}", national_id=national_id))
     _tell(
         [result],
         yes,
@@ -308,9 +264,7 @@ def _decided(why: str | None, yes: bool) -> str:
 
 
 def _tell(results: list[Result], yes: bool, json: bool, preview: str) -> None:
-    counts = Counter(
-        (r.document.ref.pipeline, r.document.ref.shop_pharmacy_code, r.text) for r in results
-    )
+    counts = Counter((r.ref.pipeline, r.ref.shop_pharmacy_code, r.text) for r in results)
     if json:
         print_json({"dry_run": not yes, "documents": [result.as_json() for result in results]})
         return
@@ -320,7 +274,7 @@ def _tell(results: list[Result], yes: bool, json: bool, preview: str) -> None:
     out.print(table(_n("{count} document", "{count} documents", len(results)), heads, rows))
     if yes:
         heads = [_("pipeline"), _("document"), _("result")]
-        rows = [(r.document.ref.pipeline, r.document.ref.local_id, r.text) for r in results]
+        rows = [(r.ref.pipeline, r.ref.local_id, r.text) for r in results]
         out.print(table(_("Each of them"), heads, rows))
     elif wanted := sum(result.done is None for result in results):
         out.print(Text(_(preview, count=wanted)))

@@ -1,11 +1,8 @@
-"""Runs in Prefect as an operator is told of them: name, state, times, place in the UI."""
+"""Reads runs from Prefect: name, state, times, place in the UI."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from prefect import get_client
@@ -20,44 +17,10 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 
 from deployments.cli.prefect_state import prefect_errors, run_url
+from lib.operations.events import Run
 
 #: The server answers with at most so many runs at once.
 _PAGE = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run: of a flow, or of a task where documents are tasks.
-
-    Attributes:
-        message: what its state says.
-    """
-
-    id: str
-    is_task: bool
-    name: str
-    state: str
-    message: str | None
-    created: datetime | None
-    start: datetime | None
-    end: datetime | None
-    parameters: dict[str, Any]
-
-    @property
-    def url(self) -> str | None:
-        """Where the UI shows it; None where that is not known."""
-        return run_url(self.id, is_task=self.is_task)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "name": self.name,
-            "state": self.state,
-            "message": self.message,
-            "start": self.start,
-            "end": self.end,
-            "url": self.url,
-        }
 
 
 async def read_runs(ids: Iterable[str | None], names: Collection[str] = ()) -> dict[str, Run]:
@@ -100,6 +63,7 @@ def as_run(run: FlowRun | TaskRun) -> Run:
         start=run.start_time,
         end=run.end_time,
         parameters=dict(run.parameters) if isinstance(run, FlowRun) else {},
+        url=run_url(str(run.id), is_task=isinstance(run, TaskRun)),
     )
 
 

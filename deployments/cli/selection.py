@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -20,11 +19,6 @@ from lib.models import StoredDocument
 from lib.pipelines import PIPELINES, get_pipeline
 from lib.tracking.failure_groups import drug_codes_of, without_drug_codes
 from lib.tracking.failures import FailureFilter, FailureGroup, group_failures
-
-Item = TypeVar("Item")
-
-#: Documents that are read or written at once.
-_CHUNK = 500
 
 _AGE = re.compile(r"(\d+)\s*(min|m|h|d|w)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -120,12 +114,6 @@ async def read_groups(
     with progress(_("reading drug codes"), total, shown=not quiet) as advance:
         codes = await drug_codes_of(operator.source, unknown, seen=advance)
     return group_failures(rows, codes)
-
-
-def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """The items in portions that are worked on at once, and told in the progress."""
-    for start in range(0, len(items), _CHUNK):
-        yield items[start : start + _CHUNK]
 
 
 async def one_document(

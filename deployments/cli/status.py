@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +15,6 @@ from rich.text import Text
 from deployments.cli.context import (
     ATTENTION,
     AsJson,
-    Operator,
     console,
     duration,
     open_operator,
@@ -23,75 +22,52 @@ from deployments.cli.context import (
     run,
     table,
 )
-from deployments.cli.language import _, _n
+from deployments.cli.language import N_, _, _n
 from deployments.cli.prefect_state import read_pools
 from lib.errors import SyncError
-from lib.pipelines import PIPELINES, SCHEDULER_POOL
+from lib.operations.status import Status, read_status
+from lib.pipelines import PIPELINES
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
-from lib.source.counts import ShopSummary
 from lib.sync.planning import PoolState
-from lib.sync.submit import pipeline_breaker
+
+#: What the status itself says of a part that is away.
+_REDIS_AWAY = N_("breakers are not known")
 
 
-@dataclass(slots=True)
-class Status:
-    """Everything `dqg status` shows.
-
-    Attributes:
-        shop_breakers: by shop, the one that is furthest from closed.
-        open_failures: failure records nobody has settled, by pipeline and shop; None: not known.
-        pools: None: not known; a pool that is None is not there.
-        away: what could not be asked, and what it said.
-    """
-
-    shops: list[ShopSummary]
-    pipeline_breakers: dict[str, BreakerSnapshot] | None = None
-    shop_breakers: dict[str, BreakerSnapshot] | None = None
-    open_failures: dict[tuple[str, str], int] | None = None
-    pools: dict[str, PoolState | None] | None = None
-    away: dict[str, str] = field(default_factory=dict)
-
-    def findings(self) -> list[str]:
-        """What needs attention, in words; nothing where all is well."""
-        found = [_("{part} is away: {why}", part=part, why=why) for part, why in self.away.items()]
-        for name, snapshot in ((self.pipeline_breakers or {}) | (self.shop_breakers or {})).items():
-            if snapshot.state is not BreakerState.CLOSED:
-                found.append(
-                    _(
-                        "{name} is {state}: {reason}",
-                        name=name,
-                        state=snapshot.state.value,
-                        reason=snapshot.reason,
-                    )
+def findings_of(status: Status) -> list[str]:
+    """What needs attention, in words; nothing where all is well."""
+    found = [_("{part} is away: {why}", part=part, why=_(why)) for part, why in status.away.items()]
+    for name, snapshot in ((status.pipeline_breakers or {}) | (status.shop_breakers or {})).items():
+        if snapshot.state is not BreakerState.CLOSED:
+            found.append(
+                _(
+                    "{name} is {state}: {reason}",
+                    name=name,
+                    state=snapshot.state.value,
+                    reason=snapshot.reason,
                 )
-        for name, pool in (self.pools or {}).items():
-            if pool is None:
-                found.append(
-                    _(
-                        "there is no work pool {name}: python -m deployments.server.work_pools",
-                        name=name,
-                    )
-                )
-            elif refusal := refusal_of(pool):
-                found.append(_("pool {name}: {why}", name=name, why=refusal))
-        found += [
-            _n(
-                "{count} failure of {name} waits for a decision: dqg failures group",
-                "{count} failures of {name} wait for a decision: dqg failures group",
-                count,
-                name=name,
             )
-            for name, count in self.open_by_pipeline().items()
-            if count
-        ]
-        return found
-
-    def open_by_pipeline(self) -> dict[str, int]:
-        """Failure records nobody has settled, of all shops together; nothing if not known."""
-        counts = dict.fromkeys(PIPELINES, 0)
-        for (name, _shop), count in (self.open_failures or {}).items():
-            counts[name] = counts.get(name, 0) + count
-        return counts if self.open_failures is not None else {}
+    for name, pool in (status.pools or {}).items():
+        if pool is None:
+            found.append(
+                _(
+                    "there is no work pool {name}: python -m deployments.server.work_pools",
+                    name=name,
+                )
+            )
+        elif refusal := refusal_of(pool):
+            found.append(_("pool {name}: {why}", name=name, why=refusal))
+    found += [
+        _n(
+            "{count} failure of {name} waits for a decision: dqg failures group",
+            "{count} failures of {name} wait for a decision: dqg failures group",
+            count,
+            name=name,
+        )
+        for name, count in status.open_by_pipeline().items()
+        if count
+    ]
+    return found
 
 
 def refusal_of(pool: PoolState) -> str | None:
@@ -99,58 +75,6 @@ def refusal_of(pool: PoolState) -> str | None:
     if pool.paused:
         return _("the work pool is paused")
     return _("no worker is online") if pool.workers == 0 else None
-
-
-async def read_status(operator: Operator) -> Status:
-    """Asks every part; those that are away are named, and the rest is still told.
-
-    Raises:
-        StoreUnavailable, ConfigurationError: the source database cannot be asked.
-    """
-    shops = await asyncio.to_thread(operator.source.counts.shop_summaries, list(PIPELINES.values()))
-    status = Status(shops)
-    await _add_breakers(operator, status)
-    try:
-        status.open_failures = await operator.failures.open_by_shop()
-    except SyncError as error:
-        status.away["MongoDB"] = str(error)
-    try:
-        status.pools = await read_pools([SCHEDULER_POOL, *PIPELINES])
-    except SyncError as error:
-        status.away["Prefect"] = str(error)
-    counted = {(summary.pipeline, summary.shop) for summary in shops}
-    status.shops += [
-        ShopSummary(name, shop)
-        for name, shop in sorted(status.open_failures or {})
-        if (name, shop) not in counted
-    ]
-    return status
-
-
-async def _add_breakers(operator: Operator, status: Status) -> None:
-    own = {name: pipeline_breaker(name) for name in PIPELINES}
-    by_shop: dict[str, set[str]] = {
-        shop: {f"account:{key}" for key in keys} for shop, keys in operator.accounts.keys().items()
-    }
-    for summary in status.shops:
-        by_shop.setdefault(summary.shop, set()).update(
-            operator.accounts.breaker_name(summary.shop, code) for code in summary.pharmacy_codes
-        )
-    names = [*own.values(), *(name for names in by_shop.values() for name in names)]
-    snapshots = await operator.breakers.snapshot(names)
-    if operator.redis_away():
-        status.away["Redis"] = _("breakers are not known")
-        return
-    status.pipeline_breakers = {name: snapshots[breaker] for name, breaker in own.items()}
-    status.shop_breakers = {
-        shop: max((snapshots[name] for name in names), key=_severity)
-        for shop, names in sorted(by_shop.items())
-    }
-
-
-def _severity(snapshot: BreakerSnapshot) -> int:
-    order = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN, BreakerState.HELD)
-    return order.index(snapshot.state)
 
 
 def as_json(status: Status) -> dict[str, Any]:
@@ -163,7 +87,7 @@ def as_json(status: Status) -> dict[str, Any]:
         "shops": [
             asdict(s)
             | {"pharmacy_codes": sorted(s.pharmacy_codes)}
-            | {"open_failures": _open_failures(status, s)}
+            | {"open_failures": status.open_of(s)}
             for s in status.shops
         ],
         "pipeline_breakers": breakers(status.pipeline_breakers),
@@ -173,7 +97,7 @@ def as_json(status: Status) -> dict[str, Any]:
         if status.pools is None
         else {name: pool and asdict(pool) for name, pool in status.pools.items()},
         "away": status.away,
-        "findings": status.findings(),
+        "findings": findings_of(status),
     }
 
 
@@ -189,7 +113,7 @@ def as_tables(status: Status) -> Group:
         [
             (
                 *(s.pipeline, s.shop, s.pending, s.in_flight, s.unconfirmed),
-                *(s.failed, s.succeeded, _or_unknown(_open_failures(status, s))),
+                *(s.failed, s.succeeded, _or_unknown(status.open_of(s))),
                 duration(s.oldest_pending_seconds),
                 _state((status.shop_breakers or {}).get(s.shop)),
                 s.before_cut_off or None,
@@ -211,15 +135,9 @@ def as_tables(status: Status) -> Group:
             for name in PIPELINES
         ],
     )
-    findings = status.findings()
+    findings = findings_of(status)
     text = "\n".join(findings) if findings else _("nothing needs attention")
     return Group(shops, pipelines, Text(text))
-
-
-def _open_failures(status: Status, summary: ShopSummary) -> int | None:
-    if status.open_failures is None:
-        return None
-    return status.open_failures.get((summary.pipeline, summary.shop), 0)
 
 
 def _or_unknown(count: int | None) -> int | str:
@@ -254,12 +172,12 @@ def status(
 
 async def _show(json: bool) -> int:
     async with open_operator() as operator:
-        found = await read_status(operator)
+        found = await read_status(operator, read_pools)
     if json:
         print_json(as_json(found))
     else:
         console().print(as_tables(found))
-    return ATTENTION if found.findings() else 0
+    return ATTENTION if findings_of(found) else 0
 
 
 async def _watch(every: float) -> int:
@@ -268,7 +186,7 @@ async def _watch(every: float) -> int:
             while True:
                 shown: Any
                 try:
-                    shown = as_tables(await read_status(operator))
+                    shown = as_tables(await read_status(operator, read_pools))
                 except SyncError as error:
                     shown = Text(_("error: {text}", text=error))
                 stamp = Text(time.strftime("%H:%M:%S"), style="dim")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -14,7 +12,6 @@ from rich.text import Text
 from deployments.cli.context import (
     ATTENTION,
     AsJson,
-    Operator,
     PipelineName,
     console,
     local_time,
@@ -23,55 +20,28 @@ from deployments.cli.context import (
     run,
     table,
 )
-from deployments.cli.events import EVENTS, Event, events_of_failure, events_of_log, events_of_run
-from deployments.cli.language import _
-from deployments.cli.runs import Run, read_runs
+from deployments.cli.language import N_, _
+from deployments.cli.runs import read_runs
 from deployments.cli.selection import OnlyPipeline, Pharmacy
-from lib.errors import SyncError
-from lib.models import DocumentRef, StoredDocument
-from lib.pipelines import PIPELINES, Pipeline, get_pipeline
-from lib.tracking.failures import ref_of
+from lib.models import StoredDocument
+from lib.operations.trace import Trace, Traced, read_trace
+from lib.pipelines import PIPELINES, get_pipeline
 
-
-@dataclass(slots=True)
-class Traced:
-    """One document, and what each store has of it."""
-
-    ref: DocumentRef
-    row: StoredDocument | None = None
-    logs: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[dict[str, Any]] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-
-    def events(self) -> list[Event]:
-        """What happened, oldest first."""
-        found = [event for log in self.logs for event in events_of_log(log)]
-        found += [event for failure in self.failures for event in events_of_failure(failure)]
-        found += [event for made in self.runs for event in events_of_run(made)]
-        # A decision is kept with every failure record that it settled.
-        return sorted(dict.fromkeys(found), key=lambda event: event.at)
-
-    def run_ids(self) -> set[str]:
-        rows = [*self.logs, *self.failures]
-        return {
-            row[key] for row in rows for key in ("flow_run_id", "record_run_id") if row.get(key)
-        }
-
-
-@dataclass(slots=True)
-class Trace:
-    """All documents of one local id.
-
-    Attributes:
-        away: what could not be asked, and what it said.
-    """
-
-    local_id: str
-    documents: dict[tuple[str, int], Traced] = field(default_factory=dict)
-    away: dict[str, str] = field(default_factory=dict)
-
-    def of(self, ref: DocumentRef) -> Traced:
-        return self.documents.setdefault((ref.pipeline, ref.record_id), Traced(ref))
+#: Kinds of events, as a person reads them.
+EVENTS = {
+    "dispatched": N_("claimed and dispatched"),
+    "logged": N_("taken by hand"),
+    "started": N_("its run began"),
+    "attempt": N_("call to the API"),
+    "accepted": N_("accepted by the API"),
+    "closed": N_("log closed"),
+    "failed": N_("recorded as failed"),
+    "requeued": N_("made pending again"),
+    "resolved": N_("resolved"),
+    "run_started": N_("run began"),
+    "run_ended": N_("run ended"),
+    "run_waits": N_("run has not begun"),
+}
 
 
 def trace(
@@ -92,76 +62,12 @@ async def _trace(
 ) -> int:
     pipelines = list(PIPELINES.values()) if pipeline is None else [get_pipeline(pipeline.value)]
     async with open_operator(source_may_be_away=True) as operator:
-        found = await read_trace(operator, local_id, pipelines, pharmacy_code)
+        found = await read_trace(operator, local_id, pipelines, pharmacy_code, read_runs=read_runs)
     if json:
         print_json(as_json(found))
     else:
         _print(found)
     return 0 if found.documents and not found.away else ATTENTION
-
-
-async def read_trace(
-    operator: Operator,
-    local_id: str,
-    pipelines: list[Pipeline],
-    pharmacy_code: str | None = None,
-) -> Trace:
-    """Asks every store; those that are away are named, and the rest is still told."""
-    found = Trace(local_id)
-
-    def is_meant(ref: DocumentRef) -> bool:
-        return pharmacy_code in (None, ref.pharmacy_code)
-
-    try:
-        for pipeline in pipelines:
-            rows = await asyncio.to_thread(
-                operator.source.documents.find, pipeline, local_id, pharmacy_code
-            )
-            for row in rows:
-                found.of(row.ref).row = row
-    except SyncError as error:
-        found.away["SQL"] = str(error)
-    names = {pipeline.name for pipeline in pipelines}
-    try:
-        for name in sorted(names):
-            for log in await operator.tracking.logs_of(name, local_id):
-                if is_meant(ref_of(log)):
-                    found.of(ref_of(log)).logs.append(log)
-        for failure in await operator.failures.of_document(local_id):
-            if failure["pipeline"] in names and is_meant(ref_of(failure)):
-                found.of(ref_of(failure)).failures.append(failure)
-    except SyncError as error:
-        found.away["MongoDB"] = str(error)
-    try:
-        await _add_runs(found, pipelines)
-    except SyncError as error:
-        found.away["Prefect"] = str(error)
-    return found
-
-
-async def _add_runs(found: Trace, pipelines: Iterable[Pipeline]) -> None:
-    """Adds the runs that the logs name, and those of this name that no log knows."""
-    ids = {run_id for document in found.documents.values() for run_id in document.run_ids()}
-    names = {p.manual_run_name(found.local_id): p.name for p in pipelines}
-    names |= {p.run_name(found.local_id): p.name for p in pipelines}
-    runs = await read_runs(ids, list(names))
-    for document in found.documents.values():
-        own = document.run_ids()
-        document.runs = [
-            made
-            for made in runs.values()
-            if made.id in own
-            or (names.get(made.name) == document.ref.pipeline and _is_of(made, document.ref))
-        ]
-
-
-def _is_of(made: Run, ref: DocumentRef) -> bool:
-    """Whether a run that has the document's name can be about it."""
-    told = made.parameters
-    return told.get("pharmacy_code") in (None, ref.pharmacy_code) and told.get("record_id") in (
-        None,
-        ref.record_id,
-    )
 
 
 def as_json(found: Trace) -> dict[str, Any]:

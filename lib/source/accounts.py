@@ -42,6 +42,8 @@ class ShopAccount:
     active: bool
     updated_at: datetime | None
     encrypted_password: str | None = field(default=None, repr=False)
+    shop_name: str = ""
+    phone_number: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +104,16 @@ def _accounts(connection: Connection, tables: SourceTables) -> list[ShopAccount]
             table.c.status,
             table.c.updated_at,
             table.c[ENCRYPTED_COLUMN],
+            table.c.shop_name,
+            table.c.phone_number,
         ).order_by(table.c.shop_pharmacy_code, table.c.pharmacy_code, table.c.account)
     )
     return [
         ShopAccount(
-            shop, pharmacy, account, SecretStr(password), status == ACTIVE, updated_at, encrypted
+            *(shop, pharmacy, account, SecretStr(password), status == ACTIVE, updated_at),
+            *(encrypted, (name or "").strip(), (phone or "").strip()),
         )
-        for shop, pharmacy, account, password, status, updated_at, encrypted in rows
+        for shop, pharmacy, account, password, status, updated_at, encrypted, name, phone in rows
     ]
 
 

@@ -61,6 +61,10 @@ class Documents:
         """Drug codes of documents' lines by record id, in the order the lines are sent in."""
         return self._run(lambda c: _drug_codes(c, self._tables, pipeline, record_ids))
 
+    def drug_names(self, pipeline: Pipeline, record_ids: Sequence[int]) -> dict[str, str]:
+        """Drug names by drug code, as these documents' lines have them."""
+        return self._run(lambda c: _drug_names(c, self._tables, pipeline, record_ids))
+
     def successes_without_national_id(self, pipeline: Pipeline, limit: int) -> list[DocumentRef]:
         """Accepted documents whose national id is missing, by record id."""
         return self._run(lambda c: _successes_without_national_id(c, self._tables, pipeline, limit))
@@ -148,6 +152,22 @@ def _drug_codes(
         ):
             found[record_id].append(code)
     return dict(found)
+
+
+def _drug_names(
+    connection: Connection, tables: SourceTables, pipeline: Pipeline, record_ids: Sequence[int]
+) -> dict[str, str]:
+    details, foreign_key = tables.details(pipeline), tables.foreign_key(pipeline)
+    found: dict[str, str] = {}
+    ids = sorted(set(record_ids))
+    for start in range(0, len(ids), MAX_IN_LIST):
+        rows = connection.execute(
+            select(details.c.drug_code, details.c.drug_name).where(
+                one_of(foreign_key, ids[start : start + MAX_IN_LIST])
+            )
+        )
+        found.update({code: name for code, name in rows if code and name})
+    return found
 
 
 def _successes_without_national_id(

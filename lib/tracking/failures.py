@@ -43,6 +43,7 @@ class FailureFilter:
     Attributes:
         states: `open`, `requeued`, `resolved`.
         reason: part of the error's text, without regard to case.
+        shops: of any of these; `shop` of exactly one.
         since, until: moments of the failure.
     """
 
@@ -54,6 +55,7 @@ class FailureFilter:
     since: datetime | None = None
     until: datetime | None = None
     local_id: str | None = None
+    shops: frozenset[str] | None = None
 
     def query(self) -> dict[str, Any]:
         """As MongoDB takes it."""
@@ -66,6 +68,8 @@ class FailureFilter:
         query: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
         if self.states is not None:
             query["state"] = {"$in": list(self.states)}
+        if self.shops is not None:
+            query["shop_pharmacy_code"] = {"$in": sorted(self.shops)}
         if self.reason is not None:
             query["error"] = {"$regex": re.escape(self.reason), "$options": "i"}
         bounds = {"$gte": self.since, "$lt": self.until}

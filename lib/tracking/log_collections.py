@@ -1,4 +1,4 @@
-"""The two collections of the log, and what they are indexed by."""
+"""The collections of the log, and what they are indexed by."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from lib.settings import MongoSettings
 
 TASK_LOGS = "task_logs"
 SYNC_FAILURES = "sync_failures"
+AUDIT = "audit"
 
 _DAY = 86_400
 
@@ -23,6 +24,11 @@ def indexes_of(settings: MongoSettings) -> dict[str, list[IndexModel]]:
             *_common(settings.failure_days),
             IndexModel([("state", ASCENDING), ("created_at", ASCENDING)], name="state"),
         ],
+        # Kept as long as the failures that people decide about.
+        AUDIT: [
+            _expiry(settings.failure_days),
+            IndexModel([("documents", ASCENDING)], name="document"),
+        ],
     }
 
 
@@ -34,5 +40,9 @@ def _common(days: int) -> list[IndexModel]:
             unique=True,
         ),
         IndexModel([("pipeline", ASCENDING), ("local_id", ASCENDING)], name="document"),
-        IndexModel([("created_at", ASCENDING)], name="expiry", expireAfterSeconds=days * _DAY),
+        _expiry(days),
     ]
+
+
+def _expiry(days: int) -> IndexModel:
+    return IndexModel([("created_at", ASCENDING)], name="expiry", expireAfterSeconds=days * _DAY)

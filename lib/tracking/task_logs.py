@@ -76,6 +76,14 @@ class TaskLogReader:
                     rows[row["record_id"]].append(row)
         return {record_id: _together(found) for record_id, found in rows.items()}
 
+    async def last_accepted(self, pipeline: str) -> datetime | None:
+        """When the API last accepted a document of the pipeline; None where none is known."""
+        query = {"pipeline": pipeline, "status": {"$in": sorted(_ACCEPTED)}}
+        with mongo_errors():
+            cursor = self._logs.find(query, {"updated_at": 1}).sort("updated_at", -1).limit(1)
+            rows = await cursor.to_list()
+        return rows[0]["updated_at"] if rows else None
+
     async def calls_by_hour(self, since: datetime) -> list[CallCount]:
         """Calls to the API since a moment, counted in MongoDB by hour, end and latency."""
         with mongo_errors():

@@ -7,25 +7,45 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from deployments.cli.language import N_
-from deployments.cli.runs import Run
 from lib.models import LogStatus
 
-#: Kinds of events, as a person reads them.
-EVENTS = {
-    "dispatched": N_("claimed and dispatched"),
-    "logged": N_("taken by hand"),
-    "started": N_("its run began"),
-    "attempt": N_("call to the API"),
-    "accepted": N_("accepted by the API"),
-    "closed": N_("log closed"),
-    "failed": N_("recorded as failed"),
-    "requeued": N_("made pending again"),
-    "resolved": N_("resolved"),
-    "run_started": N_("run began"),
-    "run_ended": N_("run ended"),
-    "run_waits": N_("run has not begun"),
-}
+#: Kinds of events.
+KINDS = (
+    *("dispatched", "logged", "started", "attempt", "accepted", "closed"),
+    *("failed", "requeued", "resolved", "run_started", "run_ended", "run_waits"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run in Prefect: of a flow, or of a task where documents are tasks.
+
+    Attributes:
+        message: what its state says.
+        url: where the UI shows it; None where that is not known.
+    """
+
+    id: str
+    is_task: bool
+    name: str
+    state: str
+    message: str | None
+    created: datetime | None
+    start: datetime | None
+    end: datetime | None
+    parameters: dict[str, Any]
+    url: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "name": self.name,
+            "state": self.state,
+            "message": self.message,
+            "start": self.start,
+            "end": self.end,
+            "url": self.url,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +53,7 @@ class Event:
     """One moment.
 
     Attributes:
-        kind: a key of `EVENTS`.
+        kind: one of `KINDS`.
         details: values, the same in every language.
         url: the run it is about.
     """

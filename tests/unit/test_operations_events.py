@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deployments.cli.events import Event, events_of_failure, events_of_log, events_of_run
-from deployments.cli.runs import Run
+from lib.operations.events import Event, Run, events_of_failure, events_of_log, events_of_run
 
 BEGIN = datetime(2026, 11, 2, 8, tzinfo=UTC)
 

@@ -1,0 +1,76 @@
+"""Hold pipelines and shops by hand, and let them go on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from lib.errors import StoreUnavailable
+from lib.operations.operator import Operator
+from lib.resilience.breaker_rules import BreakerSnapshot
+from lib.tracking.audit import Action, AuditEntry
+
+logger = logging.getLogger("dqg.operations")
+
+_SEPARATOR = ": "
+
+
+def shop_breakers(operator: Operator, shop: str) -> list[str]:
+    """Breakers of a shop's own accounts; none where it has no account of its own.
+
+    The installation's account is not among them: holding it would hold every shop.
+    """
+    return sorted(f"account:{key}" for key in operator.accounts.keys().get(shop.strip(), ()))
+
+
+async def pause(
+    operator: Operator, names: Sequence[str], *, by: str, why: str, entry: AuditEntry
+) -> dict[str, BreakerSnapshot] | None:
+    """Hold breakers by hand until they are resumed. Idempotent.
+
+    Args:
+        entry: for the audit log; MongoDB being away hinders nobody from pausing.
+
+    Returns:
+        How they are now; None where Redis is away, and nothing was changed.
+    """
+    for name in names:
+        await operator.breakers.hold(name, f"{by}{_SEPARATOR}{why}")
+    return await _noted(operator, names, entry)
+
+
+async def resume(
+    operator: Operator, names: Sequence[str], *, entry: AuditEntry
+) -> dict[str, BreakerSnapshot] | None:
+    """Let breakers go on, those that opened by themselves included. As `pause`."""
+    for name in names:
+        await operator.breakers.unhold(name)
+        await operator.breakers.reset(name)
+    return await _noted(operator, names, entry)
+
+
+async def _noted(
+    operator: Operator, names: Sequence[str], entry: AuditEntry
+) -> dict[str, BreakerSnapshot] | None:
+    snapshots = await operator.breakers.snapshot(names)
+    if operator.redis_away():
+        return None
+    try:
+        await operator.audit.note(entry)
+    except StoreUnavailable as error:
+        logger.warning("not in the audit log: %s by %s: %s", entry.action, entry.by, error)
+    return snapshots
+
+
+def pipeline_entry(action: Action, pipeline: str, by: str, why: str = "") -> AuditEntry:
+    return AuditEntry(action, by, why, pipeline=pipeline)
+
+
+def shop_entry(action: Action, shop: str, by: str, why: str = "") -> AuditEntry:
+    return AuditEntry(action, by, why, shops=[shop])
+
+
+def held_by(reason: str | None) -> tuple[str, str]:
+    """Who holds a breaker by hand, and why."""
+    by, _, why = (reason or "").partition(_SEPARATOR)
+    return by, why

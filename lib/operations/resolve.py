@@ -1,0 +1,39 @@
+"""Mark a failed document as entered by hand at the portal."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lib.models import StoredDocument, SyncStatus
+from lib.operations.decision import Decision, Effect
+from lib.operations.decision import preview as preview_failed
+from lib.operations.operator import Operator
+from lib.operations.requeue import record
+from lib.tracking.audit import Action
+
+
+def preview(document: StoredDocument, national_id: str) -> Decision:
+    """What `resolve` would do; a repetition is possible, for the failure record may be open."""
+    if document.status is SyncStatus.SUCCESS and document.national_id == national_id:
+        return Decision(document, Effect.ALREADY)
+    return preview_failed(document)
+
+
+async def resolve(
+    operator: Operator, decision: Decision, national_id: str, *, by: str, why: str
+) -> None:
+    """Carry the decision out where it is possible, and write what became of it into it. Idempotent.
+
+    Raises:
+        StoreUnavailable: nothing is changed where who and why could not be kept.
+        NotRecorded: MongoDB left halfway.
+    """
+    if decision.effect not in (Effect.POSSIBLE, Effect.ALREADY):
+        return
+    await operator.tracking.ping()
+    done = await asyncio.to_thread(
+        operator.source.outcomes.resolve_by_hand, decision.ref, national_id, f"by hand: {why}"
+    )
+    decision.effect = Effect.DONE if done else Effect.CHANGED
+    if done:
+        await record(operator, [decision.ref], Action.RESOLVED, by=by, why=why, detail=national_id)

@@ -1,0 +1,103 @@
+"""Where every document is, and what is in the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from lib.errors import SyncError
+from lib.operations.operator import Operator
+from lib.pipelines import PIPELINES, SCHEDULER_POOL
+from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
+from lib.source.counts import ShopSummary
+from lib.sync.planning import PoolState
+from lib.sync.submit import pipeline_breaker
+
+#: The work pools of these names; None for one that does not exist.
+ReadPools = Callable[[list[str]], Awaitable[dict[str, PoolState | None]]]
+
+
+@dataclass(slots=True)
+class Status:
+    """Where the documents of each shop are, and what is in the way.
+
+    Attributes:
+        shop_breakers: by shop, the one that is furthest from closed.
+        open_failures: failure records nobody has settled, by pipeline and shop; None: not known.
+        pools: None: not known; a pool that is None is not there.
+        away: what could not be asked, and what it said.
+    """
+
+    shops: list[ShopSummary]
+    pipeline_breakers: dict[str, BreakerSnapshot] | None = None
+    shop_breakers: dict[str, BreakerSnapshot] | None = None
+    open_failures: dict[tuple[str, str], int] | None = None
+    pools: dict[str, PoolState | None] | None = None
+    away: dict[str, str] = field(default_factory=dict)
+
+    def open_by_pipeline(self) -> dict[str, int]:
+        """Failure records nobody has settled, of all shops together; nothing if not known."""
+        counts = dict.fromkeys(PIPELINES, 0)
+        for (name, _shop), count in (self.open_failures or {}).items():
+            counts[name] = counts.get(name, 0) + count
+        return counts if self.open_failures is not None else {}
+
+    def open_of(self, summary: ShopSummary) -> int | None:
+        """Failure records nobody has settled of one pipeline and shop; None: not known."""
+        if self.open_failures is None:
+            return None
+        return self.open_failures.get((summary.pipeline, summary.shop), 0)
+
+
+async def read_status(operator: Operator, read_pools: ReadPools | None = None) -> Status:
+    """Asks every part; those that are away are named, and the rest is still read.
+
+    Raises:
+        StoreUnavailable, ConfigurationError: the source database cannot be asked.
+    """
+    shops = await asyncio.to_thread(operator.source.counts.shop_summaries, list(PIPELINES.values()))
+    status = Status(shops)
+    await _add_breakers(operator, status)
+    try:
+        status.open_failures = await operator.failures.open_by_shop()
+    except SyncError as error:
+        status.away["MongoDB"] = str(error)
+    if read_pools is not None:
+        try:
+            status.pools = await read_pools([SCHEDULER_POOL, *PIPELINES])
+        except SyncError as error:
+            status.away["Prefect"] = str(error)
+    counted = {(summary.pipeline, summary.shop) for summary in shops}
+    status.shops += [
+        ShopSummary(name, shop)
+        for name, shop in sorted(status.open_failures or {})
+        if (name, shop) not in counted
+    ]
+    return status
+
+
+async def _add_breakers(operator: Operator, status: Status) -> None:
+    own = {name: pipeline_breaker(name) for name in PIPELINES}
+    by_shop: dict[str, set[str]] = {
+        shop: {f"account:{key}" for key in keys} for shop, keys in operator.accounts.keys().items()
+    }
+    for summary in status.shops:
+        by_shop.setdefault(summary.shop, set()).update(
+            operator.accounts.breaker_name(summary.shop, code) for code in summary.pharmacy_codes
+        )
+    names = [*own.values(), *(name for names in by_shop.values() for name in names)]
+    snapshots = await operator.breakers.snapshot(names)
+    if operator.redis_away():
+        status.away["Redis"] = "breakers are not known"
+        return
+    status.pipeline_breakers = {name: snapshots[breaker] for name, breaker in own.items()}
+    status.shop_breakers = {
+        shop: max((snapshots[name] for name in names), key=_severity)
+        for shop, names in sorted(by_shop.items())
+    }
+
+
+def _severity(snapshot: BreakerSnapshot) -> int:
+    order = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN, BreakerState.HELD)
+    return order.index(snapshot.state)

@@ -1,0 +1,125 @@
+"""Everything that happened to one document, in order of time, from all stores."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lib.errors import SyncError
+from lib.models import DocumentRef, StoredDocument
+from lib.operations.events import Event, Run, events_of_failure, events_of_log, events_of_run
+from lib.operations.operator import Operator
+from lib.pipelines import Pipeline
+from lib.tracking.failures import ref_of
+
+#: Runs of these ids, and flow runs of these names, by id.
+ReadRuns = Callable[[Iterable[str | None], Collection[str]], Awaitable[dict[str, Run]]]
+
+
+@dataclass(slots=True)
+class Traced:
+    """One document, and what each store has of it."""
+
+    ref: DocumentRef
+    row: StoredDocument | None = None
+    logs: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+
+    def events(self) -> list[Event]:
+        """What happened, oldest first."""
+        found = [event for log in self.logs for event in events_of_log(log)]
+        found += [event for failure in self.failures for event in events_of_failure(failure)]
+        found += [event for made in self.runs for event in events_of_run(made)]
+        # A decision is kept with every failure record that it settled.
+        return sorted(dict.fromkeys(found), key=lambda event: event.at)
+
+    def run_ids(self) -> set[str]:
+        rows = [*self.logs, *self.failures]
+        return {
+            row[key] for row in rows for key in ("flow_run_id", "record_run_id") if row.get(key)
+        }
+
+
+@dataclass(slots=True)
+class Trace:
+    """All documents of one local id.
+
+    Attributes:
+        away: what could not be asked, and what it said.
+    """
+
+    local_id: str
+    documents: dict[tuple[str, int], Traced] = field(default_factory=dict)
+    away: dict[str, str] = field(default_factory=dict)
+
+    def of(self, ref: DocumentRef) -> Traced:
+        return self.documents.setdefault((ref.pipeline, ref.record_id), Traced(ref))
+
+
+async def read_trace(
+    operator: Operator,
+    local_id: str,
+    pipelines: list[Pipeline],
+    pharmacy_code: str | None = None,
+    *,
+    read_runs: ReadRuns,
+) -> Trace:
+    """Asks every store; those that are away are named, and the rest is still read."""
+    found = Trace(local_id)
+
+    def is_meant(ref: DocumentRef) -> bool:
+        return pharmacy_code in (None, ref.pharmacy_code)
+
+    try:
+        for pipeline in pipelines:
+            rows = await asyncio.to_thread(
+                operator.source.documents.find, pipeline, local_id, pharmacy_code
+            )
+            for row in rows:
+                found.of(row.ref).row = row
+    except SyncError as error:
+        found.away["SQL"] = str(error)
+    names = {pipeline.name for pipeline in pipelines}
+    try:
+        for name in sorted(names):
+            for log in await operator.tracking.logs_of(name, local_id):
+                if is_meant(ref_of(log)):
+                    found.of(ref_of(log)).logs.append(log)
+        for failure in await operator.failures.of_document(local_id):
+            if failure["pipeline"] in names and is_meant(ref_of(failure)):
+                found.of(ref_of(failure)).failures.append(failure)
+    except SyncError as error:
+        found.away["MongoDB"] = str(error)
+    try:
+        await _add_runs(found, pipelines, read_runs)
+    except SyncError as error:
+        found.away["Prefect"] = str(error)
+    return found
+
+
+async def _add_runs(found: Trace, pipelines: Iterable[Pipeline], read_runs: ReadRuns) -> None:
+    """Adds the runs that the logs name, and those of this name that no log knows."""
+    ids = {run_id for document in found.documents.values() for run_id in document.run_ids()}
+    names = {p.manual_run_name(found.local_id): p.name for p in pipelines}
+    names |= {p.run_name(found.local_id): p.name for p in pipelines}
+    runs = await read_runs(ids, list(names))
+    for document in found.documents.values():
+        own = document.run_ids()
+        document.runs = [
+            made
+            for made in runs.values()
+            if made.id in own
+            or (names.get(made.name) == document.ref.pipeline and _is_of(made, document.ref))
+        ]
+
+
+def _is_of(made: Run, ref: DocumentRef) -> bool:
+    """Whether a run that has the document's name can be about it."""
+    told = made.parameters
+    return told.get("pharmacy_code") in (None, ref.pharmacy_code) and told.get("record_id") in (
+        None,
+        ref.record_id,
+    )

@@ -1,0 +1,107 @@
+"""What people did: who, when, to which documents, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from lib.clock import Clock, utc_now
+from lib.tracking.log_collections import AUDIT
+from lib.tracking.mongo import Database, mongo_errors
+
+
+class Action(StrEnum):
+    """What a person can do that is kept."""
+
+    REQUEUED = "requeued"
+    RESOLVED = "resolved"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    REVEALED = "revealed"  # looked at the names of persons in one document
+    CLOSED_DAY = "closed_day"
+    LOGGED_IN = "logged_in"
+    LOGIN_REFUSED = "login_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One thing a person did.
+
+    Attributes:
+        at: None until it is written.
+        pipeline: empty where it is about none, or several.
+        documents: local ids; one entry covers all documents of one decision.
+        detail: what else belongs to it, for example the national id.
+    """
+
+    action: Action
+    by: str
+    why: str = ""
+    pipeline: str = ""
+    shops: Sequence[str] = ()
+    documents: Sequence[str] = ()
+    detail: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which entries are meant; None leaves a condition out."""
+
+    action: Action | None = None
+    by: str | None = None
+    document: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def query(self) -> dict[str, Any]:
+        """As MongoDB takes it."""
+        query: dict[str, Any] = {}
+        if self.action is not None:
+            query["action"] = self.action.value
+        if self.by is not None:
+            query["by"] = self.by
+        if self.document is not None:
+            query["documents"] = self.document
+        bounds = {"$gte": self.since, "$lt": self.until}
+        if bounds := {name: moment for name, moment in bounds.items() if moment is not None}:
+            query["created_at"] = bounds
+        return query
+
+
+class AuditLog:
+    """Appends to `audit` and reads it. Every method raises StoreUnavailable without MongoDB."""
+
+    def __init__(self, database: Database, *, clock: Clock = utc_now) -> None:
+        self._entries = database[AUDIT]
+        self._clock = clock
+
+    async def note(self, entry: AuditEntry) -> None:
+        """Append an entry. Not idempotent."""
+        row = asdict(entry) | {"created_at": self._clock(), "action": entry.action.value}
+        row |= {"shops": list(entry.shops), "documents": list(entry.documents)}
+        del row["at"]
+        with mongo_errors():
+            await self._entries.insert_one(row)
+
+    async def find(self, wanted: AuditFilter, *, limit: int = 200) -> list[AuditEntry]:
+        """Entries, newest first."""
+        with mongo_errors():
+            cursor = self._entries.find(wanted.query()).sort("created_at", -1).limit(limit)
+            rows = await cursor.to_list()
+        return [
+            AuditEntry(
+                action=Action(row["action"]),
+                by=row["by"],
+                why=row["why"],
+                pipeline=row["pipeline"],
+                shops=tuple(row["shops"]),
+                documents=tuple(row["documents"]),
+                detail=row["detail"],
+                at=row["created_at"],
+            )
+            for row in rows
+        ]
