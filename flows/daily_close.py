@@ -10,9 +10,9 @@ from prefect.states import Completed, Failed, State
 from pydantic import Field
 
 from lib.daily_close.collect import DEFAULT_SAMPLE, yesterday
-from tasks.daily_close import compare_day, show_daily_close
-from tasks.run_names import daily_close_run_name
-from tasks.services import open_services
+from tasks.artifacts import show_daily_close
+from tasks.daily_close import compare_day
+from tasks.runtime import daily_close_run_name, open_services
 
 
 @flow(name="daily-close", flow_run_name=daily_close_run_name)
@@ -25,8 +25,8 @@ async def daily_close(
     the artifact `daily-close`; `./dqg close` also writes every document to a file.
 
     Args:
-        day: the documents' own date; where none is given, yesterday in Vietnam.
-        sample: look up so many documents of each shop and kind at the API; 0 for none.
+        day: the date of the documents; yesterday in Vietnam if left empty.
+        sample: number of documents per shop and kind to look up at the API; 0 for none.
     """
     day = day or yesterday()
     async with open_services():

@@ -13,22 +13,26 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
 from lib.pipelines import get_pipeline
-from lib.sync.batch import current_batch
-from tasks.records import settle
-from tasks.repair import abandon_claim
-from tasks.services import open_services
+from lib.sanitize import sanitize_exceptions
+from lib.sync.batch import find_record
+from lib.sync.outcomes import record_outcome
+from tasks.reconcile import abandon_claim
+from tasks.records import result_of
+from tasks.runtime import open_services
 
 
 async def record_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """A record's subflow reached its final state: write the document's outcome."""
-    await settle(current_batch()[flow_run.parameters["record_id"]], state)
+    """A record's subflow reached its final state: record the document's outcome."""
+    batch, record = find_record(flow_run.parameters["record_id"])
+    with sanitize_exceptions():
+        await record_outcome(batch, record, await result_of(record, state))
 
 
 async def batch_abandoned(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """A batch run crashed or was cancelled: give back what it still holds.
 
-    Runs in a process of its own that knows nothing of the batch, so it opens its own services.
+    Runs in a separate process that knows nothing of the batch, so it opens its own services.
     """
     token = flow_run.parameters.get("claim_token") or str(flow_run.id)
-    async with open_services():
-        await abandon_claim(get_pipeline(flow.name).name, token, str(flow_run.id))
+    async with open_services() as services:
+        await abandon_claim(services, get_pipeline(flow.name).name, token, str(flow_run.id))

@@ -11,18 +11,16 @@ from typing import Any
 from uuid import uuid4
 
 from prefect import flow
-from prefect.artifacts import acreate_table_artifact
 from prefect.states import Completed, Failed, State
 
 from lib.models import Claim, PipelineSummary
 from lib.settings import SyncSettings
 from lib.sync.planning import ClaimPlan, is_worth_another_round
-from tasks.alerts import tell_changes
+from tasks.alerts import emit_alert_events
+from tasks.artifacts import show_summary
 from tasks.claims import claim_documents, plan_pipeline, read_backlog
-from tasks.dispatch import dispatch
-from tasks.run_names import scheduler_run_name
-from tasks.services import open_services
-from tasks.summary import Round, summary_rows
+from tasks.dispatch import Round, dispatch
+from tasks.runtime import open_services, scheduler_run_name
 
 
 @flow(name="orchestrate", flow_run_name=scheduler_run_name)
@@ -44,20 +42,16 @@ async def orchestrate() -> State[Any]:
             rounds.append(await dispatch_round(backlog))
             backlog = await read_backlog()
         total = Round.sum(rounds)
-        await acreate_table_artifact(
-            table=summary_rows(backlog, total),
-            key="orchestrate-summary",
-            description="Documents of each pipeline; the note says what is in the way",
-        )
-        # Its failure is its own: it shows in the run, and what was dispatched stays so.
-        await tell_changes(backlog, total.paused_accounts, return_state=True)
+        await show_summary(backlog, total)
+        # Where it fails, the run shows it, and what was dispatched stays so.
+        await emit_alert_events(backlog, total.paused_accounts, return_state=True)
     if total.errors:
         return Failed(message="; ".join(f"{p}: {error}" for p, error in total.errors.items()))
     return Completed(message=f"{total.documents} documents dispatched in {total.batches} batches")
 
 
 async def dispatch_round(backlog: list[PipelineSummary]) -> Round:
-    """One look at every pipeline, side by side; trouble in one stops no other."""
+    """One look at every pipeline, concurrently; an error in one stops no other."""
     results = await asyncio.gather(*map(dispatch_pipeline, backlog), return_exceptions=True)
     return Round.of([summary.pipeline for summary in backlog], results)
 

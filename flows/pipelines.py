@@ -1,7 +1,7 @@
 """The three pipelines: one batch, or one document at a person's request.
 
-Started by `orchestrate` with a claim token, or by a person with a local id. Whatever one document
-does, the others go on; whatever this process does, the claim's lease sets its documents free.
+Started by `orchestrate` with a claim token, or by a person with a local id. One bad document stops
+no other; if this process dies, its documents come free when the lease of the claim runs out.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import State
 
-from flows.fan_out import send_all
 from flows.hooks import batch_abandoned
+from flows.records import send_all
 from lib.errors import ConfigurationError
 from lib.pipelines import CANCELLATION, IMPORT, SALE, Pipeline
 from lib.settings import Granularity
-from tasks.batches import leased_batch, nothing_to_do, verdict
+from lib.sync.batch import open_batch
+from tasks.artifacts import show_progress, show_result
 from tasks.claims import claim_document, load_documents
-from tasks.run_names import pipeline_run_name
-from tasks.services import open_services
+from tasks.records import empty_batch, final_state
+from tasks.runtime import open_services, pipeline_run_name
 
 
 async def run_pipeline(
@@ -31,23 +32,27 @@ async def run_pipeline(
     force: bool,
     granularity: Granularity | None,
 ) -> State[Any]:
-    """Load what is held under the token (or claim the one document), send it, tell the result.
+    """Load what is held under the token (or claim the one document), send it, show the result.
 
-    What is not given is an empty text: the run form of the UI then has a plain field for it.
+    A parameter that is not given is an empty text: the UI then shows a plain field for it.
     """
     local_id, pharmacy_code = local_id.strip(), pharmacy_code.strip()
     if bool(claim_token) == bool(local_id):
         raise ConfigurationError(f"give {pipeline.id_parameter} (or, internally, claim_token)")
     token = claim_token or str(flow_run.id)
-    async with open_services():
+    async with open_services() as services:
         if local_id:
             await claim_document(pipeline.name, local_id, pharmacy_code or None, token, force)
         documents = await load_documents(pipeline.name, token)
         if not documents:
-            return nothing_to_do(token)
-        async with leased_batch(pipeline, token, documents) as batch:
+            return empty_batch(token)
+        async with (
+            open_batch(services, pipeline, token, documents, run_id=str(flow_run.id)) as batch,
+            show_progress(batch),
+        ):
             await send_all(batch, granularity)
-        return await verdict(batch, single=bool(local_id))
+        await show_result(batch)
+        return final_state(batch, single=bool(local_id))
 
 
 @flow(
@@ -66,11 +71,11 @@ async def import_receipts(
     """Send purchase receipts (`phieu_nhap`) to the national database.
 
     Args:
-        local_receipt_id: the receipt to send, e.g. PN-S01-000021, whatever its status is.
+        local_receipt_id: the receipt to send, e.g. PN-S01-000021, with any status.
         pharmacy_code: national facility code, needed where several pharmacies use the same id.
         force: send it even if it is accepted already; otherwise that is refused.
-        granularity: leave it empty; a subflow, a task run or part of one a document, or as fits.
-        claim_token: leave it empty; `orchestrate` fills in whose documents are to be sent.
+        granularity: `flow` (a run per document), `task` (a run per chunk) or `auto`; may be empty.
+        claim_token: leave it empty; only `orchestrate` uses it.
     """
     return await run_pipeline(
         IMPORT, claim_token, local_receipt_id, pharmacy_code, force, granularity
@@ -93,11 +98,11 @@ async def sale(
     """Send sale invoices (`hoa_don`) to the national database.
 
     Args:
-        local_invoice_id: the invoice to send, e.g. HD-S01-000101, whatever its status is.
+        local_invoice_id: the invoice to send, e.g. HD-S01-000101, with any status.
         pharmacy_code: national facility code, needed where several pharmacies use the same id.
         force: send it even if it is accepted already; otherwise that is refused.
-        granularity: leave it empty; a subflow, a task run or part of one a document, or as fits.
-        claim_token: leave it empty; `orchestrate` fills in whose documents are to be sent.
+        granularity: `flow` (a run per document), `task` (a run per chunk) or `auto`; may be empty.
+        claim_token: leave it empty; only `orchestrate` uses it.
     """
     return await run_pipeline(
         SALE, claim_token, local_invoice_id, pharmacy_code, force, granularity
@@ -120,11 +125,11 @@ async def cancellation(
     """Send goods issue slips (`phieu_xuat`) to the national database.
 
     Args:
-        local_slip_id: the slip to send, e.g. PX-S01-000004, whatever its status is.
+        local_slip_id: the slip to send, e.g. PX-S01-000004, with any status.
         pharmacy_code: national facility code, needed where several pharmacies use the same id.
         force: send it even if it is accepted already; otherwise that is refused.
-        granularity: leave it empty; a subflow, a task run or part of one a document, or as fits.
-        claim_token: leave it empty; `orchestrate` fills in whose documents are to be sent.
+        granularity: `flow` (a run per document), `task` (a run per chunk) or `auto`; may be empty.
+        claim_token: leave it empty; only `orchestrate` uses it.
     """
     return await run_pipeline(
         CANCELLATION, claim_token, local_slip_id, pharmacy_code, force, granularity

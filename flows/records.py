@@ -1,33 +1,98 @@
-"""A document as a run: the subflow an operator sees in the UI, and its cheaper siblings."""
+"""How the documents of a batch become runs: a subflow per document, or a task run per chunk."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from prefect import Flow, Task, flow, tags, task
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run, task_run
+from prefect import Flow, flow, tags
+from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
 from flows.hooks import record_ended
-from lib.defects import without_inputs
+from lib.errors import ClaimLost, Interrupted, Paused
 from lib.pipelines import Pipeline
 from lib.record import Record
-from lib.settings import SyncSettings
-from lib.sync.batch import Batch, current_batch
-from lib.sync.groups import send_group
-from lib.sync.submit import submit
-from tasks.records import (
-    build_payload,
-    is_transient,
-    settle,
-    settle_group,
-    submit_record,
-    with_retries,
-)
+from lib.settings import Granularity
+from lib.sync.batch import Batch, find_record, finish_all
+from lib.sync.outcomes import record_outcome
+from lib.sync.planning import resolve_granularity
+from lib.sync.submit import ensure_sendable
+from tasks.records import build_payload, send_documents, submit_record, with_retries
+
+logger = logging.getLogger("dqg.batch")
+
+
+async def send_all(batch: Batch, wanted: Granularity | None) -> None:
+    """Send every record, a bounded number at once, the oldest first. None can stop another.
+
+    Waits for all of them even when this run is cancelled: a subflow that outlives its parent
+    cannot report its own end.
+
+    Raises:
+        StoreUnavailable: an outcome could not be saved.
+    """
+    sync, records = batch.services.settings.sync, list(batch)
+    if resolve_granularity(wanted or sync.granularity, len(batch), sync) is Granularity.FLOW:
+        places = asyncio.Semaphore(sync.flow_concurrency)
+        await finish_all(send_one(batch, record, places) for record in records)
+    else:
+        places, size = asyncio.Semaphore(sync.concurrency), sync.documents_per_task
+        chunks = [records[start : start + size] for start in range(0, len(records), size)]
+        await finish_all(send_together(batch, chunk, places) for chunk in chunks)
+
+
+async def send_one(batch: Batch, record: Record, places: asyncio.Semaphore) -> None:
+    """Send a record as a subflow, if it may be sent now."""
+    async with places:
+        try:
+            await ensure_sendable(batch, record)
+        except (ClaimLost, Paused) as reason:
+            await record_outcome(batch, record, reason)
+        else:
+            await _to_its_end(batch, [record], run_subflow(batch, record))
+
+
+async def send_together(batch: Batch, records: Sequence[Record], places: asyncio.Semaphore) -> None:
+    """Send a chunk of records as one task run: no call to the Prefect API, only events."""
+    send = with_retries(send_documents, batch.services.settings.sync)
+    await _to_its_end(batch, records, send(batch, records, places, return_state=True))
+
+
+async def _to_its_end(batch: Batch, records: Sequence[Record], run: Awaitable[Any]) -> None:
+    """Wait for a run, and give back those of its records that it could not finish."""
+    try:
+        await run
+    except Exception as error:
+        logger.error(  # noqa: TRY400 - a traceback may quote the document
+            "the run of %s broke: %s",
+            records[0].ref.local_id,
+            type(error).__name__,
+            extra={"action": "run_broke"},
+        )
+    await finish_all(
+        record_outcome(batch, record, record.error or Interrupted("its run ended early"))
+        for record in records
+        if record.outcome is None
+    )
+
+
+async def run_subflow(batch: Batch, record: Record) -> None:
+    """One subflow for the record: seven calls to the Prefect API, everything visible."""
+    ref = record.ref
+    with tags(ref.pipeline, ref.shop_pharmacy_code):
+        await record_flow(batch.pipeline)(
+            pipeline=ref.pipeline,
+            record_id=ref.record_id,
+            local_id=ref.local_id,
+            pharmacy_code=ref.pharmacy_code,
+            shop_pharmacy_code=ref.shop_pharmacy_code,
+            claim_token=batch.token,
+            return_state=True,
+        )
 
 
 async def sync_document(
@@ -48,16 +113,17 @@ async def sync_document(
         shop_pharmacy_code: selects the account.
         claim_token: the claim it is sent under.
     """
-    batch = current_batch()
-    batch.start(batch[record_id], str(flow_run.id))
-    await build_payload(record_id)
-    acceptance = await submit_record(batch.services.settings.sync)(record_id)
+    batch, record = find_record(record_id)
+    batch.start(record, str(flow_run.id))
+    await build_payload(batch, record)
+    submit = with_retries(submit_record, batch.services.settings.sync)
+    acceptance = await submit(batch, record)
     return Completed(message=f"accepted as {acceptance.national_id}")
 
 
 @lru_cache
 def record_flow(pipeline: Pipeline) -> Flow[..., Any]:
-    """The subflow of a pipeline's documents, with the hooks that write their outcomes."""
+    """The subflow of a pipeline's documents, with the hooks that record their outcomes."""
     return flow(
         sync_document,
         name=pipeline.noun,
@@ -68,69 +134,3 @@ def record_flow(pipeline: Pipeline) -> Flow[..., Any]:
         on_crashed=[record_ended],
         on_cancellation=[record_ended],
     )
-
-
-@lru_cache
-def record_task(pipeline: Pipeline, settings: SyncSettings) -> Task[..., Any]:
-    """The same work as one task run, with the same retries."""
-    return with_retries(
-        task(
-            name=pipeline.noun,
-            task_run_name=f"{pipeline.noun} {{local_id}}",
-            cache_policy=NO_CACHE,
-            retry_condition_fn=is_transient,
-        )(_build_and_submit),
-        settings,
-    )
-
-
-async def _build_and_submit(record_id: int, local_id: str) -> State[Any]:
-    batch = current_batch()
-    batch.start(batch[record_id], str(task_run.id))
-    with without_inputs():
-        acceptance = await submit(batch, batch[record_id])
-    return Completed(message=f"accepted as {acceptance.national_id}")
-
-
-async def run_as_flow(batch: Batch, record: Record) -> None:
-    """One subflow for the record: seven calls to the Prefect API, everything visible."""
-    ref = record.ref
-    with tags(ref.pipeline, ref.shop_pharmacy_code):
-        await record_flow(batch.pipeline)(
-            pipeline=ref.pipeline,
-            record_id=ref.record_id,
-            local_id=ref.local_id,
-            pharmacy_code=ref.pharmacy_code,
-            shop_pharmacy_code=ref.shop_pharmacy_code,
-            claim_token=batch.token,
-            return_state=True,
-        )
-
-
-async def run_as_task(batch: Batch, record: Record) -> None:
-    """One task run for the record: no call to the Prefect API, only events."""
-    ref = record.ref
-    send = record_task(batch.pipeline, batch.services.settings.sync)
-    state = await send(record_id=ref.record_id, local_id=ref.local_id, return_state=True)
-    await settle(record, state)
-
-
-async def run_as_group(batch: Batch, records: Sequence[Record], places: asyncio.Semaphore) -> None:
-    """One task run for several records, retried for what remains of them."""
-    first, last = records[0].ref.local_id, records[-1].ref.local_id
-    label = f"{batch.pipeline.noun} {first} to {last} ({len(records)})"
-
-    @task(
-        name=f"{batch.pipeline.noun} group",
-        # Prefect fills in names in braces.
-        task_run_name=label.replace("{", "{{").replace("}", "}}"),
-        cache_policy=NO_CACHE,
-        retry_condition_fn=is_transient,
-    )
-    async def send_together() -> State[Any]:
-        with without_inputs():
-            await send_group(batch, records, places, str(task_run.id))
-        return Completed(message=label)
-
-    state = await with_retries(send_together, batch.services.settings.sync)(return_state=True)
-    await settle_group(records, state)

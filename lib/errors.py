@@ -12,14 +12,15 @@ SyncError
 |-- BeforeCutOff            a manual run named a document from before the cut-off date
 |-- Rejected                terminal: the same bytes would get the same answer
 |   `-- InvalidDocument     found by our own validation, before any call
-|-- RetriesSpent            terminal for now: transient failures used up every attempt
+|-- AttemptsExhausted       terminal for now: transient failures used up every attempt
 |-- Unavailable             transient: nothing was stored, the same call may work later
 |   `-- Paused              a breaker is open: the call was not made
-    |       `-- Throttled       the pace of the API is kept: the call was not made
+|       `-- Throttled       the rate limit or a Retry-After: the call was not made
 |-- OutcomeUnknown          the API may or may not have stored the document
 |-- AccountRefused          the shop's account cannot be used; its documents are not at fault
 |-- StoreUnavailable        one of our own stores cannot be reached
-|-- Defect                  an error nobody foresaw, without what it quoted
+|-- UnexpectedError         any other error, without its text
+|-- Interrupted             the run was cancelled or crashed before the document was done
 `-- ClaimLost               another holder has the document now, or the lease ran out
 """
 
@@ -155,10 +156,10 @@ class InvalidDocument(Rejected):
         super().__init__("; ".join(map(str, field_errors)), field_errors=field_errors)
 
 
-class RetriesSpent(SyncError):
-    """Every attempt of the last day failed for a passing reason; a person decides what next."""
+class AttemptsExhausted(SyncError):
+    """Every attempt the settings allow failed for a passing reason; a person decides what next."""
 
-    error_class = "retries_spent"
+    error_class = "attempts_exhausted"
 
 
 class Unavailable(SyncError):
@@ -220,13 +221,19 @@ class StoreUnavailable(SyncError):
         self.store = store
 
 
-class Defect(SyncError):
-    """Something in our code went wrong in a way nobody foresaw; see `lib.defects`."""
+class UnexpectedError(SyncError):
+    """An error that is none of these, without its text; see `lib.sanitize`."""
 
     error_class = "unexpected"
 
 
+class Interrupted(SyncError):
+    """The run was cancelled or crashed before the document was done: not the document's fault."""
+
+    error_class = "interrupted"
+
+
 class ClaimLost(SyncError):
-    """The claim this run worked under is no longer its own: it must stop and write nothing."""
+    """The claim this run worked under is over: it must stop and write nothing."""
 
     error_class = "claim_lost"

@@ -1,4 +1,4 @@
-"""Brings outcomes into the source database and MongoDB, many at a time."""
+"""Writes outcomes to the source database and to MongoDB, many at a time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from lib.errors import StoreUnavailable
 from lib.metrics.recorder import Metrics
-from lib.models import Outcome
+from lib.models import Outcome, OutcomeKind
 from lib.record import Record
 from lib.settings import SyncSettings
 from lib.source.store import Source
 from lib.tracking.writer import TrackingStore
-from lib.write_batcher import Grouped
+from lib.write_batcher import WriteBatcher
 
 logger = logging.getLogger("dqg.outcomes")
 
@@ -23,9 +23,9 @@ _DELAYS = (0.5, 1.0, 2.0, 4.0)
 
 
 class OutcomeWriter:
-    """Writes outcomes in groups: the source database first, then the log.
+    """Writes outcomes in batches: the source database first, then the log.
 
-    May be repeated: the fencing token makes a second write of the same outcome change nothing.
+    Idempotent: the fencing token makes a second write of the same outcome change nothing.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class OutcomeWriter:
         self._tracking = tracking
         self._metrics = metrics or Metrics()
         self._sleep = sleep
-        self._groups: Grouped[Outcome, bool] = Grouped(
-            self._save, delay=settings.group_delay, size=settings.group_size
+        self._batcher: WriteBatcher[Outcome, bool] = WriteBatcher(
+            self._save, delay=settings.write_batch_delay, size=settings.write_batch_size
         )
 
     async def write(self, record: Record, outcome: Outcome) -> bool:
@@ -57,23 +57,30 @@ class OutcomeWriter:
                 accepted document later, any other is claimed again when the lease has run out.
         """
         record.outcome = outcome
-        record.saved = await self._groups.put(outcome)
+        record.saved = await self._batcher.put(outcome)
         if not record.saved:
-            self._metrics.claim_lost(record.ref.pipeline)
-            logger.warning(
-                "claim on %s lost: its outcome is the next holder's to write",
-                record.ref.local_id,
-                extra={
-                    "action": "claim_lost",
-                    "pipeline": record.ref.pipeline,
-                    "local_id": record.ref.local_id,
-                },
-            )
-            self._tracking.lost(record)
+            self.give_up(record, outcome)
             return False
         self._metrics.document_ended(outcome)
+        if record.warnings and outcome.kind is OutcomeKind.ACCEPTED:
+            self._metrics.doubted(record.ref.pipeline)
         await self._tracking.finished(record, outcome)
         return True
+
+    def give_up(self, record: Record, outcome: Outcome) -> None:
+        """Note that the claim on a record is lost: its outcome is the next holder's to write."""
+        record.outcome = outcome
+        self._metrics.claim_lost(record.ref.pipeline)
+        logger.warning(
+            "claim on %s lost: its outcome is the next holder's to write",
+            record.ref.local_id,
+            extra={
+                "action": "claim_lost",
+                "pipeline": record.ref.pipeline,
+                "local_id": record.ref.local_id,
+            },
+        )
+        self._tracking.lost(record)
 
     async def _save(self, outcomes: Sequence[Outcome]) -> list[bool]:
         for delay in (*_DELAYS, None):

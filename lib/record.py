@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-
 from lib.errors import SyncError
 from lib.models import Acceptance, Attempt, Document, DocumentRef, Outcome, Payload
 
+_WARNINGS_KEPT = 20
 
-@dataclass(slots=True, eq=False)
+
 class Record:
     """One document on its way through a run.
+
+    Not a dataclass: Prefect walks through the fields of those among the parameters of a task.
 
     Attributes:
         unconfirmed: the API may have the document: look it up before sending it.
@@ -22,24 +22,23 @@ class Record:
         outcome: what was decided; `saved` says whether the source database has it.
     """
 
-    document: Document
-    unconfirmed: bool
-    attempts: list[Attempt] = field(default_factory=list)
-    calls: int = 0
-    payload: Payload | None = None
-    acceptance: Acceptance | None = None
-    run_id: str | None = None
-    error: SyncError | None = None
-    outcome: Outcome | None = None
-    saved: bool = False
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.unconfirmed = document.unconfirmed
+        self.attempts: list[Attempt] = []
+        self.calls = 0
+        self.payload: Payload | None = None
+        self.acceptance: Acceptance | None = None
+        self.run_id: str | None = None
+        self.error: SyncError | None = None
+        self.outcome: Outcome | None = None
+        self.saved = False
 
     @property
     def ref(self) -> DocumentRef:
         return self.document.ref
 
-
-def as_records(documents: Iterable[Document]) -> dict[int, Record]:
-    return {
-        document.ref.record_id: Record(document=document, unconfirmed=document.unconfirmed)
-        for document in documents
-    }
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The first doubtful values that were sent; a document of many lines may have many."""
+        return () if self.payload is None else self.payload.warnings[:_WARNINGS_KEPT]

@@ -10,16 +10,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Grouped(Generic[Item, Result]):
+class WriteBatcher(Generic[Item, Result]):
     """Turns many concurrent `put` calls into few calls of `write`, in the order they were made.
 
-    `write` gets a list of items and returns one result for each, or raises: then every `put` of
-    that group raises the same error. Groups are written one after another, never side by side.
+    `write` gets a batch of items and returns one result for each, or raises: then every `put` of
+    that batch raises the same error. Batches are written one after another, never concurrently.
 
     Args:
-        write: performs a group; may be called again with the same items only by its callers.
-        delay: seconds to wait for company after the first item of a group.
-        size: items after which a group is written without further waiting.
+        write: performs a batch.
+        delay: seconds to wait for more after the first item of a batch; with 0 a batch holds what
+            came while the one before it was written.
+        size: items after which a batch is written without further waiting.
     """
 
     def __init__(
@@ -37,16 +38,16 @@ class Grouped(Generic[Item, Result]):
         self._writer: asyncio.Task[None] | None = None
 
     async def put(self, item: Item) -> Result:
-        """Returns the item's result once its group is written.
+        """Returns the item's result once its batch is written.
 
-        A cancelled caller stops waiting; its item is written all the same.
+        A cancelled caller stops waiting; its item is still written.
         """
         return await asyncio.shield(self.put_nowait(item))
 
     def put_nowait(self, item: Item) -> asyncio.Future[Result]:
-        """Queues an item; the future ends with its group. Needs a running event loop."""
+        """Queues an item; the future ends with its batch. Needs a running event loop."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        # An error is reported to whoever waits; nobody has to.
+        # An error is reported to the caller that waits, if one does.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._waiting.append((item, future))
         if len(self._waiting) >= self._size:
@@ -69,20 +70,20 @@ class Grouped(Generic[Item, Result]):
                         await self._full.wait()
                 except TimeoutError:
                     pass
-            group = self._waiting[: self._size]
+            batch = self._waiting[: self._size]
             del self._waiting[: self._size]
             if len(self._waiting) < self._size:
                 self._full.clear()
-            await self._write_group(group)
+            await self._write_batch(batch)
 
-    async def _write_group(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _write_batch(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
-            results = await self._write([item for item, _ in group])
+            results = await self._write([item for item, _ in batch])
         except Exception as error:
-            for _, future in group:
+            for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, future), result in zip(group, results, strict=True):
+        for (_, future), result in zip(batch, results, strict=True):
             if not future.done():
                 future.set_result(result)

@@ -1,4 +1,4 @@
-"""Tells what has changed, as events: Prefect's automations make messages of them."""
+"""Reports what has changed, as events: Prefect's automations make messages of them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from prefect.events.related import related_resources_from_run_context
 from lib.alerts.collect import observe
 from lib.alerts.conditions import Change, PlaceState, judge
 from lib.models import PipelineSummary
-from tasks.services import current_services
+from tasks.runtime import current_services
 
 
 @task(cache_policy=NO_CACHE)
-async def tell_changes(
+async def emit_alert_events(
     backlog: Sequence[PipelineSummary], paused: Sequence[PlaceState]
 ) -> list[str]:
     """Emit an event for every change since the last time; returns the events' names.
 
-    May be repeated, also at the same time: an event is noted as told only after Prefect has it,
-    and one that is told again before that has the same id, which Prefect takes for the same event.
+    Idempotent, also concurrently: an event is noted as emitted only after Prefect has it, and one
+    that is emitted again before that has the same id, which Prefect takes for the same event.
 
     Raises:
         StoreUnavailable: the source database or Redis is away.
-        Exception: Prefect does not take events. In both cases the next time tells it.
+        Exception: Prefect does not take events. In both cases the next call emits it.
     """
     services = current_services()
     told = await services.alerts.read()

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from prefect import task
+from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
+from prefect.client.schemas.objects import WorkerStatus
 
-from lib.defects import without_inputs
 from lib.models import Claim, Document, PipelineSummary
 from lib.pipelines import PIPELINES, get_pipeline
-from lib.sync.planning import ClaimPlan, plan_claims
-from tasks.pools import read_pool
-from tasks.services import current_services
+from lib.sanitize import sanitize_exceptions
+from lib.services import Services
+from lib.sync.planning import ClaimPlan, PoolState, plan_claims
+from tasks.runtime import current_services
 
 
 @task(cache_policy=NO_CACHE)
 async def read_backlog() -> list[PipelineSummary]:
-    """Counts of every pipeline, of finished documents those of a day. May be repeated."""
+    """Counts of every pipeline, of finished documents those of a day. Idempotent."""
     services = current_services()
     backlog = await asyncio.to_thread(
         services.source.counts.summary, list(PIPELINES.values()), finished_within=timedelta(days=1)
@@ -29,7 +31,7 @@ async def read_backlog() -> list[PipelineSummary]:
 
 @task(cache_policy=NO_CACHE, task_run_name="plan-{summary.pipeline}")
 async def plan_pipeline(summary: PipelineSummary) -> ClaimPlan:
-    """What may be claimed for a pipeline now. May be repeated."""
+    """What may be claimed for a pipeline now. Idempotent."""
     pipeline = get_pipeline(summary.pipeline)
     pool = await read_pool(pipeline.work_pool)
     return await plan_claims(current_services(), pipeline, summary, pool)
@@ -43,7 +45,7 @@ async def claim_documents(
     exclude_shops: frozenset[str] = frozenset(),
     only_shops: frozenset[str] | None = None,
 ) -> Claim:
-    """Claim up to `limit` pending documents, oldest first. Each call claims others."""
+    """Claim up to `limit` pending documents, an equal share per shop. Each call claims others."""
     services = current_services()
     return await asyncio.to_thread(
         services.source.claims.claim,
@@ -79,19 +81,36 @@ async def claim_document(
 
 @task(cache_policy=NO_CACHE, task_run_name="load-{pipeline}")
 async def load_documents(pipeline: str, token: str) -> list[Document]:
-    """Headers and lines of all documents still held under a token. May be repeated."""
+    """Headers and lines of all documents still held under a token. Idempotent."""
     source = current_services().source
-    with without_inputs():
+    with sanitize_exceptions():
         return await asyncio.to_thread(source.documents.load, get_pipeline(pipeline), token)
 
 
-async def release_claim(claim: Claim) -> None:
-    """Give back a claim that was never handed to a run. May be repeated."""
-    source = current_services().source
+async def release_claim(services: Services, claim: Claim) -> None:
+    """Give back a claim that was never handed to a run. Idempotent."""
     await asyncio.to_thread(
-        source.claims.release,
+        services.source.claims.release,
         get_pipeline(claim.pipeline),
         claim.token,
         unconfirmed=None,
         costs_attempt=False,
+    )
+
+
+async def read_pool(name: str) -> PoolState:
+    """The pool as it is now. Idempotent.
+
+    Raises:
+        ObjectNotFound: there is no such pool.
+    """
+    async with get_client() as client:
+        pool = await client.read_work_pool(name)
+        if pool.is_push_pool or pool.is_managed_pool:
+            workers = None
+        else:
+            online = WorkerFilter(status=WorkerFilterStatus(any_=[WorkerStatus.ONLINE]))
+            workers = len(await client.read_workers_for_work_pool(name, worker_filter=online))
+    return PoolState(
+        paused=pool.is_paused, workers=workers, concurrency_limit=pool.concurrency_limit
     )

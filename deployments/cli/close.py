@@ -21,8 +21,8 @@ from lib.daily_close.collect import DEFAULT_SAMPLE, OnProgress, read_day, yester
 from lib.daily_close.compare import DayClose, Difference, Kind, State
 from lib.daily_close.csv_file import checksum, rows_of, verify_file, write_file
 from lib.errors import SyncError
-from tasks.daily_close import show_daily_close
-from tasks.services import open_services
+from tasks.artifacts import show_daily_close
+from tasks.runtime import open_services
 
 _DIFFERENCES_SHOWN = 50
 

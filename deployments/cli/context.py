@@ -23,7 +23,7 @@ from lib.operations.operator import Operator
 from lib.operations.operator import open_operator as stores_of
 from lib.pipelines import PIPELINES
 from lib.settings import Language
-from tasks.services import read_settings, source_url
+from tasks.runtime import read_settings, source_url
 
 #: Exit status: nothing found, not done, or something needs a person. Wrong usage is 2.
 ATTENTION = 1

@@ -20,7 +20,7 @@ from lib.errors import DocumentNotFound, StoreUnavailable
 from lib.operations.pause import pause as hold
 from lib.operations.pause import pipeline_entry, shop_breakers, shop_entry
 from lib.operations.pause import resume as let_go
-from lib.sync.submit import pipeline_breaker
+from lib.resilience.breaker import pipeline_breaker
 from lib.tracking.audit import Action
 
 pause = typer.Typer(help="Send nothing of a pipeline or shop for now.", no_args_is_help=True)

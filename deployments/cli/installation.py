@@ -17,7 +17,7 @@ from lib.source.engine import create_source_engine
 from lib.source.installation import Installation, Place
 from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
-from tasks.services import read_settings, source_url
+from tasks.runtime import read_settings, source_url
 
 app = typer.Typer(
     help="Which database documents are sent from: a restored copy sends nothing.",

@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from deployments.cli.language import _
 from lib.errors import ConfigurationError, StoreUnavailable
 from lib.sync.planning import PoolState
-from tasks.pools import read_pool
+from tasks.claims import read_pool
 
 _SECONDS = 15
 

@@ -18,8 +18,8 @@ from lib.alerts.conditions import (
 )
 from lib.models import PipelineSummary
 from lib.pipelines import get_pipeline
+from lib.resilience.breaker import pipeline_breaker
 from lib.services import Services
-from lib.sync.submit import pipeline_breaker
 
 _ACCOUNT = f"{AlertKind.ACCOUNT}:"
 

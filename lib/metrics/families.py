@@ -83,8 +83,14 @@ CLAIMS_LOST = Family(
     "Documents not sent, or outcomes not written, because the claim was lost to another holder",
     ("pipeline",),
 )
+WARNINGS = Family(
+    "dqg_warnings_total",
+    Kind.COUNTER,
+    "Accepted documents with doubtful values, such as a rounded quantity or a date in the future",
+    ("pipeline",),
+)
 SAVED_SIZE = Family(
-    "dqg_save_group_size",
+    "dqg_write_batch_size",
     Kind.HISTOGRAM,
     "Outcomes written to the source database together",
     (),
@@ -142,7 +148,7 @@ QUEUE_READ = Family(
 FAMILIES = {
     family.name: family
     for family in (
-        *(DOCUMENTS, API_CALLS, API_SECONDS, RETRIES, CLAIMS_LOST),
+        *(DOCUMENTS, API_CALLS, API_SECONDS, RETRIES, CLAIMS_LOST, WARNINGS),
         *(SAVED_SIZE, SAVE_SECONDS, SAVE_FAILURES),
         *(BREAKER_CHANGES, BREAKER_STATE, PAUSED_SHOPS),
         *(QUEUE, QUEUE_BATCHES, QUEUE_OLDEST, QUEUE_READ),

@@ -37,6 +37,10 @@ class Metrics:
         labels = (outcome.ref.pipeline, outcome.kind.value, outcome.error_class or "none")
         self._add(families.DOCUMENTS, labels)
 
+    def doubted(self, pipeline: str) -> None:
+        """A document was accepted with doubtful values."""
+        self._add(families.WARNINGS, (pipeline,))
+
     def called(self, pipeline: str, attempt: Attempt) -> None:
         """A call of the national API has ended."""
         status = "none" if attempt.http_status is None else f"{attempt.http_status // 100}xx"
@@ -54,12 +58,12 @@ class Metrics:
         self._add(families.CLAIMS_LOST, (pipeline,))
 
     def saved(self, size: int, seconds: float) -> None:
-        """A group of outcomes is written."""
+        """A batch of outcomes is written."""
         self._observe(families.SAVED_SIZE, (), size)
         self._observe(families.SAVE_SECONDS, (), seconds)
 
     def save_failed(self) -> None:
-        """A group of outcomes could not be written this time."""
+        """A batch of outcomes could not be written this time."""
         self._add(families.SAVE_FAILURES, ())
 
     def breakers_changed(self, *transitions: Transition | None) -> None:

@@ -90,7 +90,8 @@ def events_of_log(log: Mapping[str, Any]) -> Iterator[Event]:
     for attempt in log.get("attempts") or ():
         yield Event(_moment(attempt["at"]), store, "attempt", _of_attempt(attempt))
     if accepted := log.get("accepted_at"):
-        yield Event(_moment(accepted), store, "accepted", log.get("national_id") or "")
+        details = [log.get("national_id"), *(log.get("warnings") or ())]
+        yield Event(_moment(accepted), store, "accepted", _joined(details))
     status = LogStatus(log["status"])
     if not status.is_open:
         # Entries of earlier versions know only when they were changed last.

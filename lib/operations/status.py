@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from lib.errors import SyncError
 from lib.operations.operator import Operator
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
+from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.source.counts import ShopSummary
 from lib.sync.planning import PoolState
-from lib.sync.submit import pipeline_breaker
 
 #: The work pools of these names; None for one that does not exist.
 ReadPools = Callable[[list[str]], Awaitable[dict[str, PoolState | None]]]

@@ -1,28 +1,41 @@
 """What a national platform is to the rest of the system: build a payload, submit it, look it up.
 
 One adapter implements this per platform, so that the successor platform (asynchronous answers,
-other field names) can stand behind it without a change elsewhere: its `submit` waits for the
+other field names) needs no change elsewhere: its `submit` waits for the
 transaction's final status and raises `OutcomeUnknown` when that does not come in time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Protocol
 
 from lib.models import Acceptance, Account, Attempt, Document, Payload
 
-#: Called once for each HTTP call about a document, also when it fails.
-AttemptObserver = Callable[[Attempt], None]
 
-#: Awaited right before each HTTP call about a document leaves; raises SyncError to keep it back.
-#: A call may have waited for its turn for long, so what held at its beginning need not hold then.
-Gate = Callable[[], Awaitable[None]]
+class Action(StrEnum):
+    """What a call asks of the platform."""
+
+    SUBMIT = "submit"
+    LOOK_UP = "look_up"
 
 
-async def open_gate() -> None:
-    """The gate of a caller who sets no conditions."""
+class CallContext(Protocol):
+    """What the calls about one document need of their surroundings."""
+
+    async def permit(self, action: Action) -> None:
+        """Awaited right before each HTTP request leaves.
+
+        A call may have waited long for its turn, so what held before need not hold any more.
+
+        Raises:
+            SyncError: the request must not leave.
+        """
+        ...
+
+    def note(self, attempt: Attempt) -> None:
+        """Called once for each HTTP request, also when it failed or was cancelled."""
+        ...
 
 
 class Lookup(StrEnum):
@@ -46,31 +59,21 @@ class Platform(Protocol):
         """
         ...
 
-    async def submit(
-        self,
-        payload: Payload,
-        account: Account,
-        observe: AttemptObserver,
-        gate: Gate = open_gate,
-    ) -> Acceptance:
-        """Send a document. Not to be repeated blindly after `OutcomeUnknown`.
+    async def submit(self, payload: Payload, account: Account, context: CallContext) -> Acceptance:
+        """Send a document. Not idempotent: after `OutcomeUnknown` look it up first.
 
         Raises:
-            Rejected, Unavailable, OutcomeUnknown, AccountRefused, WrongEndpoint, and what `gate`
-            raises where nothing was sent yet.
+            Rejected, Unavailable, OutcomeUnknown, AccountRefused, WrongEndpoint, and what
+            `context.permit` raises where nothing was sent yet.
         """
         ...
 
     async def look_up(
-        self,
-        payload: Payload,
-        account: Account,
-        observe: AttemptObserver,
-        gate: Gate = open_gate,
+        self, payload: Payload, account: Account, context: CallContext
     ) -> Acceptance | Lookup:
-        """Ask whether the platform has a document. May be repeated.
+        """Ask whether the platform has a document. Idempotent.
 
         Raises:
-            Unavailable, AccountRefused, and what `gate` raises.
+            Unavailable, AccountRefused, and what `context.permit` raises.
         """
         ...

@@ -53,6 +53,11 @@ class _Backend(Protocol):
     async def snapshot(self, names: Sequence[str]) -> list[BreakerSnapshot]: ...
 
 
+def pipeline_breaker(pipeline: str) -> str:
+    """Name of the breaker that all calls of a pipeline pass."""
+    return f"pipeline:{pipeline}"
+
+
 class Breakers:
     """The breakers of all processes, by name (`account:…`, `pipeline:…`).
 

@@ -1,7 +1,7 @@
 """Secret settings that say where the secret is kept instead of what it is.
 
 `DQG_API__PASSWORD=prefect-secret://dqg-api-password` means the value of that Secret block on the
-Prefect server. Here references are only found; `tasks.services` reads the blocks.
+Prefect server. Here references are only found; `tasks.runtime` reads the blocks.
 """
 
 from __future__ import annotations

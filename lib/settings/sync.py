@@ -11,12 +11,11 @@ from lib.settings.section import Seconds, Section
 
 
 class Granularity(StrEnum):
-    """What one document is to Prefect: a subflow, a task run, part of one, or what fits best."""
+    """How documents become runs of Prefect."""
 
-    FLOW = "flow"
-    TASK = "task"
-    GROUP = "group"
-    AUTO = "auto"
+    FLOW = "flow"  # one subflow per document: everything about it is visible in the UI
+    TASK = "task"  # one task run per chunk of documents: costs the Prefect server far less
+    AUTO = "auto"  # `flow` for few documents, `task` for many
 
 
 class SyncSettings(Section):
@@ -32,10 +31,10 @@ class SyncSettings(Section):
         1000,
         ge=1,
         le=4000,
-        description="documents one batch run claims at granularity `task` and `group`",
+        description="documents one batch run claims at granularity `task`",
     )
     documents_per_task: int = Field(
-        50, ge=2, le=1000, description="documents that share a task run at granularity `group`"
+        50, ge=1, le=1000, description="documents per task run at granularity `task`"
     )
     batches_in_flight: int = Field(
         2, ge=1, le=100, description="batch runs of one pipeline under way at once"
@@ -44,7 +43,7 @@ class SyncSettings(Section):
         64,
         ge=1,
         le=256,
-        description="documents of a batch sent at once at granularity `task` and `group`",
+        description="documents of a batch sent at once at granularity `task`",
     )
     flow_concurrency: int = Field(
         16, ge=1, le=256, description="the same at granularity `flow`: the Prefect server's pace"
@@ -58,16 +57,11 @@ class SyncSettings(Section):
     orchestrate_poll: Seconds = Field(2, description="seconds between two looks in that time")
     granularity: Granularity = Field(
         Granularity.AUTO,
-        description="`flow`: one subflow a document; `task`: one task run; `group`: one task run "
-        "for several; `auto`: by the backlog",
+        description="`flow`: one subflow per document; `task`: one task run per chunk of "
+        "documents; `auto`: by the backlog",
     )
     auto_flow_limit: int = Field(
-        200, ge=0, description="`auto` uses subflows while no more documents than this are ready"
-    )
-    auto_task_limit: int = Field(
-        300,
-        ge=0,
-        description="above that, `auto` uses a task run each up to this many, then groups",
+        200, ge=0, description="`auto` means `flow` while no more documents than this are ready"
     )
     lease_seconds: float = Field(
         300, ge=3, description="seconds until an abandoned claim may be taken over"
@@ -96,13 +90,15 @@ class SyncSettings(Section):
         120, description="seconds before a document is claimed again, tripling with each claim"
     )
     attempt_delay_max: Seconds = Field(6 * 3600, description="upper bound of that delay, seconds")
-    group_delay: float = Field(
+    write_batch_delay: float = Field(
         0.03,
         ge=0,
         le=5,
         description="seconds outcomes are collected before they are written together",
     )
-    group_size: int = Field(200, ge=1, le=1000, description="outcomes written together at most")
+    write_batch_size: int = Field(
+        200, ge=1, le=1000, description="outcomes written together at most"
+    )
 
     @property
     def lease(self) -> timedelta:

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
+from lib.errors import StoreUnavailable
+from lib.models import Acceptance, Document, LogStatus
 from lib.pipelines import Pipeline
 from lib.record import Record
 from lib.services import Services
 from lib.sync.lease import Lease
 
+logger = logging.getLogger("dqg.batch")
 
-@dataclass(slots=True, eq=False)
+
 class Batch:
-    """The records of one claim, with the services and the lease they are worked on under."""
+    """The records of one claim, with the services and the lease they are worked on under.
 
-    pipeline: Pipeline
-    token: str
-    run_id: str
-    services: Services
-    lease: Lease
-    records: dict[int, Record]
+    Not a dataclass: Prefect walks through the fields of those among the parameters of a task.
 
-    def __getitem__(self, record_id: int) -> Record:
-        return self.records[record_id]
+    Attributes:
+        records: by record id, the oldest first.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        token: str,
+        run_id: str,
+        services: Services,
+        lease: Lease,
+        documents: Iterable[Document],
+    ) -> None:
+        self.pipeline = pipeline
+        self.token = token
+        self.run_id = run_id
+        self.services = services
+        self.lease = lease
+        self.records = {document.ref.record_id: Record(document) for document in documents}
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records.values())
@@ -47,15 +63,73 @@ class Batch:
         )
 
 
+@asynccontextmanager
+async def open_batch(
+    services: Services,
+    pipeline: Pipeline,
+    token: str,
+    documents: Iterable[Document],
+    *,
+    run_id: str,
+) -> AsyncIterator[Batch]:
+    """A batch as the current one, its lease kept alive.
+
+    Raises:
+        StoreUnavailable: the lease cannot be renewed.
+    """
+    settings = services.settings
+    lease = Lease(
+        lambda: asyncio.to_thread(
+            services.source.claims.renew, pipeline, token, settings.sync.lease
+        ),
+        seconds=settings.sync.lease_seconds,
+        # A login may come before the call itself.
+        margin=2 * (settings.api.connect_timeout + settings.api.read_timeout),
+    )
+    batch = Batch(pipeline, token, run_id, services, lease, documents)
+    # Waiting in the queue has used up a part of the lease: start from a full one.
+    await lease.renew_once()
+    async with lease:
+        await _take_over(batch)
+        with working_on(batch):
+            yield batch
+
+
+async def _take_over(batch: Batch) -> None:
+    """Learn what an earlier run under the same token did, so that nothing is sent blindly.
+
+    What it has logged as accepted needs no call; the rest is looked up before it is sent.
+    """
+    try:
+        entries = await batch.services.tracking.begun(batch.token)
+    except StoreUnavailable as error:
+        # The flag in the source database says the same of all but what was accepted.
+        logger.warning("earlier log entries not read: %s", error, extra={"action": "mongo_away"})
+        return
+    for entry in entries:
+        record = batch.records.get(entry.ref.record_id)
+        if record is not None:
+            record.unconfirmed = True
+            if entry.status in (LogStatus.ACCEPTED, LogStatus.SUCCESS):
+                record.acceptance = Acceptance(entry.national_id, entry.message or "accepted")
+
+
+async def finish_all(awaitables: Iterable[Awaitable[None]]) -> None:
+    """Waits for all of them, then raises the first error of one."""
+    for result in await asyncio.gather(*awaitables, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+
+
 _current: ContextVar[Batch] = ContextVar("current_batch")
 
 
 @contextmanager
-def working_on(batch: Batch) -> Iterator[Batch]:
+def working_on(batch: Batch) -> Iterator[None]:
     """Makes a batch the current one for everything started inside."""
     reset = _current.set(batch)
     try:
-        yield batch
+        yield
     finally:
         _current.reset(reset)
 
@@ -65,10 +139,11 @@ def find_batch() -> Batch | None:
     return _current.get(None)
 
 
-def current_batch() -> Batch:
-    """The batch the caller works for.
+def find_record(record_id: int) -> tuple[Batch, Record]:
+    """A record of the current batch, for callers to which Prefect gives ids only.
 
     Raises:
-        LookupError: called outside `working_on`.
+        LookupError: the caller works for no batch, or for one without this record.
     """
-    return _current.get()
+    batch = _current.get()
+    return batch, batch.records[record_id]

@@ -33,14 +33,13 @@ class Lease:
         *,
         seconds: float,
         margin: float,
-        claimed_at: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._renew = renew
         self._seconds = seconds
         self._margin = min(margin, seconds / 3)
         self._monotonic = monotonic
-        self._held_until = (monotonic() if claimed_at is None else claimed_at) + seconds
+        self._held_until = monotonic() + seconds
         self._lost = False
         self._task: asyncio.Task[None] | None = None
 

@@ -1,28 +1,73 @@
-"""The one place where the end of an attempt is turned into what happens to the document."""
+"""What the end of an attempt means for its document: decided here, and written from here."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from lib.errors import (
     AccountRefused,
+    AttemptsExhausted,
     ClaimLost,
     ConfigurationError,
+    Interrupted,
     OutcomeUnknown,
     Paused,
     Rejected,
-    RetriesSpent,
     StoreUnavailable,
     SyncError,
     Throttled,
     Unavailable,
 )
 from lib.models import Acceptance, Document, Outcome, OutcomeKind
+from lib.record import Record
+from lib.resilience.breaker import pipeline_breaker
+from lib.resilience.breaker_rules import BreakerState
 from lib.settings import SyncSettings
+from lib.sync.batch import Batch
 
 #: Of these the document is not at fault: the attempt is given back.
 _FREE = (AccountRefused, ConfigurationError, Paused, StoreUnavailable)
 _LONGEST_MESSAGE = 1000
+
+
+async def record_outcome(batch: Batch, record: Record, result: Acceptance | BaseException) -> None:
+    """Decide what the end of a record's attempt means, and write it. Idempotent.
+
+    An acceptance that is known already is written whatever came after it.
+
+    Args:
+        result: what `submit` returned or raised; `Interrupted` where the run did not get that far.
+
+    Raises:
+        StoreUnavailable: see `OutcomeWriter.write`.
+    """
+    writer, document = batch.services.outcomes, record.document
+    result = record.acceptance or result
+    if isinstance(result, Acceptance):
+        await writer.write(record, accepted(document, result))
+    elif isinstance(result, ClaimLost) and batch.lease.lost:
+        # Writing would change nothing, and would wait for a source database that is away.
+        writer.give_up(record, interrupted(document, unconfirmed=record.unconfirmed))
+    elif isinstance(result, ClaimLost | Interrupted | asyncio.CancelledError):
+        await writer.write(record, interrupted(document, unconfirmed=record.unconfirmed))
+    else:
+        outcome = failed(
+            document,
+            result,
+            batch.services.settings.sync,
+            unconfirmed=record.unconfirmed,
+            outage=await _is_outage(batch, result),
+        )
+        await writer.write(record, outcome)
+
+
+async def _is_outage(batch: Batch, error: BaseException) -> bool:
+    if not isinstance(error, Unavailable | OutcomeUnknown):
+        return False
+    name = pipeline_breaker(batch.pipeline.name)
+    snapshots = await batch.services.breakers.snapshot([name])
+    return snapshots[name].state is not BreakerState.CLOSED
 
 
 def backoff(attempts: int, settings: SyncSettings) -> timedelta:
@@ -48,7 +93,7 @@ def accepted(document: Document, acceptance: Acceptance) -> Outcome:
 
 
 def interrupted(document: Document, *, unconfirmed: bool) -> Outcome:
-    """The run was cancelled or crashed before the document was done: no fault of the document."""
+    """The run ended before the document was done: it goes back without cost."""
     return Outcome(
         ref=document.ref,
         claim_token=document.claim_token,
@@ -56,7 +101,7 @@ def interrupted(document: Document, *, unconfirmed: bool) -> Outcome:
         message="interrupted; will be sent again",
         unconfirmed=unconfirmed,
         costs_attempt=False,
-        error_class="interrupted",
+        error_class=Interrupted.error_class,
     )
 
 
@@ -72,17 +117,14 @@ def failed(
 
     Args:
         unconfirmed: the API may have stored the document.
-        outage: a breaker is not closed, so that a passing failure is nobody's fault and must
-            never use up a document's attempts.
+        outage: a breaker is not closed, so that a passing failure is not the document's fault
+            and must not use up its attempts.
     """
-    if isinstance(error, ClaimLost):
-        # Where somebody else has the document by now, the fencing token keeps this from it.
-        return interrupted(document, unconfirmed=unconfirmed)
     if isinstance(error, Rejected):
         return _final(document, error, unconfirmed=False)
     free = isinstance(error, _FREE) or (outage and isinstance(error, Unavailable | OutcomeUnknown))
     if not free and document.attempts >= settings.max_attempts:
-        spent = RetriesSpent(
+        spent = AttemptsExhausted(
             f"given up after {document.attempts} attempts, the last: {_text(error)}",
             http_status=getattr(error, "http_status", None),
             answer=getattr(error, "answer", None),

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from lib.alerts.conditions import PlaceState
 from lib.models import PipelineSummary
 from lib.pipelines import Pipeline
+from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.services import Services
 from lib.settings import BreakerSettings, Granularity, SyncSettings
-from lib.sync.submit import pipeline_breaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ClaimPlan:
 
     Attributes:
         limits: sizes of the batches to claim, one batch run each.
-        granularity: what each document of these batches is to Prefect.
+        granularity: how the documents of these batches become runs.
         paused_shops: shops whose account is paused: none of their documents is claimed.
         probe_shops: paused shops whose pause is over: one document each shows whether it holds.
         note: why less than usual is claimed; empty when nothing is in the way.
@@ -137,12 +137,10 @@ def is_worth_another_round(summary: PipelineSummary, sync: SyncSettings) -> bool
 
 
 def resolve_granularity(wanted: Granularity, ready: int, sync: SyncSettings) -> Granularity:
-    """What each of so many documents is to Prefect; never `auto`."""
+    """The granularity for a number of documents; never `auto`."""
     if wanted is not Granularity.AUTO:
         return wanted
-    if ready <= sync.auto_flow_limit:
-        return Granularity.FLOW
-    return Granularity.TASK if ready <= sync.auto_task_limit else Granularity.GROUP
+    return Granularity.FLOW if ready <= sync.auto_flow_limit else Granularity.TASK
 
 
 def _batch_kind(ready: int, sync: SyncSettings) -> tuple[Granularity, int]:

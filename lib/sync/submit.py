@@ -1,8 +1,10 @@
-"""Sends one record: the order in which breakers, look-up, API and log are asked, and why."""
+"""Sends records: the order in which breakers, look-up, API and log are asked, and why."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Sequence
 
 from lib.errors import (
     AccountRefused,
@@ -14,19 +16,18 @@ from lib.errors import (
     WrongEndpoint,
 )
 from lib.models import Acceptance, Account, Attempt, Payload
-from lib.platforms.platform import Gate, Lookup
+from lib.platforms.platform import Action, CallContext, Lookup
 from lib.record import Record
-from lib.resilience.breaker import Permit
-from lib.sync.batch import Batch
+from lib.resilience.breaker import Permit, pipeline_breaker
+from lib.resilience.breaker_rules import BreakerState
+from lib.sanitize import sanitize_exceptions
+from lib.sync.batch import Batch, finish_all
+from lib.sync.outcomes import record_outcome
 
 logger = logging.getLogger("dqg.submission")
 
 #: From this status on the server may have stored the document before it failed.
 _SERVER_FAILED = 500
-
-
-def pipeline_breaker(pipeline: str) -> str:
-    return f"pipeline:{pipeline}"
 
 
 def breaker_names(batch: Batch, record: Record) -> tuple[str, str]:
@@ -36,33 +37,112 @@ def breaker_names(batch: Batch, record: Record) -> tuple[str, str]:
     return account, pipeline_breaker(batch.pipeline.name)
 
 
+class RecordContext:
+    """What the calls about one record need of its batch; a `lib.platforms.platform.CallContext`."""
+
+    def __init__(self, batch: Batch, record: Record, names: Sequence[str]) -> None:
+        self._batch = batch
+        self._record = record
+        self._names = names
+
+    async def permit(self, action: Action) -> None:
+        """See `CallContext.permit`.
+
+        Raises:
+            Throttled: the rate limit allows no call for longer than one may wait.
+            ClaimLost: too little of the lease is left.
+        """
+        await self._batch.services.pacer.acquire(self._names)
+        self._batch.lease.ensure_held()
+
+    def note(self, attempt: Attempt) -> None:
+        """See `CallContext.note`."""
+        self._record.attempts.append(attempt)
+        self._batch.services.metrics.called(self._record.ref.pipeline, attempt)
+
+
+async def ensure_sendable(batch: Batch, record: Record) -> None:
+    """Returns only where a run for the record could send it now.
+
+    Raises:
+        ClaimLost: the claim's lease is over, or too little of it is left.
+        Paused: a breaker of the record is open, or held by a person.
+    """
+    batch.lease.ensure_held()
+    snapshots = await batch.services.breakers.snapshot(breaker_names(batch, record))
+    for snapshot in snapshots.values():
+        if snapshot.state in (BreakerState.OPEN, BreakerState.HELD):
+            raise Paused(f"{snapshot.name}: {snapshot.reason}", retry_after=snapshot.seconds_left)
+
+
+async def send_chunk(
+    batch: Batch, records: Sequence[Record], places: asyncio.Semaphore, run_id: str
+) -> None:
+    """Send the records that have no outcome yet, and record each outcome once it is known.
+
+    Idempotent: it continues with what remains.
+
+    Args:
+        places: how many records of the batch may be under way at once.
+        run_id: the Prefect run that works on them.
+
+    Raises:
+        Unavailable: of some the call failed in a passing way; `Record.error` has each one's.
+        StoreUnavailable: the source database stayed away.
+    """
+    waiting = [record for record in records if record.outcome is None]
+    await finish_all(_send(batch, record, places, run_id) for record in waiting)
+    for record in waiting:
+        if record.error is not None:
+            raise record.error
+
+
+def is_passing(error: object) -> bool:
+    """Whether a failed call is worth a retry within its run: only by the error's class."""
+    return isinstance(error, Unavailable) and not isinstance(error, Paused)
+
+
+async def _send(batch: Batch, record: Record, places: asyncio.Semaphore, run_id: str) -> None:
+    record.error = None
+    result: Acceptance | SyncError
+    try:
+        async with places:
+            batch.lease.ensure_held()
+            if record.run_id is None:
+                batch.start(record, run_id)
+            with sanitize_exceptions():
+                result = await submit(batch, record)
+    except SyncError as error:
+        if is_passing(error):
+            record.error = error
+            return
+        result = error
+    await record_outcome(batch, record, result)
+
+
 async def submit(batch: Batch, record: Record) -> Acceptance:
     """Bring one record into the national database.
 
-    May be repeated: a record whose last call had no clear end is looked up before it is sent.
+    Idempotent: a record whose last call had no clear end is looked up before it is sent.
 
     Raises:
-        SyncError: whatever stood in the way; `lib.sync.outcomes` says what it means.
+        SyncError: the reason why not; `lib.sync.outcomes` says what it means.
     """
-    services = batch.services
-    payload = services.platform.build(record.document) if record.payload is None else record.payload
-    record.payload = payload
+    if record.acceptance is not None:
+        return record.acceptance
+    services, ref = batch.services, record.ref
+    if record.payload is None:
+        record.payload = services.platform.build(record.document)
     names = breaker_names(batch, record)
     batch.lease.ensure_held()
     permit = await services.breakers.admit(names)
     record.calls += 1
     if record.calls > 1:
-        services.metrics.retried(record.ref.pipeline)
-
-    async def gate() -> None:
-        await services.pacer.acquire(names)
-        batch.lease.ensure_held()
-
+        services.metrics.retried(ref.pipeline)
     try:
-        account = services.accounts.account_for(
-            record.ref.shop_pharmacy_code, record.ref.pharmacy_code
-        )
-        acceptance = await _look_up_or_send(batch, record, payload, account, gate)
+        account = services.accounts.account_for(ref.shop_pharmacy_code, ref.pharmacy_code)
+        context = RecordContext(batch, record, names)
+        acceptance = await _look_up_or_send(batch, record, record.payload, account, context)
     except Exception as error:
         await _report_failure(batch, permit, error)
         raise
@@ -77,16 +157,11 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
 
 
 async def _look_up_or_send(
-    batch: Batch, record: Record, payload: Payload, account: Account, gate: Gate
+    batch: Batch, record: Record, payload: Payload, account: Account, context: CallContext
 ) -> Acceptance:
     platform = batch.services.platform
-
-    def observe(attempt: Attempt) -> None:
-        record.attempts.append(attempt)
-        batch.services.metrics.called(record.ref.pipeline, attempt)
-
     if record.unconfirmed and batch.services.settings.api.lookup:
-        found = await platform.look_up(payload, account, observe, gate)
+        found = await platform.look_up(payload, account, context)
         if isinstance(found, Acceptance):
             logger.info(
                 "%s was accepted earlier",
@@ -98,7 +173,7 @@ async def _look_up_or_send(
             record.unconfirmed = False
     earlier, record.unconfirmed = record.unconfirmed, True
     try:
-        acceptance = await platform.submit(payload, account, observe, gate)
+        acceptance = await platform.submit(payload, account, context)
     except OutcomeUnknown:
         raise
     except Unavailable as error:
@@ -116,7 +191,7 @@ async def _look_up_or_send(
 
 
 async def _report_failure(batch: Batch, permit: Permit, error: Exception) -> None:
-    """Tells the breakers what an error says about the account and the pipeline."""
+    """Reports to the breakers what an error says about the account and the pipeline."""
     services = batch.services
     account_name, pipeline_name = permit.names
     settings, changed = services.settings.breaker, services.metrics.breakers_changed

@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from lib.errors import StoreUnavailable
 from lib.settings import MongoSettings
-from lib.write_batcher import Grouped
+from lib.write_batcher import WriteBatcher
 
 logger = logging.getLogger("dqg.tracking")
 
@@ -75,7 +75,7 @@ class BufferedWrites:
     """Writes upserts in groups, in order, and keeps them in memory while MongoDB is away.
 
     Args:
-        delay, size: how writes are grouped, see `Grouped`.
+        delay, size: how writes are grouped, see `WriteBatcher`.
         buffer_size: writes kept; the oldest are dropped with a warning when there are more.
     """
 
@@ -90,24 +90,26 @@ class BufferedWrites:
     ) -> None:
         self.database = database
         self._monotonic = monotonic
-        self._groups: Grouped[Write, bool] = Grouped(self._write_group, delay=delay, size=size)
+        self._batcher: WriteBatcher[Write, bool] = WriteBatcher(
+            self._write_batch, delay=delay, size=size
+        )
         self._buffer: deque[Write] = deque(maxlen=buffer_size)
         self._away_until = 0.0
 
     async def put(self, write: Write) -> bool:
         """Returns once the write is durable, or False: it is buffered, or MongoDB refused it."""
-        return await self._groups.put(write)
+        return await self._batcher.put(write)
 
     def put_nowait(self, write: Write) -> Future[bool]:
         """As `put`, without waiting."""
-        return self._groups.put_nowait(write)
+        return self._batcher.put_nowait(write)
 
     async def close(self) -> None:
         """Writes what is left, with one last try for what is buffered."""
         self._away_until = 0.0
-        await self._groups.flush()
+        await self._batcher.flush()
         if self._buffer:
-            await self._write_group(())
+            await self._write_batch(())
         if self._buffer:
             logger.warning(
                 "%d log writes lost: %s is away; reconcile fills the gap",
@@ -116,7 +118,7 @@ class BufferedWrites:
                 extra={"action": "log_writes_lost"},
             )
 
-    async def _write_group(self, group: Sequence[Write]) -> list[bool]:
+    async def _write_batch(self, group: Sequence[Write]) -> list[bool]:
         """Writes what is buffered and then the group; False for what had to be buffered."""
         if self._monotonic() < self._away_until:
             self._keep(group)

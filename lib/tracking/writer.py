@@ -51,8 +51,6 @@ class LogEntry:
     status: LogStatus
     national_id: str | None
     message: str | None
-    flow_run_id: str | None
-    record_run_id: str | None
 
 
 class TrackingStore:
@@ -75,8 +73,8 @@ class TrackingStore:
         self.database = self._client[settings.database]
         self._writes = BufferedWrites(
             self.database,
-            delay=sync.group_delay,
-            size=sync.group_size,
+            delay=sync.write_batch_delay,
+            size=sync.write_batch_size,
             buffer_size=settings.buffer_size,
         )
 
@@ -223,6 +221,17 @@ class TrackingStore:
             found = await self.database[TASK_LOGS].find(query).limit(limit).to_list()
         return [_entry(row) for row in found]
 
+    async def begun(self, token: str) -> list[LogEntry]:
+        """Entries of a claim on which a run has worked before.
+
+        Raises:
+            StoreUnavailable.
+        """
+        query = {"claim_token": token, "status": {"$ne": LogStatus.PENDING.value}}
+        with mongo_errors():
+            found = await self.database[TASK_LOGS].find(query).to_list()
+        return [_entry(row) for row in found]
+
     async def latest(self, status: LogStatus, *, limit: int) -> list[LogEntry]:
         """The entries that reached this status last, newest first.
 
@@ -294,6 +303,8 @@ class TrackingStore:
             "attempts": attempts,
             "record_run_id": record.run_id,
         } | values
+        if record.warnings:
+            values["warnings"] = list(record.warnings)
         return self._log(record.ref, record.document.claim_token, values)
 
     def _log(
@@ -372,6 +383,4 @@ def _entry(row: Mapping[str, Any]) -> LogEntry:
         status=LogStatus(row["status"]),
         national_id=row.get("national_id"),
         message=row.get("message"),
-        flow_run_id=row.get("flow_run_id"),
-        record_run_id=row.get("record_run_id"),
     )

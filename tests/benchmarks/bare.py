@@ -1,6 +1,6 @@
 """The same I/O in one asyncio loop, without any orchestrator: the limit of this machine.
 
-Claims, loads, sends with 64 calls in flight, and writes outcomes and logs in groups, by this
+Claims, loads, sends with 64 calls in flight, and writes outcomes and logs in batches, by this
 project's own library; without retries, breakers, leases and rate limits.
 """
 
@@ -10,8 +10,10 @@ import asyncio
 from uuid import uuid4
 
 from lib.errors import ConfigurationError
+from lib.models import Attempt
 from lib.pipelines import PIPELINES, Pipeline
-from lib.record import Record, as_records
+from lib.platforms.platform import Action
+from lib.record import Record
 from lib.services import Services, open_services
 from lib.settings import load_settings
 from lib.sync import outcomes
@@ -44,8 +46,7 @@ async def drain(services: Services, pipeline: Pipeline, places: asyncio.Semaphor
             return
         await services.tracking.dispatched(claim)
         documents = await asyncio.to_thread(services.source.documents.load, pipeline, claim.token)
-        records = as_records(documents).values()
-        await asyncio.gather(*(send(services, record, places) for record in records))
+        await asyncio.gather(*(send(services, Record(d), places) for d in documents))
 
 
 async def send(services: Services, record: Record, places: asyncio.Semaphore) -> None:
@@ -54,8 +55,21 @@ async def send(services: Services, record: Record, places: asyncio.Semaphore) ->
     async with places:
         payload = services.platform.build(record.document)
         account = services.accounts.account_for(ref.shop_pharmacy_code, ref.pharmacy_code)
-        acceptance = await services.platform.submit(payload, account, record.attempts.append)
+        acceptance = await services.platform.submit(payload, account, Unconditional(record))
     await services.outcomes.write(record, outcomes.accepted(record.document, acceptance))
+
+
+class Unconditional:
+    """A `CallContext` that holds no call back."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    async def permit(self, action: Action) -> None:
+        """Nothing is in the way."""
+
+    def note(self, attempt: Attempt) -> None:
+        self._record.attempts.append(attempt)
 
 
 if __name__ == "__main__":

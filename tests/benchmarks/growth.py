@@ -49,7 +49,7 @@ def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
     drains = []
     for documents in drained:
         drains.append(
-            measure(parts, "group", ALL_WAYS["group"], documents=documents, latency_ms=LATENCY_MS)
+            measure(parts, "task", ALL_WAYS["task"], documents=documents, latency_ms=LATENCY_MS)
         )
         say(f"{documents} documents drained at {drains[-1].rate:.1f}/s")
     print("\nwith documents waiting in one table\n")
@@ -65,7 +65,7 @@ def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
             ],
         )
     )
-    print(f"\ndrained at granularity group, API at {LATENCY_MS} ms\n")
+    print(f"\ndrained at granularity task, API at {LATENCY_MS} ms\n")
     print(report.ways_table(drains))
     found = _goals(backlogs, drains)
     print("\n" + report.goals_table(found))

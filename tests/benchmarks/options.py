@@ -9,7 +9,7 @@ from pathlib import Path
 from deployments.local.errors import LauncherError
 from deployments.local.supervisor.stack import ROOT
 
-WAYS = ("stock", "prefork", "threads", "bare", "flow", "task", "group", "auto")
+WAYS = ("stock", "prefork", "threads", "bare", "flow", "task", "auto")
 STEADY_WAYS = ("threads", "auto")
 
 DOCUMENTS = 5000
@@ -48,7 +48,6 @@ class Options:
         limits = {
             "stock": 8,
             "flow": 300,
-            "task": 2000,
             "prefork": 400 if latency_ms >= 200 else 1000,
         }
         return min(self.documents, limits.get(way, self.documents))

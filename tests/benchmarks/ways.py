@@ -234,6 +234,5 @@ ALL_WAYS: dict[str, Way] = {
     "bare": Way("bare asyncio loop", bare),
     "flow": _project(Granularity.FLOW),
     "task": _project(Granularity.TASK),
-    "group": _project(Granularity.GROUP),
     "auto": _project(Granularity.AUTO),
 }

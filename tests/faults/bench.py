@@ -48,7 +48,6 @@ SETTINGS: dict[str, dict[str, object]] = {
         "task_batch_size": 200,
         # Low, so that every granularity has its share also of a small load.
         "auto_flow_limit": 20,
-        "auto_task_limit": 40,
         "documents_per_task": 10,
         "flow_concurrency": 32,
         "concurrency": 64,

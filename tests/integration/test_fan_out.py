@@ -6,14 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from flows import fan_out
+from flows import records
 from flows.pipelines import sale
-from flows.records import run_as_flow
+from flows.records import run_subflow
 from lib.errors import ClaimLost
 from lib.models import Acceptance
 from lib.pipelines import SALE
 from lib.record import Record
-from lib.sync import groups
+from lib.sync import submit as submission
 from lib.sync.batch import Batch
 from lib.sync.submit import submit
 from tests.support.system import System
@@ -35,9 +35,9 @@ async def test_a_record_whose_run_cannot_be_created_is_given_back_and_the_others
     async def run(batch: Batch, record: Record) -> None:
         if record.ref.local_id == "UNLUCKY":
             raise ConnectionError("the Prefect server is away")
-        await run_as_flow(batch, record)
+        await run_subflow(batch, record)
 
-    monkeypatch.setattr(fan_out, "run_as_flow", run)
+    monkeypatch.setattr(records, "run_subflow", run)
     state = await sale(claim_token=claim_all(system), return_state=True)
     assert state.message == "1 accepted, 1 released"
     unlucky = system.document("sale", "UNLUCKY")
@@ -45,7 +45,7 @@ async def test_a_record_whose_run_cannot_be_created_is_given_back_and_the_others
     assert not unlucky.unconfirmed
 
 
-async def test_an_acceptance_whose_run_could_not_end_is_saved_all_the_same(
+async def test_an_acceptance_whose_run_could_not_end_is_still_saved(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system.add("sale", "HD-1")
@@ -54,7 +54,7 @@ async def test_an_acceptance_whose_run_could_not_end_is_saved_all_the_same(
         await submit(batch, record)
         raise ConnectionError("the Prefect server is away")
 
-    monkeypatch.setattr(fan_out, "run_as_flow", run)
+    monkeypatch.setattr(records, "run_subflow", run)
     state = await sale(claim_token=claim_all(system), return_state=True)
     assert state.message == "1 accepted"
     document = system.document("sale", "HD-1")
@@ -63,7 +63,7 @@ async def test_an_acceptance_whose_run_could_not_end_is_saved_all_the_same(
 
 
 @pytest.mark.settings(sync={"task_retries": 0})
-async def test_a_claim_lost_within_a_group_costs_no_attempt_whatever_befell_the_others(
+async def test_a_claim_lost_within_a_chunk_costs_no_attempt_whatever_happens_to_the_others(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for local_id in ("GOOD", "LATE", "DOWN"):
@@ -75,8 +75,8 @@ async def test_a_claim_lost_within_a_group_costs_no_attempt_whatever_befell_the_
             raise ClaimLost("too little of the lease is left")
         return await submit(batch, record)
 
-    monkeypatch.setattr(groups, "submit", submit_unless_late)
-    state = await sale(claim_token=claim_all(system), granularity="group", return_state=True)
+    monkeypatch.setattr(submission, "submit", submit_unless_late)
+    state = await sale(claim_token=claim_all(system), granularity="task", return_state=True)
     assert state.message == "1 accepted, 2 released"
     late, down = system.document("sale", "LATE"), system.document("sale", "DOWN")
     assert (late.claim_token, late.attempts, late.next_attempt_at) == (None, 0, None)
@@ -94,9 +94,9 @@ async def test_who_lost_a_claim_says_so_in_its_log_and_leaves_the_document_alone
             batch.start(record, "run")
             system.change("sale", "TAKEN", sync_claim_token="another")
             raise ClaimLost("the lease on this claim ran out")
-        await run_as_flow(batch, record)
+        await run_subflow(batch, record)
 
-    monkeypatch.setattr(fan_out, "run_as_flow", run)
+    monkeypatch.setattr(records, "run_subflow", run)
     state = await sale(claim_token=claim_all(system), return_state=True)
     assert state.message == (
         "1 accepted, 1 open: what is open is left to the next claim or to reconcile"

@@ -27,7 +27,7 @@ async def run_batch(system: System, pipeline: str, **parameters: Any) -> State[A
     return await FLOWS[pipeline](claim_token=claim.token, return_state=True, **parameters)
 
 
-@pytest.mark.parametrize("granularity", ["flow", "task", "group"])
+@pytest.mark.parametrize("granularity", ["flow", "task"])
 @pytest.mark.parametrize("pipeline", FLOWS)
 async def test_good_documents_are_accepted_once_with_their_national_id(
     system: System, pipeline: str, granularity: str
@@ -48,7 +48,7 @@ async def test_good_documents_are_accepted_once_with_their_national_id(
     assert all(log["national_id"] and log["record_run_id"] for log in logs)
 
 
-@pytest.mark.parametrize("granularity", ["flow", "task", "group"])
+@pytest.mark.parametrize("granularity", ["flow", "task"])
 async def test_one_bad_document_stops_no_other(system: System, granularity: str) -> None:
     system.add("sale", "GOOD")
     system.add("sale", "NO-LINES", lines=0)
@@ -77,7 +77,7 @@ async def test_one_bad_document_stops_no_other(system: System, granularity: str)
     assert system.admin.summary()["posts"] == 2
 
 
-@pytest.mark.parametrize("granularity", ["flow", "task", "group"])
+@pytest.mark.parametrize("granularity", ["flow", "task"])
 async def test_a_passing_failure_is_retried_within_the_run(
     system: System, granularity: str
 ) -> None:
@@ -123,7 +123,7 @@ async def test_the_last_attempt_is_followed_by_a_person(system: System) -> None:
     await run_batch(system, "sale")
     assert system.document("sale", "DOWN").status == "SYNC_FAILED"
     (failure,) = system.mongo.sync_failures.find()
-    assert (failure["error_class"], failure["state"]) == ("retries_spent", "open")
+    assert (failure["error_class"], failure["state"]) == ("attempts_exhausted", "open")
 
 
 @pytest.mark.settings(api={"read_timeout": 0.3})

@@ -22,7 +22,7 @@ from tests.support.records import make_record, make_ref
 
 pytestmark = pytest.mark.anyio
 
-SYNC = SyncSettings(group_delay=0.001)
+SYNC = SyncSettings(write_batch_delay=0.001)
 AN_HOUR = timedelta(hours=1)
 
 

@@ -40,7 +40,7 @@ from lib.settings import SourceSettings
 from lib.source.engine import create_source_engine
 from lib.source.store import Source, open_source
 from lib.source.tables import SourceTables, build_tables
-from lib.sync.finishing import finish_accepted, finish_failed, finish_interrupted
+from lib.sync.outcomes import record_outcome
 from lib.sync.reconcile import Repairs, save_accepted
 from lib.sync.submit import submit
 from tests.properties import world
@@ -260,13 +260,7 @@ class Sending(RuleBasedStateMachine):
             assert again or outcome is None or not record.saved or before["status"] == SUCCESS
 
     async def _finish(self, holder: Holder, record: Record) -> None:
-        result = holder.results[record.ref.record_id]
-        if isinstance(result, Acceptance):
-            await finish_accepted(holder.batch, record, result)
-        elif isinstance(result, asyncio.CancelledError):
-            await finish_interrupted(holder.batch, record)
-        else:
-            await finish_failed(holder.batch, record, result)
+        await record_outcome(holder.batch, record, holder.results[record.ref.record_id])
 
     # -- repair, and what happens elsewhere -------------------------------------------------------
 

@@ -26,8 +26,8 @@ from lib.models import (
 )
 from lib.outcome_writer import OutcomeWriter
 from lib.pipelines import SALE
-from lib.platforms.platform import AttemptObserver, Gate, Lookup, open_gate
-from lib.record import Record, as_records
+from lib.platforms.platform import Action, CallContext, Lookup
+from lib.record import Record
 from lib.resilience.breaker import Breakers, Permit
 from lib.resilience.breaker_rules import Transition
 from lib.resilience.rate_limiter import Pacer
@@ -39,7 +39,7 @@ from lib.sync.lease import Lease
 from lib.tracking.writer import LogEntry
 
 PHARMACY, SHOP = "790760001234", "SHOP01"
-SYNC = SyncSettings(max_attempts=2, group_delay=0)
+SYNC = SyncSettings(max_attempts=2, write_batch_delay=0)
 #: No breaker opens: each document's own way is what is looked at.
 NEVER = 10**6
 
@@ -107,10 +107,9 @@ class CountingApi:
         self,
         payload: Payload,
         account: Account,
-        observe: AttemptObserver,
-        gate: Gate = open_gate,
+        context: CallContext,
     ) -> Acceptance:
-        await gate()
+        await context.permit(Action.SUBMIT)
         code = payload.local_id
         if self.fate in _NOT_STORED:
             raise _NOT_STORED[self.fate]()
@@ -129,10 +128,9 @@ class CountingApi:
         self,
         payload: Payload,
         account: Account,
-        observe: AttemptObserver,
-        gate: Gate = open_gate,
+        context: CallContext,
     ) -> Acceptance | Lookup:
-        await gate()
+        await context.permit(Action.LOOK_UP)
         if not self.has_lookup:
             return Lookup.UNSUPPORTED
         if self.lookup_down:
@@ -156,8 +154,6 @@ class MemoryLog:
             status=LogStatus.ACCEPTED,
             national_id=acceptance.national_id,
             message=acceptance.message,
-            flow_run_id=None,
-            record_run_id=None,
         )
         return True
 
@@ -243,7 +239,7 @@ class Holder:
         source = self.services.source
         documents = source.documents.load(SALE, self.token)
         lease = Lease(self._renew, seconds=SYNC.lease_seconds, margin=1, monotonic=lambda: self.now)
-        self.batch = Batch(SALE, self.token, "run", self.services, lease, as_records(documents))
+        self.batch = Batch(SALE, self.token, "run", self.services, lease, documents)
 
     @property
     def token(self) -> str:

@@ -43,4 +43,4 @@ def make_record(
         header=header or {},
         lines=lines or [],
     )
-    return Record(document=document, unconfirmed=unconfirmed)
+    return Record(document)

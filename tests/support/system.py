@@ -137,7 +137,7 @@ def system(
         "mongo": {"url": mongo_url, "database": mongo_database_name},
         "redis": {"url": redis_url},
         "api": {"base_url": sandbox.base_url, "read_timeout": 5},
-        "sync": {"task_retry_delay": 0.05, "task_retry_jitter": 0, "group_delay": 0.005},
+        "sync": {"task_retry_delay": 0.05, "task_retry_jitter": 0, "write_batch_delay": 0.005},
         "breaker": {},
     }
     for marker in request.node.iter_markers("settings"):

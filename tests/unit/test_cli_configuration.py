@@ -45,7 +45,7 @@ def test_each_value_is_named_with_its_origin(
     found = shown()
     assert found["DQG_SYNC__BATCH_SIZE"] == ("7", "file")
     assert found["DQG_SYNC__TASK_RETRIES"] == ("2", "environment")
-    assert found["DQG_SYNC__GROUP_SIZE"] == ("200", "default")
+    assert found["DQG_SYNC__WRITE_BATCH_SIZE"] == ("200", "default")
     assert set(shown("--changed")) == {*GOOD, "DQG_SYNC__BATCH_SIZE", "DQG_SYNC__TASK_RETRIES"}
     assert dqg_json("config", "show")["file"] == str(tmp_path / ".env")
 

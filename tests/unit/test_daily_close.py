@@ -23,7 +23,7 @@ from lib.models import Acceptance
 from lib.platforms.platform import Lookup
 from lib.source.daily import DailyDocument
 from lib.tracking.task_logs import LoggedDocument
-from tasks.daily_close import description_of
+from tasks.artifacts import description_of
 from tests.support.records import make_ref
 
 DAY = date(2026, 11, 2)

@@ -319,7 +319,7 @@ def test_the_runbook_explains_every_repair() -> None:
     runbook = text_of(ROOT / "docs" / "runbook.md")
     kinds = [
         str(node.args[0].value)
-        for file in ("lib/sync/reconcile.py", "tasks/repair.py")
+        for file in ("lib/sync/reconcile.py", "tasks/reconcile.py")
         for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and getattr(node.func, "attr", "") == "note"

@@ -14,7 +14,7 @@ import prefect.logging
 import pytest
 from prefect.logging.configuration import load_logging_config
 
-from tasks.log_context import add_run_context
+from tasks.runtime import add_run_context
 
 ROOT = Path(__file__).resolve().parents[2]
 JSON_LOGS = ROOT / "deployments" / "containers" / "logging" / "json.yml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.markdown import link, plain
+from tasks.artifacts import link, plain
 
 
 @pytest.mark.parametrize(

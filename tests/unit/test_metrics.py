@@ -243,7 +243,7 @@ def test_outcomes_claims_and_breakers_are_counted(tmp_path: Path) -> None:
     assert found["dqg_documents_total['accepted', 'none', 'sale']"] == 1
     assert found["dqg_documents_total['failed', 'invalid', 'sale']"] == 1
     assert found["dqg_claims_lost_total['sale']"] == 1
-    assert found["dqg_save_group_size_sum[]"] == 30
+    assert found["dqg_write_batch_size_sum[]"] == 30
     assert found["dqg_save_failures_total[]"] == 1
     assert found["dqg_breaker_changes_total['account', 'open']"] == 1
     assert found["dqg_breaker_changes_total['closed', 'pipeline']"] == 1

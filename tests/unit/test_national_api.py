@@ -36,7 +36,7 @@ from lib.models import Acceptance, Account, Attempt, Document, DocumentRef, Payl
 from lib.platforms.dqg.adapter import DqgPlatform
 from lib.platforms.dqg.client import NationalApiClient
 from lib.platforms.dqg.tokens import TokenCache
-from lib.platforms.platform import Gate, Lookup, Platform, open_gate
+from lib.platforms.platform import Action, Lookup, Platform
 from lib.settings import ApiSettings, RedisSettings
 
 pytestmark = pytest.mark.anyio
@@ -110,31 +110,38 @@ class Server:
         return await step(request)
 
 
-class Rig:
-    """A platform over a server, with what it waited for and what it reported."""
+async def allowed(_: Action) -> None:
+    """Nothing is in the way of a call."""
 
-    def __init__(self, client: NationalApiClient, api: ApiSettings, waits: list[float]) -> None:
-        self.client = client
-        self.platform = DqgPlatform(client, api, clock=lambda: NOW)
-        self.waits = waits
+
+class Rig:
+    """A platform over a server, with what it waited for and what it noted.
+
+    Attributes:
+        permit: asked before each call; raises to hold it back.
+    """
+
+    def __init__(self, client: NationalApiClient, api: ApiSettings) -> None:
+        self.platform = DqgPlatform(client, api, clock=lambda: NOW, sleep=self._sleep)
+        self.waits: list[float] = []
         self.attempts: list[Attempt] = []
+        self.permit: Callable[[Action], Awaitable[None]] = allowed
 
     async def submit(
-        self,
-        payload: Payload | None = None,
-        account: Account | None = None,
-        gate: Gate = open_gate,
+        self, payload: Payload | None = None, account: Account | None = None
     ) -> Acceptance:
         return await self.platform.submit(
-            payload or make_payload(), account or make_account(), self.attempts.append, gate
+            payload or make_payload(), account or make_account(), self
         )
 
-    async def look_up(
-        self, payload: Payload | None = None, gate: Gate = open_gate
-    ) -> Acceptance | Lookup:
-        return await self.platform.look_up(
-            payload or make_payload(), make_account(), self.attempts.append, gate
-        )
+    async def look_up(self, payload: Payload | None = None) -> Acceptance | Lookup:
+        return await self.platform.look_up(payload or make_payload(), make_account(), self)
+
+    def note(self, attempt: Attempt) -> None:
+        self.attempts.append(attempt)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
 
     @property
     def outcomes(self) -> list[tuple[str, int | None, str | None]]:
@@ -146,19 +153,12 @@ async def rig(server: Server | None = None, **settings: Any) -> AsyncIterator[Ri
     """A rig over a scripted server, or over the network if there is none."""
     api = ApiSettings(**{"base_url": BASE, **settings})
     redis = RedisSettings(url=SecretStr("redis://unused"))
-    waits: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
     async with NationalApiClient(
         api,
         TokenCache(None, redis, api),
         transport=None if server is None else httpx.MockTransport(server),
-        sleep=sleep,
-        clock=lambda: NOW,
     ) as client:
-        yield Rig(client, api, waits)
+        yield Rig(client, api)
 
 
 def everything_said(error: BaseException) -> str:
@@ -271,32 +271,28 @@ async def test_no_account_has_more_calls_under_way_than_allowed() -> None:
     assert set(most.values()) == {2}
 
 
-# ---------------------------------------------------------------- the gate
+# ---------------------------------------------------------------- the permit
 
 
-async def lost() -> None:
+async def lost(_: Action) -> None:
     raise ClaimLost("the lease ran out")
 
 
-async def test_a_call_that_waited_for_its_turn_is_kept_back_by_a_gate_closed_meanwhile() -> None:
-    arrived, go_on, is_open = asyncio.Event(), asyncio.Event(), [True]
+async def test_a_call_that_waited_for_its_turn_is_kept_back_by_what_happened_meanwhile() -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(request: httpx.Request) -> httpx.Response:
         arrived.set()
         await go_on.wait()
         return answer(ACCEPTED)
 
-    async def gate() -> None:
-        if not is_open[0]:
-            await lost()
-
     server = Server(hold)
     async with rig(server, max_per_account=1) as api, asyncio.timeout(20):
-        first = asyncio.create_task(api.submit(gate=gate))
+        first = asyncio.create_task(api.submit())
         await arrived.wait()
-        second = asyncio.create_task(api.submit(gate=gate))
+        second = asyncio.create_task(api.submit())
         await asyncio.sleep(0)
-        is_open[0] = False
+        api.permit = lost
         go_on.set()
         await first
         with pytest.raises(ClaimLost):
@@ -305,28 +301,42 @@ async def test_a_call_that_waited_for_its_turn_is_kept_back_by_a_gate_closed_mea
     assert len(server.calls) == 1
 
 
-async def test_a_closed_gate_keeps_back_a_look_up_as_well() -> None:
+async def test_a_look_up_needs_a_permit_as_well() -> None:
     server = Server(answer(ACCEPTED))
     async with rig(server) as api:
+        api.permit = lost
         with pytest.raises(ClaimLost):
-            await api.look_up(gate=lost)
+            await api.look_up()
     assert server.calls == []
 
 
-async def test_where_the_gate_closes_before_a_repetition_the_first_answer_counts() -> None:
-    passed = []
+async def test_each_request_asks_for_its_own_permit_and_says_what_it_does() -> None:
+    asked = []
 
-    async def gate() -> None:
-        if passed:
-            await lost()
-        passed.append(True)
+    async def permit(action: Action) -> None:
+        asked.append(action)
 
-    server = Server(answer(b"", 503, retry_after="1"), answer(ACCEPTED))
+    server = Server(
+        answer(b"", 429, retry_after="1"), answer({"mess": "trùng"}, 409), answer(ACCEPTED)
+    )
     async with rig(server) as api:
-        with pytest.raises(Unavailable) as caught:
-            await api.submit(gate=gate)
+        api.permit = permit
+        await api.submit()
 
-    assert (len(server.calls), caught.value.http_status) == (1, 503)
+    assert asked == [Action.SUBMIT, Action.SUBMIT, Action.LOOK_UP]
+
+
+async def test_without_a_permit_for_a_repetition_the_first_answer_counts() -> None:
+    async def once(_: Action) -> None:
+        api.permit = lost
+
+    server = Server(answer(b"", 429, retry_after="1"), answer(ACCEPTED))
+    async with rig(server) as api:
+        api.permit = once
+        with pytest.raises(Unavailable) as caught:
+            await api.submit()
+
+    assert (len(server.calls), caught.value.http_status) == (1, 429)
 
 
 # ---------------------------------------------------------------- 401
@@ -557,7 +567,7 @@ async def test_an_endless_answer_is_read_up_to_a_bound() -> None:
 # ---------------------------------------------------------------- Retry-After
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [425, 429])
 async def test_a_short_retry_after_is_waited_out_on_the_spot(status: int) -> None:
     server = Server(answer(b"", status, retry_after="3"), answer(ACCEPTED))
     async with rig(server) as api:
@@ -582,6 +592,9 @@ async def test_a_short_retry_after_is_waited_out_twice_at_most() -> None:
         (429, {}),
         (429, {"retry_after": "6"}),
         (500, {"retry_after": "1"}),
+        # They may be sent by a server that has stored the document.
+        (408, {"retry_after": "1"}),
+        (503, {"retry_after": "1"}),
         (400, {"retry_after": "1"}),
     ],
 )
@@ -668,6 +681,15 @@ async def test_a_duplicate_stays_accepted_when_its_code_cannot_be_fetched(second
         acceptance = await api.submit()
 
     assert (acceptance.national_id, acceptance.duplicate) == (None, True)
+
+
+async def test_a_duplicate_stays_accepted_where_its_look_up_gets_no_permit() -> None:
+    async def once(_: Action) -> None:
+        api.permit = lost
+
+    async with rig(Server(answer({"mess": "trùng"}, 409))) as api:
+        api.permit = once
+        assert (await api.submit()).duplicate
 
 
 async def test_a_text_that_sounds_like_a_duplicate_is_not_believed_against_a_look_up() -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from lib.errors import (
     AccountRefused,
-    ClaimLost,
     ConfigurationError,
     FieldError,
     InvalidDocument,
@@ -73,7 +72,7 @@ def test_a_passing_failure_goes_back_with_a_growing_delay(error: Exception) -> N
 @pytest.mark.parametrize("error", [Unavailable("503", http_status=503), OutcomeUnknown("timeout")])
 def test_spent_attempts_are_final_for_a_person(error: Exception) -> None:
     outcome = outcome_of(error, attempts=3, unconfirmed=True)
-    assert (outcome.kind, outcome.error_class) == (OutcomeKind.FAILED, "retries_spent")
+    assert (outcome.kind, outcome.error_class) == (OutcomeKind.FAILED, "attempts_exhausted")
     assert outcome.unconfirmed
 
 
@@ -109,13 +108,6 @@ def test_an_open_breaker_holds_no_document_back_once_it_has_closed() -> None:
     assert outcome.retry_in == timedelta(0)
 
 
-def test_what_a_lost_claim_may_still_hold_goes_back_free() -> None:
-    outcome = outcome_of(ClaimLost("gone"), attempts=SYNC.max_attempts, unconfirmed=True)
-    assert (outcome.kind, outcome.costs_attempt) == (OutcomeKind.RELEASED, False)
-    assert outcome.retry_in == timedelta(0)
-    assert outcome.unconfirmed
-
-
 def test_a_bug_of_ours_goes_back_without_the_exceptions_text() -> None:
     outcome = outcome_of(KeyError("Nguyễn Thị Mai"))
     assert (outcome.kind, outcome.error_class) == (OutcomeKind.RELEASED, "unexpected")
@@ -126,6 +118,7 @@ def test_an_interrupted_document_keeps_its_doubt() -> None:
     outcome = interrupted(make_document(), unconfirmed=True)
     assert (outcome.kind, outcome.unconfirmed) == (OutcomeKind.RELEASED, True)
     assert not outcome.costs_attempt
+    assert outcome.retry_in == timedelta(0)
 
 
 def test_long_texts_are_cut() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
 from lib.errors import StoreUnavailable
-from tasks.overview import as_far_as_possible
+from lib.services import Services
+from tasks.artifacts import best_effort
 
 
 @pytest.mark.anyio
@@ -15,11 +17,13 @@ from tasks.overview import as_far_as_possible
 async def test_trouble_is_told_and_stops_nothing(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def show_it() -> None:
+    unused: Any = None
+
+    async def show_it(_: Services) -> None:
         raise error
 
-    with caplog.at_level(logging.WARNING, "dqg.overview"):
-        await as_far_as_possible(show_it)
+    with caplog.at_level(logging.WARNING, "dqg.artifacts"):
+        await best_effort(show_it, unused)
     (record,) = caplog.records
     assert "show_it left as it was" in record.getMessage()
     assert "secret" not in record.getMessage()

@@ -15,7 +15,6 @@ SYNC = SyncSettings(
     batch_size=100,
     task_batch_size=1000,
     auto_flow_limit=200,
-    auto_task_limit=1000,
     batches_in_flight=2,
 )
 ONLINE = PoolState(workers=1)
@@ -69,16 +68,11 @@ def test_a_small_backlog_is_sent_as_subflows() -> None:
 
 
 def test_a_larger_backlog_is_sent_as_task_runs_in_larger_batches() -> None:
-    plan = make_plan(1000)
-    assert (plan.limits, plan.granularity) == ((1000,), Granularity.TASK)
-
-
-def test_a_very_large_backlog_is_sent_in_groups() -> None:
     plan = make_plan(5000)
-    assert (plan.limits, plan.granularity) == ((1000, 1000), Granularity.GROUP)
+    assert (plan.limits, plan.granularity) == ((1000, 1000), Granularity.TASK)
 
 
-@pytest.mark.parametrize("granularity", [Granularity.FLOW, Granularity.TASK, Granularity.GROUP])
+@pytest.mark.parametrize("granularity", [Granularity.FLOW, Granularity.TASK])
 def test_a_set_granularity_is_kept_whatever_the_backlog(granularity: Granularity) -> None:
     assert make_plan(5000, granularity=granularity).granularity is granularity
     assert make_plan(1, granularity=granularity).granularity is granularity

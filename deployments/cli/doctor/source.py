@@ -22,7 +22,7 @@ from lib.source.engine import create_source_engine, translate_errors
 from lib.source.odbc import find_odbc_driver
 from lib.source.store import open_source
 from lib.source.tables import SourceTables, build_tables
-from tasks.services import read_settings, source_url
+from tasks.runtime import read_settings, source_url
 
 _UPGRADE = "alembic upgrade sync@head"
 

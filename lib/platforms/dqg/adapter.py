@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import httpx
 
 from lib.clock import Clock, pharmacy_date, utc_now
-from lib.errors import Rejected, SyncError
+from lib.errors import AccountRefused, OutcomeUnknown, Rejected, SyncError, Unavailable
 from lib.models import Acceptance, Account, Attempt, Document, Payload
-from lib.platforms.dqg.client import Call, CallObserver, NationalApiClient
+from lib.platforms.dqg.client import NationalApiClient
 from lib.platforms.dqg.interpret import parse_lookup, parse_submit
 from lib.platforms.dqg.payloads import build_payload
 from lib.platforms.dqg.response import Reply
-from lib.platforms.platform import AttemptObserver, Gate, Lookup, open_gate
+from lib.platforms.platform import Action, CallContext, Lookup
 from lib.privacy import PERSONAL_FIELDS
 from lib.settings import ApiSettings
 
 logger = logging.getLogger("dqg.platform")
 
-Parser = Callable[[Reply], Any]
+Result = TypeVar("Result")
+
+#: With these the API says that it did not take the call, so it may be made again on the spot.
+_ASKS_TO_WAIT = (425, 429)
+_SHORT_WAITS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Call(Generic[Result]):
+    """One call: its request, and what its reply means.
+
+    Attributes:
+        interpret: turns a reply into a result; raises SyncError.
+        lost: the error where the request left and no reply came.
+    """
+
+    action: Action
+    request: httpx.Request
+    interpret: Callable[[Reply], Result]
+    lost: type[SyncError]
 
 
 class DqgPlatform:
@@ -28,36 +51,37 @@ class DqgPlatform:
 
     Args:
         client: opened and closed by the caller.
-        clock: tells today's date.
+        clock: gives the time of the calls and today's date.
+        sleep: waits out a short Retry-After.
     """
 
     spec_version = "dqg-2018"
 
     def __init__(
-        self, client: NationalApiClient, settings: ApiSettings, *, clock: Clock = utc_now
+        self,
+        client: NationalApiClient,
+        settings: ApiSettings,
+        *,
+        clock: Clock = utc_now,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self._settings = settings
         self._clock = clock
+        self._sleep = sleep
 
     def build(self, document: Document) -> Payload:
         """See `Platform.build`."""
         today = pharmacy_date(self._clock())
         return build_payload(document, self._settings, today)
 
-    async def submit(
-        self,
-        payload: Payload,
-        account: Account,
-        observe: AttemptObserver,
-        gate: Gate = open_gate,
-    ) -> Acceptance:
+    async def submit(self, payload: Payload, account: Account, context: CallContext) -> Acceptance:
         """See `Platform.submit`.
 
         Where the API only says that it has the document already, one look-up fetches the code.
         """
 
-        def parse(reply: Reply) -> Acceptance:
+        def interpret(reply: Reply) -> Acceptance:
             return parse_submit(
                 payload.resource,
                 payload.local_id,
@@ -68,20 +92,15 @@ class DqgPlatform:
                 names=_names(payload),
             )
 
-        reply = await self._client.create(
-            payload.resource, payload.body, account, self._observer("submit", parse, observe), gate
-        )
-        acceptance = parse(reply)
+        request = self._client.create(payload.resource, payload.body)
+        call = _Call(Action.SUBMIT, request, interpret, lost=OutcomeUnknown)
+        acceptance = await self._perform(call, account, context)
         if acceptance.duplicate and acceptance.national_id is None and self._settings.lookup:
-            return await self._complete(acceptance, payload, account, observe)
+            return await self._complete(acceptance, payload, account, context)
         return acceptance
 
     async def look_up(
-        self,
-        payload: Payload,
-        account: Account,
-        observe: AttemptObserver,
-        gate: Gate = open_gate,
+        self, payload: Payload, account: Account, context: CallContext
     ) -> Acceptance | Lookup:
         """See `Platform.look_up`. Makes no call where look-ups are switched off.
 
@@ -91,7 +110,7 @@ class DqgPlatform:
         if not self._settings.lookup:
             return Lookup.UNSUPPORTED
 
-        def parse(reply: Reply) -> Acceptance | Lookup:
+        def interpret(reply: Reply) -> Acceptance | Lookup:
             return parse_lookup(
                 payload.resource,
                 payload.local_id,
@@ -102,18 +121,67 @@ class DqgPlatform:
                 names=_names(payload),
             )
 
-        reply = await self._client.read(
-            payload.resource,
-            payload.pharmacy_code,
-            payload.local_id,
-            account,
-            self._observer("look_up", parse, observe),
-            gate,
-        )
-        return parse(reply)
+        request = self._client.read(payload.resource, payload.pharmacy_code, payload.local_id)
+        call = _Call(Action.LOOK_UP, request, interpret, lost=Unavailable)
+        return await self._perform(call, account, context)
+
+    async def _perform(self, call: _Call[Result], account: Account, context: CallContext) -> Result:
+        """The result of a call: a stale token is replaced once, a short Retry-After waited out."""
+        token, is_new = await self._client.token(account)
+        waits, said_wait = 0, None
+        while True:
+            async with self._client.slot(account):
+                try:
+                    await context.permit(call.action)
+                except SyncError:
+                    if said_wait is None:
+                        raise
+                    # What the API said of the first try is what is known of this document.
+                    raise said_wait from None
+                result = await self._attempt(call, token, context)
+            if not isinstance(result, SyncError):
+                return result
+            if isinstance(result, AccountRefused) and result.http_status == 401:
+                await self._client.drop_token(account, token)
+                if is_new:  # another login would change nothing
+                    raise result
+                (token, _), is_new = await self._client.token(account), True
+            elif waits < _SHORT_WAITS and (wait := self._short_wait(result)) is not None:
+                waits, said_wait = waits + 1, result
+                await self._sleep(wait)
+            else:
+                raise result
+
+    async def _attempt(
+        self, call: _Call[Result], token: str, context: CallContext
+    ) -> Result | SyncError:
+        """One request, noted with what its reply means."""
+        at, started = self._clock(), time.perf_counter()
+        status: int | None = None
+        error_class: str | None = "cancelled"
+        try:
+            reply = await self._client.send(call.request, token, lost=call.lost)
+            status, error_class = reply.status, "unexpected"
+            result = call.interpret(reply)
+        except SyncError as error:
+            error_class = error.error_class
+            return error
+        else:
+            error_class = None
+            return result
+        finally:
+            took = (time.perf_counter() - started) * 1000
+            context.note(Attempt(at, call.action, took, status, error_class, self.spec_version))
+
+    def _short_wait(self, error: SyncError) -> float | None:
+        """Seconds to wait before the same call is made again, None if it should not be."""
+        if not isinstance(error, Unavailable) or error.http_status not in _ASKS_TO_WAIT:
+            return None
+        wait = error.retry_after
+        return wait if wait is not None and wait <= self._settings.short_retry_after else None
 
     async def _complete(
-        self, acceptance: Acceptance, payload: Payload, account: Account, observe: AttemptObserver
+        self, acceptance: Acceptance, payload: Payload, account: Account, context: CallContext
     ) -> Acceptance:
         """A duplicate with its national code, as far as the API gives it.
 
@@ -121,7 +189,7 @@ class DqgPlatform:
             Rejected: a text was read as "already there", and the API says that it is not.
         """
         try:
-            found = await self.look_up(payload, account, observe)
+            found = await self.look_up(payload, account, context)
         except SyncError as error:
             # The document is there whether or not its code can be fetched now.
             logger.warning(
@@ -140,31 +208,6 @@ class DqgPlatform:
                 answer=acceptance.answer,
             )
         return acceptance
-
-    def _observer(self, action: str, parse: Parser, observe: AttemptObserver) -> CallObserver:
-        """Turns the client's calls into attempts, each with the class of its own error."""
-
-        def report(call: Call) -> None:
-            error_class = None if call.error is None else call.error.error_class
-            if call.reply is not None:
-                try:
-                    parse(call.reply)
-                except SyncError as error:
-                    error_class = error.error_class
-            elif call.error is None:
-                error_class = "cancelled"
-            observe(
-                Attempt(
-                    at=call.at,
-                    action=action,
-                    duration_ms=call.duration_ms,
-                    http_status=None if call.reply is None else call.reply.status,
-                    error_class=error_class,
-                    spec_version=self.spec_version,
-                )
-            )
-
-        return report
 
 
 def _names(payload: Payload) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""HTTP to the national API: one connection pool a process, one login an account, no blind resend.
+"""HTTP to the national API: one connection pool per process, one login per account.
 
 Every transport error becomes one of the project's types here, by what it says about the request:
-before it left, nothing was stored (`Unavailable`); after that nobody knows (`OutcomeUnknown`).
+before it left, nothing was stored (`Unavailable`); after that it is open (`OutcomeUnknown`).
 Errors never carry a password, a token or a request body, nor the httpx error that holds them.
 """
 
@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self
@@ -20,11 +17,9 @@ from urllib.parse import quote
 
 import httpx
 
-from lib.clock import Clock, utc_now
 from lib.errors import (
     AccountRefused,
     ConfigurationError,
-    OutcomeUnknown,
     SyncError,
     Unavailable,
 )
@@ -32,16 +27,14 @@ from lib.models import Account
 from lib.platforms.dqg.connections import Connections
 from lib.platforms.dqg.interpret import parse_login
 from lib.platforms.dqg.redaction import hide_secrets, printable, shorten
-from lib.platforms.dqg.response import Answer, Reply
+from lib.platforms.dqg.response import Reply
 from lib.platforms.dqg.tokens import Token, TokenSource
-from lib.platforms.platform import Gate, open_gate
 from lib.settings import ApiSettings
 
 _MAX_USERNAME = 50
 _MAX_PASSWORD = 30
 #: More than any real answer; what follows is not read.
 _MAX_BODY = 1 << 20
-_SHORT_WAITS = 2
 #: With these the request has not left.
 _NOT_SENT = (
     httpx.ConnectError,
@@ -53,26 +46,11 @@ _NOT_SENT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One HTTP call about a document: it ended in a reply, in an error, or was cancelled."""
-
-    at: datetime
-    duration_ms: float
-    reply: Reply | None
-    error: SyncError | None
-
-
-CallObserver = Callable[[Call], None]
-
-
 class NationalApiClient:
-    """The API's calls. Used as an async context manager, within one event loop.
+    """Requests, tokens and replies. Used as an async context manager, within one event loop.
 
     Args:
         transport: takes the network's place in tests.
-        sleep: waits out a short Retry-After.
-        clock: dates the calls.
     """
 
     def __init__(
@@ -81,14 +59,10 @@ class NationalApiClient:
         tokens: TokenSource,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Clock = utc_now,
     ) -> None:
         self._settings = settings
         self._tokens = tokens
         self._transport = transport
-        self._sleep = sleep
-        self._clock = clock
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._http: httpx.AsyncClient | None = None
 
@@ -126,46 +100,55 @@ class NationalApiClient:
         if http is not None:
             await http.aclose()
 
-    async def create(
-        self,
-        resource: str,
-        body: Mapping[str, Any],
-        account: Account,
-        observe: CallObserver,
-        gate: Gate = open_gate,
-    ) -> Reply:
-        """POST a document. Not to be repeated blindly after `OutcomeUnknown`.
+    def create(self, resource: str, body: Mapping[str, Any]) -> httpx.Request:
+        """The request that creates a document; nothing is sent."""
+        return self._client.build_request("POST", self._url(resource), json=dict(body))
 
-        A 401 is answered by one new login and one repetition, a short Retry-After by waiting.
-
-        Raises:
-            Unavailable: the request did not leave, or no login was possible.
-            OutcomeUnknown: it left, and no answer came.
-            AccountRefused, WrongEndpoint: by the login.
-            SyncError: whatever `gate` raised before anything was sent.
-        """
-        request = self._client.build_request("POST", self._url(resource), json=dict(body))
-        return await self._authorised(request, account, observe, gate, lost=OutcomeUnknown)
-
-    async def read(
-        self,
-        resource: str,
-        ma_co_so: str,
-        code: str,
-        account: Account,
-        observe: CallObserver,
-        gate: Gate = open_gate,
-    ) -> Reply:
-        """GET a document by its facility's and its own code. May be repeated.
-
-        Raises:
-            Unavailable: no answer came, or no login was possible.
-            AccountRefused, WrongEndpoint: by the login.
-            SyncError: whatever `gate` raised before anything was sent.
-        """
+    def read(self, resource: str, ma_co_so: str, code: str) -> httpx.Request:
+        """The request that reads a document by its facility's code and its own; nothing is sent."""
         url = f"{self._url(resource)}/{_segment(ma_co_so)}/{_segment(code)}"
-        request = self._client.build_request("GET", url)
-        return await self._authorised(request, account, observe, gate, lost=Unavailable)
+        return self._client.build_request("GET", url)
+
+    def slot(self, account: Account) -> asyncio.Semaphore:
+        """Bounds the calls of one account under way at once; to be held from permit to reply."""
+        return self._slots.setdefault(
+            account.key, asyncio.Semaphore(self._settings.max_per_account)
+        )
+
+    async def token(self, account: Account) -> tuple[str, bool]:
+        """A token for the account's next call, and whether this caller has just logged in for it.
+
+        Raises:
+            AccountRefused, Unavailable, WrongEndpoint: see `login`.
+        """
+        logged_in = False
+
+        async def login(account: Account) -> Token:
+            nonlocal logged_in
+            logged_in = True
+            return await self.login(account)
+
+        return await self._tokens.get(account, login), logged_in
+
+    async def drop_token(self, account: Account, token: str) -> None:
+        """Forget a token that the API refused. Idempotent."""
+        await self._tokens.drop(account, token)
+
+    async def send(self, request: httpx.Request, token: str, *, lost: type[SyncError]) -> Reply:
+        """One request with a token, and its reply, whatever its status says.
+
+        Args:
+            lost: raised where the request left and no reply came.
+
+        Raises:
+            Unavailable: the request did not leave.
+        """
+        # RFC 6750 spells it "Bearer"; every live caller of this API writes it in lower case.
+        request.headers["Authorization"] = f"bearer {token}"
+        reply = await self._exchange(request, lost)
+        # A server that quotes the token in its answer must not get it into our records.
+        body = hide_secrets(reply.body.decode("latin-1"), (token,)).encode("latin-1")
+        return Reply(reply.status, reply.headers, body)
 
     async def login(self, account: Account) -> Token:
         """Log in, once: a refused login is never repeated here, for the account may get locked.
@@ -199,89 +182,10 @@ class NationalApiClient:
     def _url(self, resource: str) -> str:
         return f"{self._settings.base_url}/lien_thong/{resource}"
 
-    async def _authorised(
-        self,
-        request: httpx.Request,
-        account: Account,
-        observe: CallObserver,
-        gate: Gate,
-        *,
-        lost: type[SyncError],
-    ) -> Reply:
-        """Send with a token; a token that turns out to be stale is replaced once."""
-        logged_in = False
-
-        async def login(account: Account) -> Token:
-            nonlocal logged_in
-            logged_in = True
-            return await self.login(account)
-
-        token = await self._tokens.get(account, login)
-        reply = await self._patiently(request, account, token, observe, gate, lost)
-        if Answer(reply).status != 401:
-            return reply
-        await self._tokens.drop(account, token)
-        if logged_in:  # a brand-new token was refused: another login would change nothing
-            return reply
-        token = await self._tokens.get(account, login)
-        reply = await self._patiently(request, account, token, observe, gate, lost)
-        if Answer(reply).status == 401:
-            await self._tokens.drop(account, token)
-        return reply
-
-    async def _patiently(
-        self,
-        request: httpx.Request,
-        account: Account,
-        token: str,
-        observe: CallObserver,
-        gate: Gate,
-        lost: type[SyncError],
-    ) -> Reply:
-        """Send, and send again after a short wait where the server asks for one."""
-        # RFC 6750 spells it "Bearer"; every live caller of this API writes it in lower case.
-        request.headers["Authorization"] = f"bearer {token}"
-        slots = self._slots.setdefault(
-            account.key, asyncio.Semaphore(self._settings.max_per_account)
-        )
-        waits = 0
-        reply: Reply | None = None
-        while True:
-            async with slots:
-                try:
-                    await gate()
-                except SyncError:
-                    if reply is None:
-                        raise
-                    return reply  # what the server said of the first try is what is known
-                reply = await self._observed(request, token, observe, lost)
-            wait = _short_wait(reply, self._settings.short_retry_after)
-            if wait is None or waits == _SHORT_WAITS:
-                return reply
-            waits += 1
-            await self._sleep(wait)
-
-    async def _observed(
-        self, request: httpx.Request, token: str, observe: CallObserver, lost: type[SyncError]
-    ) -> Reply:
-        at, started = self._clock(), time.perf_counter()
-        reply: Reply | None = None
-        failure: SyncError | None = None
-        try:
-            reply = await self._exchange(request, lost)
-            # A server that quotes the token in its answer must not get it into our records.
-            body = hide_secrets(reply.body.decode("latin-1"), (token,)).encode("latin-1")
-            return Reply(reply.status, reply.headers, body)
-        except SyncError as error:
-            failure = error
-            raise
-        finally:
-            observe(Call(at, (time.perf_counter() - started) * 1000, reply, failure))
-
     async def _exchange(self, request: httpx.Request, lost: type[SyncError]) -> Reply:
-        """One request and its answer; `lost` is raised where the request left without one."""
+        """One request and its reply; `lost` is raised where the request left without one."""
         api = self._settings
-        # The read timeout counts from byte to byte: a trickling answer needs an end of its own.
+        # The read timeout counts from byte to byte: a trickling answer needs a separate end.
         longest = api.connect_timeout + 3 * api.read_timeout
         try:
             async with asyncio.timeout(longest):
@@ -307,15 +211,6 @@ async def _beginning(response: httpx.Response) -> bytes:
         if len(body) >= _MAX_BODY:
             break
     return bytes(body[:_MAX_BODY])
-
-
-def _short_wait(reply: Reply, longest: float) -> float | None:
-    """Seconds to wait before the same call is sent again, None if it should not be."""
-    answer = Answer(reply)
-    if answer.status not in (408, 425, 429, 503):
-        return None
-    wait = answer.retry_after
-    return wait if wait is not None and wait <= longest else None
 
 
 def _segment(code: str) -> str:

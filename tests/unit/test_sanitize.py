@@ -8,9 +8,9 @@ import traceback
 
 import pytest
 
-from lib.defects import without_inputs
-from lib.errors import Defect, Rejected
+from lib.errors import Rejected, UnexpectedError
 from lib.privacy import mask_personal_names
+from lib.sanitize import sanitize_exceptions
 
 NAME = "Nguyễn Thị Mai"
 
@@ -18,12 +18,12 @@ NAME = "Nguyễn Thị Mai"
 def test_kind_and_place_are_told_without_the_text(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     # Our own code, given what its types forbid, so that it fails deep inside.
-    with pytest.raises(Defect) as caught, without_inputs():
+    with pytest.raises(UnexpectedError) as caught, sanitize_exceptions():
         mask_personal_names(NAME)  # type: ignore[arg-type]
     shown = "".join(traceback.format_exception(caught.value))
     assert "AttributeError in lib.privacy.mask_personal_names, line " in shown
     assert "body.items()" in caplog.text
-    with pytest.raises(Defect) as caught, without_inputs():
+    with pytest.raises(UnexpectedError) as caught, sanitize_exceptions():
         raise ValueError(NAME)
     shown = "".join(traceback.format_exception(caught.value))
     assert "ValueError in " in shown
@@ -33,6 +33,6 @@ def test_kind_and_place_are_told_without_the_text(caplog: pytest.LogCaptureFixtu
 
 @pytest.mark.parametrize("error", [Rejected("no such lot"), asyncio.CancelledError()])
 def test_our_own_errors_and_cancellation_pass(error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, without_inputs():
+    with pytest.raises(type(error)) as caught, sanitize_exceptions():
         raise error
     assert caught.value is error

@@ -1,4 +1,4 @@
-"""Tasks of `reconcile`: claims and Prefect runs that nobody works on any more."""
+"""Tasks of `reconcile`: claims and Prefect runs without a live holder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from lib.pipelines import PIPELINES, get_pipeline
 from lib.services import Services
 from lib.sync import reconcile as repair
 from lib.sync.reconcile import Repairs
-from tasks.services import current_services
+from tasks.runtime import current_services
 
 _OPEN_STATES = [
     StateType.SCHEDULED,
@@ -52,7 +52,7 @@ _SCHEDULER_LIMITS = {
 
 @task(cache_policy=NO_CACHE)
 async def repair_logs() -> Repairs:
-    """Bring source database and MongoDB back to agreement. May be repeated.
+    """Bring source database and MongoDB back to agreement. Idempotent.
 
     Each step stands alone; MongoDB being away is reported, not raised.
     """
@@ -74,7 +74,7 @@ async def repair_logs() -> Repairs:
 
 @task(cache_policy=NO_CACHE)
 async def repair_claims() -> Repairs:
-    """Free documents whose run never came, is over, or is dead. May be repeated.
+    """Free documents whose run never came, is over, or is dead. Idempotent.
 
     Raises:
         StoreUnavailable: the source database is away.
@@ -97,7 +97,7 @@ async def repair_claims() -> Repairs:
 
 @task(cache_policy=NO_CACHE)
 async def repair_runs(own_run_id: str) -> Repairs:
-    """Set runs that Prefect shows as running, but nobody works on, to Crashed. May be repeated."""
+    """Set runs that Prefect shows as running, but nobody works on, to Crashed. Idempotent."""
     services = current_services()
     repairs = Repairs()
     async with get_client() as client:
@@ -107,14 +107,13 @@ async def repair_runs(own_run_id: str) -> Repairs:
     return repairs
 
 
-async def abandon_claim(pipeline: str, token: str, run_id: str) -> None:
-    """Free what a run that is over still holds, and tell the truth about its subflows.
+async def abandon_claim(services: Services, pipeline: str, token: str, run_id: str) -> None:
+    """Free what a run that is over still holds, and set its open subflows to Crashed.
 
-    May be repeated. The documents may have been sent, so they are looked up before they are sent
+    Idempotent. The documents may have been sent, so they are looked up before they are sent
     again. It costs them no attempt: a batch has many documents, and a process that dies says
     nothing about any one of them.
     """
-    services = current_services()
     released = await asyncio.to_thread(
         services.source.claims.release,
         get_pipeline(pipeline),
@@ -143,7 +142,7 @@ async def _repair_claim(
             await _release_untouched(services, claim)
             repairs.note("claims never dispatched: released", [label])
     elif run.state is not None and run.state.is_final():
-        await abandon_claim(claim.pipeline, claim.token, str(run.id))
+        await abandon_claim(services, claim.pipeline, claim.token, str(run.id))
         repairs.note("claims of ended runs: released", [label])
     elif expired and run.start_time is None:
         # No worker took the run in time. It must not pile up with its successors.
@@ -151,7 +150,7 @@ async def _repair_claim(
         await _set_state(client, run, "never started")
         repairs.note("claims that waited too long for a worker: released", [label])
     elif expired:
-        await abandon_claim(claim.pipeline, claim.token, str(run.id))
+        await abandon_claim(services, claim.pipeline, claim.token, str(run.id))
         await _set_state(client, run, "the lease on its documents ran out")
         repairs.note("claims of dead runs: released", [label])
 

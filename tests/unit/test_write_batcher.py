@@ -1,4 +1,4 @@
-"""Grouped writes: order, size, errors, and callers that go away."""
+"""WriteBatcher writes: order, size, errors, and callers that go away."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lib.write_batcher import Grouped
+from lib.write_batcher import WriteBatcher
 
 pytestmark = pytest.mark.anyio
 
@@ -29,8 +29,8 @@ class Sink:
         return [item * 2 for item in items]
 
 
-def grouped(sink: Sink, *, delay: float = 0.01, size: int = 100) -> Grouped[int, int]:
-    return Grouped(sink.write, delay=delay, size=size)
+def grouped(sink: Sink, *, delay: float = 0.01, size: int = 100) -> WriteBatcher[int, int]:
+    return WriteBatcher(sink.write, delay=delay, size=size)
 
 
 async def test_concurrent_puts_are_written_together_in_order() -> None:

@@ -1,24 +1,31 @@
-"""Opens the services of a run from settings and, where some are named, Prefect blocks."""
+"""What surrounds a run: its services, its name, and what its log lines say of it."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
 import httpx
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.runtime import flow_run, task_run
 from sqlalchemy import URL
 
 from lib import services as lib_services
+from lib.daily_close.collect import yesterday
 from lib.errors import ConfigurationError, StoreUnavailable
+from lib.pipelines import PIPELINES
+from lib.record import Record
 from lib.services import Services
 from lib.settings import Settings, environment_name, load_settings
 from lib.settings.secret_references import SecretReference, find_references
-from tasks.log_context import add_run_context
+from lib.sync.batch import find_batch
 
-#: A run or a command waits so long for a block.
+#: Seconds a run or a command waits for a block.
 _BLOCK_SECONDS = 30.0
+_JSON_FORMATTERS = "pythonjsonlogger"
 
 _current: ContextVar[Services] = ContextVar("current_services")
 
@@ -112,3 +119,78 @@ async def source_url(settings: Settings) -> str | URL:
         ) from None
     info = block.connection_info
     return info.create_url() if isinstance(info, ConnectionComponents) else str(info)
+
+
+# -- names under which runs appear in the UI ------------------------------------------------------
+
+
+def pipeline_run_name() -> str:
+    """`sale HD-S01-000101` for a document, `sale batch 1f0c93ab` for a batch."""
+    parameters = flow_run.parameters
+    local_id = next((v for k, v in parameters.items() if k.startswith("local_") and v), None)
+    claim = f"batch {str(parameters.get('claim_token'))[:8]}"
+    return f"{flow_run.flow_name} {local_id or claim}"
+
+
+def scheduler_run_name() -> str:
+    """`orchestrate 2026-11-02 08:15:00` (UTC)."""
+    return f"{flow_run.flow_name} {flow_run.scheduled_start_time:%Y-%m-%d %H:%M:%S}"
+
+
+def daily_close_run_name() -> str:
+    """`daily-close 2026-11-02`."""
+    return f"{flow_run.flow_name} {flow_run.parameters.get('day') or yesterday()}"
+
+
+def chunk_run_name() -> str:
+    """`sale-invoice HD-S01-000101`, or `sale-invoice HD-S01-000101 to HD-S02-000007 (50)`."""
+    parameters = task_run.parameters
+    records, noun = parameters["records"], parameters["batch"].pipeline.noun
+    first, last = records[0].ref.local_id, records[-1].ref.local_id
+    return f"{noun} {first}" if len(records) == 1 else f"{noun} {first} to {last} ({len(records)})"
+
+
+# -- log lines ------------------------------------------------------------------------------------
+
+
+def add_run_context() -> None:
+    """Complete what this process logs as JSON. Idempotent.
+
+    Lines for a person stay as they are: there the run is named by Prefect, or by the text.
+    """
+    for handler in logging.getLogger().handlers:
+        if type(handler.formatter).__module__.startswith(_JSON_FORMATTERS):
+            handler.addFilter(_complete)
+
+
+def _complete(record: logging.LogRecord) -> bool:
+    for name, value in _where().items():
+        if value is not None and not hasattr(record, name):
+            setattr(record, name, value)
+    return True
+
+
+def _where() -> dict[str, str | None]:
+    """Run and document of the code that logs; what it does not know is left out."""
+    batch, flow, task = find_batch(), FlowRunContext.get(), TaskRunContext.get()
+    where: dict[str, str | None] = {}
+    if batch is not None:
+        where |= {
+            "pipeline": batch.pipeline.name,
+            "claim_token": batch.token,
+            "flow_run_id": batch.run_id,
+        }
+    if flow is not None:
+        run, name = flow.flow_run, None if flow.flow is None else flow.flow.name
+        parameters = flow.parameters or {}
+        where |= {"local_id": parameters.get("local_id")}
+        if name in PIPELINES:
+            where["pipeline"] = name
+        if run is not None:
+            where |= {"flow_run_id": str(run.id), "flow_run_name": run.name, "flow_name": name}
+    if task is not None:
+        where["task_run_id"] = str(task.task_run.id)
+        record = task.parameters.get("record")
+        if isinstance(record, Record):
+            where["local_id"] = record.ref.local_id
+    return where

@@ -1,4 +1,4 @@
-"""Keeps what an unforeseen error quotes out of logs, states and records.
+"""Keeps what an unexpected error quotes out of logs, states and records.
 
 The text of a foreign error may hold anything it was working on, a buyer's name included, and
 Prefect writes the text of every error of a run into its database.
@@ -11,16 +11,16 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lib.errors import Defect, SyncError
+from lib.errors import SyncError, UnexpectedError
 
-logger = logging.getLogger("dqg.defects")
+logger = logging.getLogger("dqg.sanitize")
 
 _OURS = ("lib.", "tasks.", "flows.")
 
 
 @contextmanager
-def without_inputs() -> Iterator[None]:
-    """Raises `Defect` in place of a foreign error: its kind and its place, but not its text.
+def sanitize_exceptions() -> Iterator[None]:
+    """Raises `UnexpectedError` in place of a foreign error: its kind and place, but not its text.
 
     The way through the code is logged, as lines of source without any value.
     """
@@ -29,11 +29,11 @@ def without_inputs() -> Iterator[None]:
     except SyncError:
         raise
     except Exception as error:
-        defect = Defect(f"{type(error).__name__} in {_place(error)}")
+        unexpected = UnexpectedError(f"{type(error).__name__} in {_place(error)}")
         way = "".join(traceback.format_tb(error.__traceback__))
         # Not `exception`: that would log the text.
-        logger.error("%s\n%s", defect, way, extra={"action": "defect"})  # noqa: TRY400
-        raise defect from None
+        logger.error("%s\n%s", unexpected, way, extra={"action": "unexpected_error"})  # noqa: TRY400
+        raise unexpected from None
 
 
 def _place(error: Exception) -> str:

@@ -1,0 +1,368 @@
+"""Everything that runs show to operators as artifacts of Prefect.
+
+The UI takes descriptions and table cells for Markdown: texts of others go through `plain`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from prefect import get_client, task
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.runtime import flow_run
+
+from lib.clock import utc_now
+from lib.daily_close.compare import DayClose, ShopClose
+from lib.daily_close.csv_file import checksum, rows_of
+from lib.errors import StoreUnavailable
+from lib.models import OutcomeKind, PipelineSummary
+from lib.record import Record
+from lib.services import Services
+from lib.sync.batch import Batch
+from lib.sync.reconcile import Repairs
+from lib.tracking.availability import HOURS, as_markdown, by_hour, first_hour
+from lib.tracking.failure_groups import failure_groups
+from lib.tracking.failures import FailureFilter, FailureGroup, FailureLog
+from lib.tracking.task_logs import TaskLogReader
+from tasks.dispatch import Round
+from tasks.runtime import current_services
+
+logger = logging.getLogger("dqg.artifacts")
+
+FAILURE_GROUPS = "failure-groups"
+API_AVAILABILITY = "api-availability"
+DAILY_CLOSE = "daily-close"
+#: Seconds between updates of a batch's progress.
+_PROGRESS_PERIOD = 2.0
+_RESULTS_SHOWN = 200
+_DIFFERENCES_SHOWN = 50
+#: Newest failures that are read, and groups of them that are shown.
+_FAILURES_READ = 5000
+_GROUPS_SHOWN = 50
+_SHOPS_SHOWN = 5
+#: What begins a tag, a link, an emphasis, code or a heading. Names like `so_lo` stay as they are.
+_MARKUP = re.compile(r"([\\`*~<\[\]#])")
+_LIST = re.compile(r"^(\s*)([-+])")
+
+
+def plain(text: str) -> str:
+    """A text that is shown as it is, whatever it holds, on one line."""
+    return _LIST.sub(r"\1\\\2", _MARKUP.sub(r"\\\1", " ".join(text.split())))
+
+
+def link(text: str, path: str) -> str:
+    """A link within the UI, from the page's own address: it holds wherever the UI is reached."""
+    return f"[{plain(text)}]({path})"
+
+
+# -- a batch ---------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def show_progress(batch: Batch) -> AsyncIterator[None]:
+    """The share of a batch's documents with a saved outcome, as long as it is worked on."""
+    artifact_id = await acreate_progress_artifact(
+        progress=0.0,
+        key=f"{batch.pipeline.name}-progress",
+        description=f"{batch.pipeline.name} batch {batch.token[:8]}: {len(batch)} documents",
+    )
+    updates = asyncio.create_task(_keep_updating(batch, artifact_id), name="progress")
+    try:
+        yield
+    finally:
+        updates.cancel()
+        await asyncio.gather(updates, return_exceptions=True)
+    await aupdate_progress_artifact(artifact_id, progress=_percent(batch))
+
+
+async def _keep_updating(batch: Batch, artifact_id: UUID) -> None:
+    shown = 0.0
+    while True:
+        await asyncio.sleep(_PROGRESS_PERIOD)
+        if (now := _percent(batch)) != shown:
+            await aupdate_progress_artifact(artifact_id, progress=now)
+            shown = now
+
+
+def _percent(batch: Batch) -> float:
+    return round(100 * sum(record.saved for record in batch) / len(batch), 1)
+
+
+async def show_result(batch: Batch) -> None:
+    """A table of what was not accepted, and of doubtful values that were sent."""
+    text = ", ".join(f"{number} {kind}" for kind, number in sorted(batch.counts().items()))
+    rows = [_result(record) for record in batch if not _is_accepted(record)]
+    rows += [
+        _result(record) | {"outcome": "accepted, look at it", "reason": plain("; ".join(warnings))}
+        for record in batch
+        if _is_accepted(record) and (warnings := record.warnings)
+    ]
+    await acreate_table_artifact(
+        table=rows[:_RESULTS_SHOWN] or [{"document": "all accepted"}],
+        key=f"{batch.pipeline.name}-result",
+        description=f"{text} of {len(batch)} documents",
+    )
+
+
+def _is_accepted(record: Record) -> bool:
+    outcome = record.outcome
+    return record.saved and outcome is not None and outcome.kind is OutcomeKind.ACCEPTED
+
+
+def _result(record: Record) -> dict[str, Any]:
+    outcome = record.outcome
+    return {
+        "document": plain(record.ref.local_id),
+        "shop": plain(record.ref.shop_pharmacy_code),
+        "outcome": outcome.kind.value if outcome else "open",
+        "class": outcome.error_class if outcome else None,
+        "reason": plain((outcome.message or "") if outcome else "no outcome was saved"),
+    }
+
+
+# -- orchestrate and reconcile ---------------------------------------------------------------------
+
+
+async def show_summary(backlog: Sequence[PipelineSummary], done: Round) -> None:
+    """What `orchestrate` found and did, by pipeline."""
+    await acreate_table_artifact(
+        table=summary_rows(backlog, done),
+        key="orchestrate-summary",
+        description="Documents of each pipeline; the note says what is in the way",
+    )
+
+
+def summary_rows(backlog: Sequence[PipelineSummary], done: Round) -> list[dict[str, Any]]:
+    """One row per pipeline. Pure."""
+    return [
+        {
+            "pipeline": summary.pipeline,
+            "note": _note(summary.pipeline, done),
+            "oldest pending": _age(summary.oldest_pending_seconds),
+            "pending": summary.pending,
+            "claimed now": done.claimed[summary.pipeline],
+            "dispatched batches": done.dispatched[summary.pipeline],
+            "in flight": summary.in_flight,
+            "unconfirmed": summary.unconfirmed,
+            "succeeded (24 h)": summary.succeeded,
+            "failed (24 h)": summary.failed,
+            "before the cut-off": summary.before_cut_off,
+        }
+        for summary in backlog
+    ]
+
+
+def _note(pipeline: str, done: Round) -> str:
+    error = done.errors.get(pipeline)
+    return plain(f"error: {error}" if error else done.notes.get(pipeline, ""))
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "none"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+async def show_repairs(repairs: Repairs) -> int:
+    """What `reconcile` found and repaired; how many that is."""
+    rows = [row for row in repairs.rows() if row["found"]]
+    await acreate_table_artifact(
+        table=rows or [{"what": "everything agrees", "found": 0}],
+        key="reconcile",
+        description="What was found and repaired",
+    )
+    return sum(int(row["found"]) for row in rows)
+
+
+@task(cache_policy=NO_CACHE)
+async def show_overview() -> None:
+    """Renew the artifacts about failures and about the API. Idempotent; never raises."""
+    services = current_services()
+    for show in (show_failure_groups, show_api_availability):
+        await best_effort(show, services)
+
+
+async def show_failure_groups(services: Services) -> None:
+    """The open failures, those with the same reason on one line, the largest group first.
+
+    Raises:
+        StoreUnavailable.
+    """
+    log, wanted = FailureLog(services.tracking.database), FailureFilter()
+    total = await log.count(wanted)
+    groups = await failure_groups(log, services.source, wanted, limit=_FAILURES_READ)
+    shown = groups[:_GROUPS_SHOWN]
+    runs = await _flow_runs([group.failures[0].get("record_run_id") for group in shown])
+    await acreate_table_artifact(
+        table=[_group(group, runs) for group in shown] or [{"reason": "no open failure"}],
+        key=FAILURE_GROUPS,
+        description=_groups_description(total, len(groups)),
+    )
+
+
+async def show_api_availability(services: Services) -> None:
+    """How the API answered our own calls, hour by hour.
+
+    Raises:
+        StoreUnavailable.
+    """
+    now = utc_now()
+    logs = TaskLogReader(services.tracking.database)
+    counts = await logs.calls_by_hour(first_hour(now))
+    await acreate_markdown_artifact(
+        markdown=as_markdown(by_hour(counts, now), f"National API, last {HOURS} hours"),
+        key=API_AVAILABILITY,
+        description=f"Errors and latency of our own calls in the last {HOURS} hours",
+    )
+
+
+async def best_effort(show: Callable[[Services], Awaitable[None]], services: Services) -> None:
+    """Renew an artifact, or warn and leave it as it was: it is no reason to fail a run."""
+    try:
+        await show(services)
+    except StoreUnavailable as error:
+        logger.warning(
+            "%s left as it was: %s is away",
+            show.__name__,
+            error.store,
+            extra={"action": "overview_skipped"},
+        )
+    except Exception as error:
+        logger.warning(
+            "%s left as it was: %s",
+            show.__name__,
+            type(error).__name__,
+            extra={"action": "overview_failed"},
+        )
+
+
+def _group(group: FailureGroup, runs: set[str]) -> dict[str, Any]:
+    reason, example = group.reason, group.failures[0]
+    shops = sorted({ref.shop_pharmacy_code for ref in group.refs})
+    more = f" and {len(shops) - _SHOPS_SHOWN} more" if len(shops) > _SHOPS_SHOWN else ""
+    # The most wanted first: the page shows some five columns before it has to be scrolled.
+    return {
+        "documents": len(group.refs),
+        "reason": plain(reason.text),
+        "example": _example(example["local_id"], example.get("record_run_id"), runs),
+        "group": reason.key,
+        "drug code": plain(reason.drug_code),
+        "field": plain(reason.field),
+        "shops": plain(", ".join(shops[:_SHOPS_SHOWN])) + more,
+        "pipelines": ", ".join(sorted({ref.pipeline for ref in group.refs})),
+        "newest": f"{example['created_at']:%Y-%m-%d %H:%M} UTC",
+        "class": reason.error_class,
+    }
+
+
+def _example(text: str, run_id: str | None, flow_runs: set[str]) -> str:
+    if run_id is None:
+        return plain(text)
+    return link(text, f"/runs/{'flow-run' if run_id in flow_runs else 'task-run'}/{run_id}")
+
+
+async def _flow_runs(run_ids: Sequence[str | None]) -> set[str]:
+    """Which of these are flow runs; at granularity `task` a document has a task run instead."""
+    ids = [UUID(run_id) for run_id in run_ids if run_id]
+    if not ids:
+        return set()
+    async with get_client() as client:
+        found = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids))
+        )
+    return {str(run.id) for run in found}
+
+
+def _groups_description(total: int, groups: int) -> str:
+    if not total:
+        return "No document waits for a decision."
+    parts = [f"{total} failures wait for a decision, in {groups} groups by their reason."]
+    if total > _FAILURES_READ:
+        parts.append(f"Only the newest {_FAILURES_READ} are counted here.")
+    if groups > _GROUPS_SHOWN:
+        parts.append(f"The largest {_GROUPS_SHOWN} groups are shown.")
+    parts.append(
+        "The example leads to its run. Correct the cause, then `./dqg requeue --group` and the "
+        "group's name."
+    )
+    return " ".join(parts)
+
+
+# -- the daily close -------------------------------------------------------------------------------
+
+
+async def show_daily_close(close: DayClose) -> None:
+    """Keep a close as an artifact: numbers, differences by name, and the checksum of the rows.
+
+    It belongs to the run it is called in, if any: the command line has none, and the helpers of
+    `prefect.artifacts` are for runs only.
+    """
+    rows = [_shop(shop) for shop in close.shops] or [{"pipeline": "no document has this date"}]
+    run_id = flow_run.get_id()
+    async with get_client() as client:
+        await client.create_artifact(
+            ArtifactCreate(
+                key=DAILY_CLOSE,
+                type="table",
+                description=description_of(close),
+                data=json.dumps(rows, ensure_ascii=False),
+                flow_run_id=UUID(run_id) if run_id else None,
+            )
+        )
+
+
+def description_of(close: DayClose) -> str:
+    """The text above the table. Names no person. Pure."""
+    differences = close.differences
+    lines = [
+        f"**{close.day}: {'closed' if close.is_closed else 'not closed'}.** {close.summary()}.",
+        "",
+        f"SHA-256 over the rows: `{checksum(rows_of(close))}`",
+    ]
+    if close.notes:
+        lines += ["", "Not compared:", "", *(f"- {note}" for note in close.notes)]
+    if differences:
+        lines += ["", "Differences:", ""]
+        lines += [
+            f"- {plain(f'{ref.pipeline} {ref.local_id} ({ref.shop_pharmacy_code}): {item.text}')}"
+            for item in differences[:_DIFFERENCES_SHOWN]
+            for ref in (item.ref,)
+        ]
+        if len(differences) > _DIFFERENCES_SHOWN:
+            lines.append(f"- and {len(differences) - _DIFFERENCES_SHOWN} more: `./dqg close`")
+    return "\n".join(lines)
+
+
+def _shop(shop: ShopClose) -> dict[str, Any]:
+    unknown = "not known"
+    return {
+        "pipeline": shop.pipeline,
+        "shop": plain(shop.shop),
+        "documents": shop.documents,
+        "sent": unknown if shop.sent is None else shop.sent,
+        "accepted": shop.accepted,
+        "failed": shop.failed,
+        "open": shop.open,
+        "accepted in the logs": unknown if shop.logged is None else shop.logged,
+        "looked up at the API": f"{shop.present} of {shop.checked} found",
+        "differences": shop.differences,
+        "amount": f"{shop.amount:,.2f}",
+        "amount accepted": f"{shop.accepted_amount:,.2f}",
+    }
