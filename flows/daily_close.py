@@ -6,7 +6,8 @@ from datetime import date
 from typing import Annotated, Any
 
 from prefect import flow
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 from pydantic import Field
 
 from lib.daily_close.collect import DEFAULT_SAMPLE, yesterday

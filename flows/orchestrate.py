@@ -11,7 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 from prefect import flow
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from lib.models import Claim, PipelineSummary
 from lib.settings import SyncSettings
@@ -44,7 +45,7 @@ async def orchestrate() -> State[Any]:
         total = Round.sum(rounds)
         await show_summary(backlog, total)
         # Where it fails, the run shows it, and what was dispatched stays so.
-        await emit_alert_events(backlog, total.paused_accounts, return_state=True)
+        await emit_alert_events(backlog, total.paused_accounts, return_state=True)  # type: ignore[misc]
     if total.errors:
         return Failed(message="; ".join(f"{p}: {error}" for p, error in total.errors.items()))
     return Completed(message=f"{total.documents} documents dispatched in {total.batches} batches")

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
+from prefect import Flow, flow
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.runtime import flow_run
-from prefect.states import State
 
-from flows.hooks import batch_abandoned
 from flows.records import send_all
 from lib.errors import ConfigurationError
-from lib.pipelines import CANCELLATION, IMPORT, SALE, Pipeline
+from lib.pipelines import CANCELLATION, IMPORT, SALE, Pipeline, get_pipeline
 from lib.settings import Granularity
 from lib.sync.batch import open_batch
 from tasks.artifacts import show_progress, show_result
 from tasks.claims import claim_document, load_documents
+from tasks.reconcile import abandon_claim
 from tasks.records import empty_batch, final_state
 from tasks.runtime import open_services, pipeline_run_name
 
@@ -53,6 +53,17 @@ async def run_pipeline(
             await send_all(batch, granularity)
         await show_result(batch)
         return final_state(batch, single=bool(local_id))
+
+
+async def batch_abandoned(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """A batch run crashed or was cancelled: give back what it still holds.
+
+    Runs in a separate process that knows nothing of the batch, so it opens its own services. As
+    every hook it is only the fast path, see `flows.records`. Prefect fixes the parameters' names.
+    """
+    token = flow_run.parameters.get("claim_token") or str(flow_run.id)
+    async with open_services() as services:
+        await abandon_claim(services, get_pipeline(flow.name).name, token, str(flow_run.id))
 
 
 @flow(

@@ -6,8 +6,9 @@ Scheduled every five minutes. Idempotent: what is repaired already is not an err
 from __future__ import annotations
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.states import Completed
 
 from lib.sync.reconcile import Repairs
 from tasks.artifacts import show_overview, show_repairs

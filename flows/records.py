@@ -1,4 +1,9 @@
-"""How the documents of a batch become runs: a subflow per document, or a task run per chunk."""
+"""How the documents of a batch become runs: a subflow per document, or a task run per chunk.
+
+The hook of the subflow is the fast path on which its outcome reaches the source database and the
+log. It is not needed for correctness: Prefect logs an error in a hook and goes on, and runs none
+where a process was killed; then the lease runs out and `reconcile` repairs what is left.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +14,25 @@ from functools import lru_cache
 from typing import Any
 
 from prefect import Flow, flow, tags
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.states import Completed
 
-from flows.hooks import record_ended
 from lib.errors import ClaimLost, Interrupted, Paused
 from lib.pipelines import Pipeline
 from lib.record import Record
+from lib.sanitize import sanitize_exceptions
 from lib.settings import Granularity
 from lib.sync.batch import Batch, find_record, finish_all
 from lib.sync.outcomes import record_outcome
-from lib.sync.planning import resolve_granularity
 from lib.sync.submit import ensure_sendable
-from tasks.records import build_payload, send_documents, submit_record, with_retries
+from tasks.records import (
+    build_payload,
+    result_of,
+    send_documents,
+    submit_record,
+    with_retries,
+)
 
 logger = logging.getLogger("dqg.batch")
 
@@ -36,7 +47,7 @@ async def send_all(batch: Batch, wanted: Granularity | None) -> None:
         StoreUnavailable: an outcome could not be saved.
     """
     sync, records = batch.services.settings.sync, list(batch)
-    if resolve_granularity(wanted or sync.granularity, len(batch), sync) is Granularity.FLOW:
+    if sync.granularity_for(len(batch), wanted) is Granularity.FLOW:
         places = asyncio.Semaphore(sync.flow_concurrency)
         await finish_all(send_one(batch, record, places) for record in records)
     else:
@@ -84,7 +95,8 @@ async def run_subflow(batch: Batch, record: Record) -> None:
     """One subflow for the record: seven calls to the Prefect API, everything visible."""
     ref = record.ref
     with tags(ref.pipeline, ref.shop_pharmacy_code):
-        await record_flow(batch.pipeline)(
+        # Prefect's overloads know no flow of which only the result is open.
+        await record_flow(batch.pipeline)(  # type: ignore[misc]
             pipeline=ref.pipeline,
             record_id=ref.record_id,
             local_id=ref.local_id,
@@ -121,11 +133,20 @@ async def sync_document(
     return Completed(message=f"accepted as {acceptance.national_id}")
 
 
+async def record_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """A record's subflow reached its final state: record the document's outcome.
+
+    Prefect fixes the names of the parameters.
+    """
+    batch, record = find_record(flow_run.parameters["record_id"])
+    with sanitize_exceptions():
+        await record_outcome(batch, record, await result_of(record, state))
+
+
 @lru_cache
 def record_flow(pipeline: Pipeline) -> Flow[..., Any]:
-    """The subflow of a pipeline's documents, with the hooks that record their outcomes."""
+    """The subflow of a pipeline's documents, with the hook that records their outcomes."""
     return flow(
-        sync_document,
         name=pipeline.noun,
         flow_run_name=f"{pipeline.noun} {{local_id}}",
         validate_parameters=False,
@@ -133,4 +154,4 @@ def record_flow(pipeline: Pipeline) -> Flow[..., Any]:
         on_failure=[record_ended],
         on_crashed=[record_ended],
         on_cancellation=[record_ended],
-    )
+    )(sync_document)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from prefect import get_client, task
@@ -22,7 +23,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilter,
     TaskRunFilterId,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Crashed
 
 from lib.errors import StoreUnavailable
@@ -271,5 +272,5 @@ async def _crash_children(client: PrefectClient, run_id: UUID) -> None:
 async def _set_state(client: PrefectClient, run: FlowRun, why: str) -> None:
     """Ends a run in Prefect's view: Crashed if it had started, else Cancelled."""
     message = f"set by reconcile: {why}"
-    state = Crashed(message=message) if run.start_time else Cancelled(message=message)
+    state: State[Any] = Crashed(message=message) if run.start_time else Cancelled(message=message)
     await client.set_flow_run_state(run.id, state, force=True)

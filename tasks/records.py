@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
@@ -21,9 +21,6 @@ from lib.settings import SyncSettings
 from lib.sync.batch import Batch
 from lib.sync.submit import is_passing, send_chunk, submit
 from tasks.runtime import chunk_run_name
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 @task(name="build-payload", cache_policy=NO_CACHE)
@@ -73,7 +70,7 @@ async def send_documents(
 
 
 @lru_cache
-def with_retries(task: Task[P, R], settings: SyncSettings) -> Task[P, R]:
+def with_retries(task: Task[..., Any], settings: SyncSettings) -> Task[..., Any]:
     """A copy of a task with growing, jittered delays between its retries."""
     return task.with_options(
         retries=settings.task_retries,

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import httpx
 from prefect.context import FlowRunContext, TaskRunContext
@@ -85,7 +86,7 @@ async def _read_secret(reference: SecretReference) -> str:
         raise ConfigurationError(f"{variable} names a Secret block, and PREFECT_API_URL is not set")
     try:
         async with asyncio.timeout(_BLOCK_SECONDS):
-            block = await Secret.aload(reference.block)
+            block: Any = await Secret.aload(reference.block)
     except ValueError:
         raise ConfigurationError(
             f"{variable}: there is no Secret block {reference.block!r}"

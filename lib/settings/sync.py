@@ -100,6 +100,17 @@ class SyncSettings(Section):
         200, ge=1, le=1000, description="outcomes written together at most"
     )
 
+    def granularity_for(self, documents: int, wanted: Granularity | None = None) -> Granularity:
+        """The granularity for a number of documents, `auto` resolved.
+
+        Args:
+            wanted: instead of the setting.
+        """
+        granularity = wanted or self.granularity
+        if granularity is not Granularity.AUTO:
+            return granularity
+        return Granularity.FLOW if documents <= self.auto_flow_limit else Granularity.TASK
+
     @property
     def lease(self) -> timedelta:
         return timedelta(seconds=self.lease_seconds)

@@ -136,15 +136,8 @@ def is_worth_another_round(summary: PipelineSummary, sync: SyncSettings) -> bool
     return summary.ready >= _batch_kind(summary.ready, sync)[1]
 
 
-def resolve_granularity(wanted: Granularity, ready: int, sync: SyncSettings) -> Granularity:
-    """The granularity for a number of documents; never `auto`."""
-    if wanted is not Granularity.AUTO:
-        return wanted
-    return Granularity.FLOW if ready <= sync.auto_flow_limit else Granularity.TASK
-
-
 def _batch_kind(ready: int, sync: SyncSettings) -> tuple[Granularity, int]:
-    granularity = resolve_granularity(sync.granularity, ready, sync)
+    granularity = sync.granularity_for(ready)
     if granularity is Granularity.FLOW:
         return granularity, sync.batch_size
     return granularity, sync.task_batch_size

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
 from flows import records
 from flows.pipelines import sale
 from flows.records import run_subflow
-from lib.errors import ClaimLost
+from lib.errors import ClaimLost, StoreUnavailable
 from lib.models import Acceptance
+from lib.operations.events import events_of_log
 from lib.pipelines import SALE
 from lib.record import Record
+from lib.source.outcomes import Outcomes
 from lib.sync import submit as submission
 from lib.sync.batch import Batch
+from lib.sync.lease import Lease
 from lib.sync.submit import submit
+from tests.support.artifacts import latest_artifact
 from tests.support.system import System
 
 pytestmark = pytest.mark.anyio
@@ -104,3 +108,78 @@ async def test_who_lost_a_claim_says_so_in_its_log_and_leaves_the_document_alone
     assert system.document("sale", "TAKEN").claim_token == "another"
     logs = {log["local_id"]: log["status"] for log in system.mongo.task_logs.find()}
     assert logs == {"MINE": "SUCCESS", "TAKEN": "RELEASED"}
+
+
+def log_of(system: System, local_id: str, token: str, status: str, **values: object) -> None:
+    """What an earlier run under the token has left in the log."""
+    ref = system.document("sale", local_id).ref
+    system.mongo.task_logs.insert_one(
+        {
+            "_id": f"{token}/{ref.record_id}",
+            "claim_token": token,
+            "record_id": ref.record_id,
+            "pipeline": "sale",
+            "local_id": local_id,
+            "pharmacy_code": ref.pharmacy_code,
+            "shop_pharmacy_code": ref.shop_pharmacy_code,
+            "status": status,
+            **values,
+        }
+    )
+
+
+@pytest.mark.parametrize("granularity", ["flow", "task"])
+async def test_what_an_earlier_run_has_logged_as_accepted_is_saved_without_a_call(
+    system: System, granularity: str
+) -> None:
+    system.add("sale", "HD-1")
+    token = claim_all(system)
+    log_of(system, "HD-1", token, "ACCEPTED", national_id="QG-1")
+    state = await sale(claim_token=token, granularity=granularity, return_state=True)
+    assert state.message == "1 accepted"
+    document = system.document("sale", "HD-1")
+    assert (document.status, document.national_id) == ("SYNC_SUCCESS", "QG-1")
+    assert system.admin.summary()["posts"] == 0
+
+
+async def test_what_an_earlier_run_has_begun_is_looked_up_before_it_is_sent(
+    system: System,
+) -> None:
+    system.add("sale", "HD-1")
+    token = claim_all(system)
+    log_of(system, "HD-1", token, "RUNNING")
+    await sale(claim_token=token, return_state=True)
+    (log,) = system.mongo.task_logs.find()
+    assert [call["action"] for call in log["attempts"]] == ["look_up", "submit"]
+
+
+async def test_a_run_that_knows_its_lease_is_over_does_not_wait_for_the_source_database(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.add("sale", "HD-1")
+    token = claim_all(system)
+    log_of(system, "HD-1", token, "PENDING")
+
+    def unreachable(store: Outcomes, outcomes: object) -> None:
+        raise StoreUnavailable("source", "away")
+
+    monkeypatch.setattr(Outcomes, "save", unreachable)
+    monkeypatch.setattr(Lease, "lost", True)
+    state = await sale(claim_token=token, return_state=True)
+    assert state.is_failed()
+    assert "1 open" in str(state.message)
+    (log,) = system.mongo.task_logs.find()
+    assert log["status"] == "RELEASED"
+    assert system.document("sale", "HD-1").claim_token == token
+
+
+async def test_doubtful_values_are_shown_to_people(system: System) -> None:
+    system.add("sale", "HD-1", line={"expiry_date": date(2026, 10, 1)})
+    await sale(claim_token=claim_all(system), return_state=True)
+    doubt = "line 1 han_dung: the lot had expired"
+    (log,) = system.mongo.task_logs.find()
+    assert (log["status"], log["warnings"]) == ("SUCCESS", [doubt])
+    (accepted,) = [event for event in events_of_log(log) if event.kind == "accepted"]
+    assert doubt in accepted.details
+    artifact = await latest_artifact("sale-result")
+    assert "han_dung" in str(artifact.data)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ ALLOWED = {
     "deployments": {"deployments", "flows", "tasks", "lib"},
 }
 LONGEST_MODULE = 400
+#: Modules directly in `lib/`; the others lie in a package.
+MOST_FLAT = 12
 LONGEST_TEST_MODULE = 500
 #: Test modules that are still longer; the list only shrinks.
 LONG_TEST_MODULES = {
@@ -44,6 +47,30 @@ def imported(path: Path) -> Iterator[str]:
             yield node.module or ""
 
 
+def name_of(path: Path) -> str:
+    """The module's name as others import it."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_at_import(path: Path) -> set[str]:
+    """What a module imports when it is imported itself, modules and names alike."""
+
+    def found(nodes: Iterable[ast.AST]) -> Iterator[str]:
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield node.module or ""
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                yield from found(node.orelse)
+            elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield from found(ast.iter_child_nodes(node))
+
+    return set(found(ast.parse(path.read_text(encoding="utf-8")).body))
+
+
 @pytest.mark.parametrize("layer", ALLOWED)
 def test_dependencies_point_one_way(layer: str) -> None:
     wrong = [
@@ -63,6 +90,22 @@ def test_lib_knows_nothing_of_prefect() -> None:
         if any(name.split(".")[0].startswith("prefect") for name in imported(path))
     ]
     assert wrong == []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    paths = {name_of(path): path for layer in ALLOWED for path in modules(layer)}
+    graph = {
+        name: {other for other in imported_at_import(path) if other in paths}
+        for name, path in paths.items()
+    }
+    # Raises CycleError, which names the modules of a circle.
+    assert set(TopologicalSorter(graph).static_order()) == paths.keys()
+
+
+def test_modules_lie_in_packages_by_purpose() -> None:
+    flat = {layer: {path.name for path in (ROOT / layer).glob("*.py")} for layer in ALLOWED}
+    assert len(flat["lib"] - {"__init__.py"}) <= MOST_FLAT
+    assert flat["deployments"] == {"__init__.py"}
 
 
 def test_flow_modules_define_no_types() -> None:

@@ -12,6 +12,8 @@ import yaml
 from prefect import Flow
 
 from deployments.server.work_pools import DESCRIPTIONS
+from flows.pipelines import batch_abandoned
+from flows.records import record_ended
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,7 +110,6 @@ def test_the_scheduler_has_a_pool_of_its_own_and_runs_one_at_a_time() -> None:
 
 
 def test_hooks_have_the_parameter_names_a_worker_calls_them_with() -> None:
-    hooks = importlib.import_module("flows.hooks")
-    for hook in (hooks.record_ended, hooks.batch_abandoned):
+    for hook in (record_ended, batch_abandoned):
         assert inspect.iscoroutinefunction(hook)
         assert list(inspect.signature(hook).parameters) == ["flow", "flow_run", "state"]
