@@ -28,6 +28,7 @@ from lib.errors import SyncError
 from lib.operations.status import Status, read_status
 from lib.pipelines import PIPELINES
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
+from lib.source.inspection import ForeignStatus
 from lib.sync.planning import PoolState
 
 #: What the status itself says of a part that is away.
@@ -70,6 +71,22 @@ def findings_of(status: Status) -> list[str]:
     return found
 
 
+def foreign_text(item: ForeignStatus) -> str:
+    """How many documents have a status of other software."""
+    return _n(
+        "{count} document of {pipeline} has the status {status} and is left alone",
+        "{count} documents of {pipeline} have the status {status} and are left alone",
+        item.count,
+        pipeline=item.pipeline,
+        status="NULL" if item.status is None else repr(item.status),
+    )
+
+
+def foreign_todo(item: ForeignStatus) -> str:
+    """How such documents are sent nevertheless."""
+    return _("to have them sent: {statement}", statement=item.statement)
+
+
 def refusal_of(pool: PoolState) -> str | None:
     """Why a run of the pool would only wait; None where it would start soon."""
     if pool.paused:
@@ -96,6 +113,7 @@ def as_json(status: Status) -> dict[str, Any]:
         "pools": None
         if status.pools is None
         else {name: pool and asdict(pool) for name, pool in status.pools.items()},
+        "foreign_statuses": [asdict(item) for item in status.foreign],
         "away": status.away,
         "findings": findings_of(status),
     }
@@ -136,7 +154,8 @@ def as_tables(status: Status) -> Group:
         ],
     )
     findings = findings_of(status)
-    text = "\n".join(findings) if findings else _("nothing needs attention")
+    foreign = [f"{foreign_text(item)}; {foreign_todo(item)}" for item in status.foreign]
+    text = "\n".join([*(findings or [_("nothing needs attention")]), *foreign])
     return Group(shops, pipelines, Text(text))
 
 

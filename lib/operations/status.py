@@ -12,6 +12,7 @@ from lib.pipelines import PIPELINES, SCHEDULER_POOL
 from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.source.counts import ShopSummary
+from lib.source.inspection import ForeignStatus
 from lib.sync.planning import PoolState
 
 #: The work pools of these names; None for one that does not exist.
@@ -26,6 +27,7 @@ class Status:
         shop_breakers: by shop, the one that is furthest from closed.
         open_failures: failure records nobody has settled, by pipeline and shop; None: not known.
         pools: None: not known; a pool that is None is not there.
+        foreign: documents with a status of other software, which are left alone.
         away: what could not be asked, and what it said.
     """
 
@@ -34,6 +36,7 @@ class Status:
     shop_breakers: dict[str, BreakerSnapshot] | None = None
     open_failures: dict[tuple[str, str], int] | None = None
     pools: dict[str, PoolState | None] | None = None
+    foreign: list[ForeignStatus] = field(default_factory=list)
     away: dict[str, str] = field(default_factory=dict)
 
     def open_by_pipeline(self) -> dict[str, int]:
@@ -56,8 +59,10 @@ async def read_status(operator: Operator, read_pools: ReadPools | None = None) -
     Raises:
         StoreUnavailable, ConfigurationError: the source database cannot be asked.
     """
-    shops = await asyncio.to_thread(operator.source.counts.shop_summaries, list(PIPELINES.values()))
+    pipelines, counts = list(PIPELINES.values()), operator.source.counts
+    shops = await asyncio.to_thread(counts.shop_summaries, pipelines)
     status = Status(shops)
+    status.foreign = await asyncio.to_thread(counts.foreign_statuses, pipelines)
     await _add_breakers(operator, status)
     try:
         status.open_failures = await operator.failures.open_by_shop()

@@ -15,6 +15,7 @@ from sqlalchemy.schema import CreateIndex
 
 from lib.models import SyncStatus
 from lib.pipelines import PIPELINES, Pipeline
+from lib.source.inspection import is_view
 from lib.source.tables import SourceTables
 
 
@@ -50,6 +51,8 @@ def missing_indexes(
     found = []
     for pipeline in PIPELINES.values():
         header = tables.header(pipeline)
+        if is_view(connection, header):
+            continue  # its tables have names and columns of their own
         status, shop = header.c.status.name, header.c.shop_pharmacy_code.name
         whole, partial = _existing(connection, header)
         lines = _existing(connection, tables.details(pipeline))[0]

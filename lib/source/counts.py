@@ -31,6 +31,7 @@ from lib.source.dialects import (
     local_midnight,
     utc_now,
 )
+from lib.source.inspection import ForeignStatus, foreign_statuses
 from lib.source.rows import (
     dated_from,
     is_free,
@@ -106,6 +107,10 @@ class Counts:
         return self._run(
             lambda c: {p.name: _finished(c, self._tables.header(p), within) for p in pipelines}
         )
+
+    def foreign_statuses(self, pipelines: Sequence[Pipeline]) -> list[ForeignStatus]:
+        """Statuses of other software, which are left alone; reads the statuses of all documents."""
+        return self._run(lambda c: foreign_statuses(c, self._tables, pipelines))
 
     def shop_summaries(
         self, pipelines: Sequence[Pipeline], *, finished_within: timedelta | None = None

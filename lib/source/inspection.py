@@ -7,7 +7,7 @@ Everything here only reads; `dqg doctor` shows it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -92,22 +92,34 @@ def reflect_columns(
     """Columns as the database has them: by our table's full name, then by standard column name.
 
     A table (or view) that does not exist is left out, and so are columns that are not mapped. Each
-    column is a `ReflectedColumn` of SQLAlchemy, with `type` and `nullable`.
+    column is a `ReflectedColumn` of SQLAlchemy, with `type` and `nullable`; a view does not say
+    which columns are never NULL, so there it is None.
     """
-    inspector = inspect(connection)
-    # SQL Server compares names by the database's collation, mostly without case.
-    fold = str.casefold if connection.dialect.name == "mssql" else str
+    inspector, fold = inspect(connection), _fold(connection)
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for table in tables:
         if not inspector.has_table(table.name, table.schema):
             continue
-        real = {fold(c["name"]): c for c in inspector.get_columns(table.name, table.schema)}
+        of_view = {"nullable": None} if is_view(connection, table) else {}
+        columns = inspector.get_columns(table.name, table.schema)
+        real = {fold(column["name"]): {**column, **of_view} for column in columns}
         found[table.fullname] = {
             column.key: real[fold(column.name)]
             for column in table.columns
             if fold(column.name) in real
         }
     return found
+
+
+def is_view(connection: Connection, table: Table) -> bool:
+    """Whether the database has a view under the name of a table."""
+    fold = _fold(connection)
+    return fold(table.name) in map(fold, inspect(connection).get_view_names(table.schema))
+
+
+def _fold(connection: Connection) -> Callable[[str], str]:
+    # SQL Server compares names by the database's collation, mostly without case.
+    return str.casefold if connection.dialect.name == "mssql" else str
 
 
 def column_problems(
@@ -130,10 +142,11 @@ def _misfit(column: Column[Any], real: Mapping[str, Any], dialect: Dialect) -> M
         return Misfit.TYPE
     if isinstance(type_, String) and (misfit := _text_misfit(column.key, type_, dialect)):
         return misfit
-    key = column.primary_key or bool(column.foreign_keys) or column.key in _REQUIRED
+    named = column.key in _REQUIRED and isinstance(column.type, String)
+    key = column.primary_key or bool(column.foreign_keys) or named
     if real["nullable"] and key:
         return Misfit.NULLABLE
-    if not real["nullable"] and column.key in _WRITTEN_LATER:
+    if real["nullable"] is False and column.key in _WRITTEN_LATER:
         return Misfit.NOT_NULLABLE
     return None
 
@@ -177,8 +190,9 @@ def _problem(
     table = column.table
     wanted = column.type.compile(dialect)
     nullable = bool(column.nullable)
+    found = _shown(real, dialect) if real is not None else ""
     if isinstance(real, String) and misfit in (Misfit.NULLABLE, Misfit.NOT_NULLABLE):
-        wanted = real.compile(dialect)
+        wanted = real.compile(dialect)  # with its collation, which ALTER COLUMN would reset
     statement = None
     if misfit not in (Misfit.TYPE, Misfit.MISSING):
         statement = _alter(column, misfit, wanted, nullable, dialect)
@@ -186,10 +200,15 @@ def _problem(
         table=table.fullname,
         column=column.name,
         misfit=misfit,
-        found="" if real is None else real.compile(dialect),
+        found=found,
         wanted=wanted,
         statement=statement,
     )
+
+
+def _shown(type_: TypeEngine[Any], dialect: Dialect) -> str:
+    """A type without its collation, which is the column's already."""
+    return re.sub(r" COLLATE \S+", "", type_.compile(dialect))
 
 
 def _alter(

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from sqlalchemy import text
 
 from lib.pipelines import SALE
 from tests.support.cli import dqg, dqg_json
@@ -46,6 +47,21 @@ def test_workers_are_counted_and_a_pool_without_one_is_named(system: System) -> 
     assert found["pools"]["sale"]["workers"] == 1
     assert found["findings"] == ["pool scheduler: no worker is online"]
     assert found["away"] == {}
+
+
+@pytest.mark.usefixtures("deployed")
+def test_statuses_of_other_software_are_counted_with_the_update_that_sends_them(
+    system: System,
+) -> None:
+    system.add("sale", "HD-1", status="RETRYING")
+    system.add("sale", "HD-2", status="RETRYING")
+    (found,) = dqg_json("status", status=1)["foreign_statuses"]
+    assert (found["pipeline"], found["status"], found["count"]) == ("sale", "RETRYING", 2)
+    assert found["statement"] in " ".join(dqg("status", status=1).split())
+    with system.engine.begin() as connection:
+        connection.execute(text(found["statement"]))
+    assert dqg_json("status", status=1)["foreign_statuses"] == []
+    assert set(system.statuses("sale").values()) == {"PENDING_SYNC"}
 
 
 @pytest.mark.usefixtures("deployed")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from deployments.cli.doctor.encryption import is_here
 from deployments.cli.doctor.findings import Finding, Patient, fault, not_checked, ok
 from deployments.cli.language import _
 from lib.accounts import AccountDirectory
@@ -24,7 +24,7 @@ async def check_address(patient: Patient) -> Sequence[Finding]:
     address = urlsplit(patient.settings.api.base_url)
     if address.scheme == "https":
         return [ok(patient.settings.api.base_url)]
-    if _is_here(address.hostname or ""):
+    if is_here(address.hostname or ""):
         return [ok(_("{address} is on this machine", address=patient.settings.api.base_url))]
     return [
         fault(
@@ -143,10 +143,3 @@ async def _log_in(
 
 def _breaker(account: Account) -> str:
     return f"account:{account.key}"
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

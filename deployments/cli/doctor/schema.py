@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from deployments.cli.doctor.findings import Finding, Patient, fault, note, ok
 from deployments.cli.language import N_, _, _n
+from deployments.cli.status import foreign_text, foreign_todo
 from lib.pipelines import PIPELINES
 from lib.source import inspection
 from lib.source.advised_indexes import Purpose, missing_indexes
@@ -120,16 +121,7 @@ async def check_statuses(patient: Patient) -> Sequence[Finding]:
 def _statuses(connection: Connection, tables: SourceTables) -> Sequence[Finding]:
     pipelines = list(PIPELINES.values())
     found = [
-        note(
-            _n(
-                "{count} document of {pipeline} has the status {status} and is left alone",
-                "{count} documents of {pipeline} have the status {status} and are left alone",
-                item.count,
-                pipeline=item.pipeline,
-                status="NULL" if item.status is None else repr(item.status),
-            ),
-            _("to have them sent: {statement}", statement=item.statement),
-        )
+        note(foreign_text(item), foreign_todo(item))
         for item in inspection.foreign_statuses(connection, tables, pipelines)
     ]
     for pipeline in pipelines:

@@ -1,0 +1,99 @@
+"""Check of connections without encryption, and of a Prefect server without a password."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import httpx
+from prefect.settings import PREFECT_API_URL
+from pymongo.uri_parser import parse_uri
+from sqlalchemy import URL
+
+from deployments.cli.doctor.findings import Finding, Patient, note, ok
+from deployments.cli.language import _
+from lib.settings import MongoSettings, RedisSettings
+
+_ENCRYPTED_POSTGRESQL = {"require", "verify-ca", "verify-full"}
+_PLAIN_SQL_SERVER = {"no", "optional", "false"}
+
+
+async def check_encryption(patient: Patient) -> Sequence[Finding]:
+    """Stores and the Prefect server on other hosts are reached with TLS, the latter by password."""
+    settings = patient.settings
+    plain = [
+        *_plain_source(patient.engine.url),
+        *_plain_mongo(settings.mongo),
+        *_plain_redis(settings.redis),
+    ]
+    todo = _("turn TLS on there and in the address")
+    found = [
+        note(_("{variable}: {host} is reached without encryption", variable=v, host=host), todo)
+        for v, host in plain
+    ]
+    return [*found, *await _prefect()] or [ok(_("no connection to another host is in the clear"))]
+
+
+def is_here(host: str) -> bool:
+    """Whether a host is this machine."""
+    try:
+        return host in ("", "localhost") or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _plain_source(url: URL) -> Iterator[tuple[str, str]]:
+    host = url.host or ""
+    if url.get_backend_name() == "postgresql":
+        plain = url.query.get("sslmode") not in _ENCRYPTED_POSTGRESQL
+    else:
+        given = {key.lower(): str(value).lower() for key, value in url.query.items()}
+        plain = given.get("encrypt", "yes") in _PLAIN_SQL_SERVER
+    if plain and not is_here(host):
+        yield "DQG_SOURCE__URL", host
+
+
+def _plain_mongo(settings: MongoSettings) -> Iterator[tuple[str, str]]:
+    address = settings.url.get_secret_value()
+    if address.startswith("mongodb+srv://"):
+        return  # encrypted unless it says otherwise, and parsing it would ask the DNS
+    parsed = parse_uri(address)
+    if parsed["options"].get("tls"):
+        return
+    for host, _port in parsed["nodelist"]:
+        if not is_here(host):
+            yield "DQG_MONGO__URL", host
+
+
+def _plain_redis(settings: RedisSettings) -> Iterator[tuple[str, str]]:
+    address = urlsplit(settings.url.get_secret_value())
+    host = address.hostname or ""
+    if address.scheme == "redis" and not is_here(host):
+        yield "DQG_REDIS__URL", host
+
+
+async def _prefect() -> Sequence[Finding]:
+    url = PREFECT_API_URL.value()
+    if url is None:
+        return []
+    found: list[Finding] = []
+    address = urlsplit(url)
+    host = address.hostname or ""
+    if address.scheme == "http" and not is_here(host):
+        text = _(
+            "{variable}: {host} is reached without encryption",
+            variable="PREFECT_API_URL",
+            host=host,
+        )
+        found.append(note(text, _("publish the server through a proxy with TLS")))
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+            answer = await client.get(f"{url}/admin/version")
+    except httpx.HTTPError:
+        return found  # prefect-server says it
+    if answer.is_success:
+        text = _("the Prefect server asks for no password: whoever reaches it can run code")
+        todo = _("set PREFECT_SERVER_API_AUTH_STRING there, PREFECT_API_AUTH_STRING on clients")
+        found.append(note(text, todo))
+    return found
