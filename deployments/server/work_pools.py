@@ -21,6 +21,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
+from deployments.server import warm_start
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 
 TEMPLATES = Path(__file__).parent / "pools"
@@ -48,6 +49,8 @@ def job_template(pool_type: str, defaults: Mapping[str, object] | None = None) -
     text = (TEMPLATES / f"{pool_type}.json").read_text(encoding="utf-8")
     template: dict[str, Any] = json.loads(text)
     variables = template["variables"]["properties"]
+    if pool_type == "process":
+        variables["command"]["default"] = warm_start.command()
     for name, value in (defaults or {}).items():
         if name not in variables:
             raise PoolMismatch(

@@ -22,6 +22,7 @@ from lib.settings.limits import BreakerSettings, RateSettings
 from lib.settings.metrics import MetricsSettings
 from lib.settings.stores import MongoSettings, RedisSettings, SourceSettings
 from lib.settings.sync import Granularity, SyncSettings
+from lib.settings.warm_start import WarmStartSettings
 
 __all__ = [
     "AlertSettings",
@@ -39,6 +40,7 @@ __all__ = [
     "Settings",
     "SourceSettings",
     "SyncSettings",
+    "WarmStartSettings",
     "as_environment",
     "environment_name",
     "explain",
@@ -71,6 +73,7 @@ class Settings(BaseSettings):
     rate: RateSettings = Field(default_factory=RateSettings)
     cli: CliSettings = Field(default_factory=CliSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    warm_start: WarmStartSettings = Field(default_factory=WarmStartSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
 
     @model_validator(mode="after")

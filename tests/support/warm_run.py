@@ -1,0 +1,62 @@
+"""What tests of warm starts run in place of Prefect's engine; `DO` in the environment says what."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+
+
+def report() -> None:
+    """Says on standard output what this process has been given."""
+    facts = {
+        "pid": os.getpid(),
+        "parent": os.getppid(),
+        "folder": os.getcwd(),
+        "environment": dict(os.environ),
+        "path": sys.path,
+        "threads": threading.active_count(),
+        "preloaded": "prefect.flow_engine" in sys.modules,
+    }
+    print(json.dumps(facts), flush=True)
+
+
+def wait() -> None:
+    """Reports, and waits for SIGTERM: then it says so and ends with status 7."""
+
+    def end(number: int, _frame: object) -> None:
+        os.write(1, f"signal {number}\n".encode())  # also while a report is being printed
+        sys.exit(7)
+
+    signal.signal(signal.SIGTERM, end)
+    report()
+    signal.pause()
+
+
+def load() -> None:
+    """Loads a flow's module as Prefect does, from the folder in FOLDER, and says which it got."""
+    from prefect.utilities.importtools import load_module
+
+    os.chdir(os.environ["FOLDER"])
+    module = load_module("flows.pipelines")
+    print(json.dumps({"file": module.__file__, "mark": getattr(module, "MARK", "")}))
+
+
+if __name__ == "__main__":
+    match os.environ["DO"]:
+        case "report":
+            report()
+        case "wait":
+            wait()
+        case "load":
+            load()
+        case "exit":
+            print("out")
+            print("err", file=sys.stderr)
+            sys.exit(3)
+        case "raise":
+            raise ValueError("as it was told")
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
