@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import pytest
 from deployments.local.supervisor.stack import ROOT
 from deployments.server.warm_start import launcher
 from tests.support.waiting import wait_until
+from tests.support.warm_start import fork_servers, is_gone
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm starts are for Linux")
 
@@ -75,12 +75,8 @@ class Machine:
 
     def stop(self) -> None:
         """End the fork servers."""
-        for process in psutil.process_iter(["environ", "cmdline"]):
-            if "deployments.server.warm_start.fork_server" not in (process.info["cmdline"] or []):
-                continue
-            with suppress(psutil.Error, OSError):
-                if str(self.folder) in os.readlink(f"/proc/{process.pid}/fd/2"):
-                    process.kill()
+        for server in fork_servers(self.folder):
+            server.kill()
         shutil.rmtree(self.folder)
 
 
@@ -115,10 +111,6 @@ def checkout(machine: Machine, tmp_path: Path) -> Machine:
         copy(ROOT / name, tmp_path / name)
     machine.root = tmp_path
     return machine
-
-
-def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_runs_are_forked_from_one_preloaded_process(shared: Machine) -> None:
@@ -292,4 +284,4 @@ def test_the_memory_of_the_preloaded_process_does_not_grow(shared: Machine) -> N
     run_some(80)
     growth = (server.memory_info().rss - before) / 80 * RUNS_TO_SHOW
     assert growth < ALLOWED_GROWTH
-    assert server.num_fds() <= files
+    wait_until(lambda: server.num_fds() <= files, "the last run's files are closed")

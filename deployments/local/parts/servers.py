@@ -15,7 +15,7 @@ from deployments.local.supervisor.service import NotReady, Part, Stage
 from deployments.local.supervisor.stack import ROOT, Stack, write_private
 
 PREFECT_DATABASE = "prefect"
-WORKER_QUERY_SECONDS = 1
+WORKER_QUERY_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,9 @@ def start_prefect_server(
                 "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
                     "prefect.server.concurrency.lease_storage.filesystem"
                 ),
+                # As in production: runs are kept for 90 days, events for 7.
+                "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+                "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "7776000",
                 "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
                 "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",

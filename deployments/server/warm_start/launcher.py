@@ -44,7 +44,7 @@ _SHARED_VARIABLES = (
     *("HOME", "PATH", "SSL_", "PYDANTIC_", "SQLALCHEMY_", "DQG_WARM_START__", "DQG_ENV_FILE"),
 )
 #: Of those: what differs from run to run, and from worker to worker.
-_OWN_VARIABLES = ("PREFECT__", "PREFECT_WORKER_")
+_OWN_VARIABLES = ("PREFECT__", "PREFECT_WORKER_WEBSERVER_")
 
 
 class ColdStart(Exception):
@@ -55,8 +55,6 @@ def main(arguments: list[str]) -> int:
     """Run the module; returns its exit status, or dies of the signal that it died of."""
     module = arguments[0] if arguments else MODULE
     try:
-        if sys.platform != "linux":
-            raise ColdStart(f"there are no warm starts on {sys.platform}")
         connection = request_run(module)
     except (ColdStart, OSError) as reason:
         print(f"dqg-sync: this run starts cold: {reason}", file=sys.stderr, flush=True)
@@ -83,6 +81,8 @@ def request_run(module: str) -> socket.socket:
     Raises:
         ColdStart, OSError: the run has not been started.
     """
+    if sys.platform != "linux":
+        raise ColdStart(f"there are no warm starts on {sys.platform}")
     request = os.memfd_create("request")
     os.write(request, encode_request(module, os.getcwdb(), os.environb))
     version = source_version()
