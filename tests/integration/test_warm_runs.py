@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import anyio
 import psutil
 import pytest
 from prefect import get_client
@@ -72,12 +73,6 @@ async def start() -> UUID:
     return run.id
 
 
-async def state_of(run: UUID) -> str:
-    async with get_client() as client:
-        state = (await client.read_flow_run(run)).state
-        return state.type.value if state else ""
-
-
 async def ended(run: UUID) -> str:
     """The final state of a run."""
     async with get_client() as client:
@@ -85,14 +80,8 @@ async def ended(run: UUID) -> str:
             state = (await client.read_flow_run(run)).state
             if state is not None and state.is_final():
                 return state.type.value
-            await wait_briefly()
+            await anyio.sleep(0.1)
     raise AssertionError("the run did not end")
-
-
-async def wait_briefly() -> None:
-    import anyio
-
-    await anyio.sleep(0.1)
 
 
 def document(system: System) -> StoredDocument:
@@ -100,11 +89,13 @@ def document(system: System) -> StoredDocument:
 
 
 async def in_the_middle(system: System, worker: Worker) -> UUID:
-    """A run whose call to the API is under way, and does not come back."""
-    system.admin.set_options(latency_ms=600_000)
+    """A run whose call to the API has been accepted and is not answered."""
+    system.admin.add_fault("accept_then_hang", operation="create", seconds=600, times=1)
     system.add("sale", DOCUMENT)
     run = await start()
-    await wait_until_async(lambda: document(system).unconfirmed, "the document is sent", 120)
+    await wait_until_async(
+        lambda: system.accepted("sale", DOCUMENT), "the document is sent", timeout=120
+    )
     assert len(worker.launchers()) == len(worker.runs()) == 1
     return run
 
@@ -129,6 +120,9 @@ async def test_a_cancelled_run_ends_and_frees_its_claim(system: System, worker: 
     assert is_gone(process.pid)
     await wait_until_async(lambda: not document(system).claim_token, "the claim is free")
     assert document(system).status is SyncStatus.PENDING
+    assert await ended(await start()) == "COMPLETED"
+    assert document(system).status is SyncStatus.SUCCESS
+    assert system.accepted("sale", DOCUMENT) == 1
 
 
 @pytest.mark.parametrize("victim", ["run", "launcher", "preloaded process"])
