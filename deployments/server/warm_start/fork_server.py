@@ -41,8 +41,7 @@ from deployments.server.warm_start.launcher import (
     decode_request,
     source_version,
 )
-from lib.settings import ENV_FILE_VARIABLE
-from lib.settings.warm_start import WarmStartSettings
+from lib.settings import WarmStartSettings, settings_file
 
 LISTENER = 3
 PR_SET_PDEATHSIG = 1
@@ -301,8 +300,7 @@ def idle_seconds() -> float:
         )
         warm_start: WarmStartSettings = WarmStartSettings()
 
-    env_file = os.environ.get(ENV_FILE_VARIABLE, ".env") or None
-    return Setting(_env_file=env_file).warm_start.idle_seconds
+    return Setting(_env_file=settings_file()).warm_start.idle_seconds
 
 
 def main(arguments: Sequence[str]) -> int:
