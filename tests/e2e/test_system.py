@@ -125,7 +125,7 @@ def test_the_doctor_finds_nothing_wrong(drained: System) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)["findings"]
-    assert {finding["verdict"] for finding in found} == {"ok"}
+    assert {finding["verdict"] for finding in found} <= {"ok", "note"}
     assert {"clocks", "workers", "api-login"} <= {finding["check"] for finding in found}
 
 

@@ -73,7 +73,7 @@ async def test_the_service_does_its_work_with_them(system: System) -> None:
 def test_the_doctor_can_look_with_them() -> None:
     seen = verdicts(examine())
     for check in ("source-database", "migrations", "indexes", "installation", "api-login"):
-        assert seen[check] == {"ok"}, check
+        assert seen[check] <= {"ok", "note"}, check
 
 
 @pytest.mark.parametrize(
