@@ -17,6 +17,7 @@ from prefect.states import Completed, Failed
 from lib.models import Claim, PipelineSummary
 from lib.settings import SyncSettings
 from lib.sync.planning import ClaimPlan, is_worth_another_round
+from lib.sync.probes import probe_accounts
 from tasks.alerts import emit_alert_events
 from tasks.artifacts import show_summary
 from tasks.claims import claim_documents, plan_pipeline, read_backlog
@@ -37,9 +38,13 @@ async def orchestrate() -> State[Any]:
         deadline = time.monotonic() + sync.orchestrate_seconds
         backlog = await read_backlog()
         rounds = [await dispatch_round(backlog)]
+        await probe_accounts(services, rounds[-1].paused_accounts)
         backlog = await read_backlog()
         while _is_more_to_do(backlog, sync) and time.monotonic() < deadline:
-            await asyncio.sleep(sync.orchestrate_poll)
+            await asyncio.gather(
+                asyncio.sleep(sync.orchestrate_poll),
+                probe_accounts(services, rounds[-1].paused_accounts),
+            )
             rounds.append(await dispatch_round(backlog))
             backlog = await read_backlog()
         total = Round.sum(rounds)
@@ -62,19 +67,29 @@ async def dispatch_pipeline(summary: PipelineSummary) -> tuple[ClaimPlan, list[C
     plan = await plan_pipeline(summary)
     claims = []
     for limit in plan.limits:
-        claims.append(
-            await claim_documents(
-                summary.pipeline, str(uuid4()), limit, exclude_shops=plan.paused_shops
-            )
-        )
-        if claims[-1].documents:
-            await dispatch(claims[-1], plan.granularity)
-    for shop in plan.probe_shops:
-        only = frozenset([shop])
-        claims.append(await claim_documents(summary.pipeline, str(uuid4()), 1, only_shops=only))
-        if claims[-1].documents:
-            await dispatch(claims[-1], plan.granularity)
+        claim = await _claim(summary, plan, limit, exclude=plan.paused_shops | plan.avoided_shops)
+        if plan.avoided_shops and not claim.documents:
+            claim = await _claim(summary, plan, limit, exclude=plan.paused_shops)
+        claims.append(claim)
+    if plan.probe_shops:
+        limit = len(plan.probe_shops)
+        claims.append(await _claim(summary, plan, limit, only=plan.probe_shops))
     return plan, [claim for claim in claims if claim.documents]
+
+
+async def _claim(
+    summary: PipelineSummary,
+    plan: ClaimPlan,
+    limit: int,
+    *,
+    exclude: frozenset[str] = frozenset(),
+    only: frozenset[str] | None = None,
+) -> Claim:
+    token = str(uuid4())
+    claim = await claim_documents(summary.pipeline, token, limit, exclude, only)
+    if claim.documents:
+        await dispatch(claim, plan.granularity)
+    return claim
 
 
 def _is_more_to_do(backlog: list[PipelineSummary], sync: SyncSettings) -> bool:

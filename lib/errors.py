@@ -2,7 +2,7 @@
 
 SyncError
 |-- ConfigurationError      a person must correct the installation; no document is at fault
-|   |-- WrongEndpoint       the API has no such path (404, 405 on POST): the pipeline pauses
+|   |-- WrongEndpoint       the API has no such path (404, 405 on POST): base URL or path is wrong
 |   |-- PasswordUnreadable  an encrypted password, and no key that fits
 |   `-- UnconfirmedDatabase the source database is not the one this was installed for
 |-- DocumentNotFound        a manual run named a document that is not there
@@ -18,6 +18,7 @@ SyncError
 |       `-- Throttled       the rate limit or a Retry-After: the call was not made
 |-- OutcomeUnknown          the API may or may not have stored the document
 |-- AccountRefused          the shop's account cannot be used; its documents are not at fault
+|   `-- Forbidden           a call of an account that could log in was refused
 |-- StoreUnavailable        one of our own stores cannot be reached
 |-- UnexpectedError         any other error, without its text
 |-- Interrupted             the run was cancelled or crashed before the document was done
@@ -202,9 +203,26 @@ class OutcomeUnknown(SyncError):
 
 
 class AccountRefused(SyncError):
-    """Login refused, 401 right after a fresh login, 403, or no account for the shop."""
+    """Login refused, or no account for the shop."""
 
     error_class = "account"
+
+
+class Forbidden(AccountRefused):
+    """A call was refused (403, or 401 right after a login) though the account could log in.
+
+    Whether the account is at fault or this document is judged by other documents of the account.
+    """
+
+    error_class = "forbidden"
+
+    def as_rejection(self) -> Rejected:
+        """The same as a refusal of the document, once others of the account passed."""
+        return Rejected(
+            f"refused while other documents of the account pass: {self.message}",
+            http_status=self.http_status,
+            answer=self.answer,
+        )
 
 
 class StoreUnavailable(SyncError):

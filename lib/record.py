@@ -19,6 +19,8 @@ class Record:
         calls: times it was to be sent in this run, however far each of them came.
         run_id: the Prefect run that works on it.
         error: why the last call failed, where it may be repeated in this run.
+        failure: why the last call that reached for the API failed, whatever stopped later ones.
+        own_failure: it failed while others passed, so it pays with an attempt.
         outcome: what was decided; `saved` says whether the source database has it.
     """
 
@@ -31,6 +33,8 @@ class Record:
         self.acceptance: Acceptance | None = None
         self.run_id: str | None = None
         self.error: SyncError | None = None
+        self.failure: SyncError | None = None
+        self.own_failure = False
         self.outcome: Outcome | None = None
         self.saved = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -12,13 +12,14 @@ from sqlalchemy import URL
 from lib.accounts import AccountDirectory
 from lib.alerts.state import AlertStandings
 from lib.metrics.recorder import Metrics, open_metrics
+from lib.models import Attempt
 from lib.outcome_writer import OutcomeWriter
 from lib.platforms.dqg.adapter import DqgPlatform
 from lib.platforms.dqg.client import NationalApiClient
 from lib.platforms.dqg.tokens import TokenCache
-from lib.platforms.platform import Platform
+from lib.platforms.platform import Action, Platform
 from lib.resilience.breaker import Breakers
-from lib.resilience.rate_limiter import Pacer
+from lib.resilience.rate_limiter import RateLimiter
 from lib.resilience.redis_fallback import open_redis
 from lib.settings import Settings
 from lib.source.engine import create_source_engine
@@ -36,12 +37,27 @@ class Services:
     tracking: TrackingStore
     accounts: AccountDirectory
     breakers: Breakers
-    pacer: Pacer
+    rate_limiter: RateLimiter
     platform: Platform
     outcomes: OutcomeWriter
     tokens: TokenCache
     alerts: AlertStandings
     metrics: Metrics = field(default_factory=Metrics)
+
+
+class RateLimited:
+    """A `CallContext` outside of any batch: a call keeps to the rate limit and is noted nowhere."""
+
+    def __init__(self, services: Services, names: Sequence[str]) -> None:
+        self._services = services
+        self._names = names
+
+    async def permit(self, action: Action) -> None:
+        """See `CallContext.permit`. Raises Throttled."""
+        await self._services.rate_limiter.acquire(self._names)
+
+    def note(self, attempt: Attempt) -> None:
+        """See `CallContext.note`."""
 
 
 @asynccontextmanager
@@ -78,7 +94,7 @@ async def open_services(settings: Settings, source_url: str | URL) -> AsyncItera
             tracking=tracking,
             accounts=accounts,
             breakers=Breakers(redis, settings.redis.prefix, settings.breaker),
-            pacer=Pacer(redis, settings.redis.prefix, settings.rate),
+            rate_limiter=RateLimiter(redis, settings.redis.prefix, settings.rate),
             platform=DqgPlatform(client, settings.api),
             outcomes=OutcomeWriter(source, tracking, settings.sync, metrics=metrics),
             tokens=tokens,

@@ -185,7 +185,7 @@ def failure_conditions(
 
 
 def breaker_conditions(breakers: Mapping[str, BreakerSnapshot]) -> list[Condition]:
-    """Of each pipeline, whether its breaker lets calls through; nothing of one held by hand."""
+    """Of each pipeline, whether its breaker lets calls through; none that is forced open."""
     return [
         _of_pipeline(
             AlertKind.BREAKER,
@@ -195,7 +195,7 @@ def breaker_conditions(breakers: Mapping[str, BreakerSnapshot]) -> list[Conditio
             "calls go through again",
         )
         for pipeline, breaker in breakers.items()
-        if breaker.state is not BreakerState.HELD
+        if breaker.state is not BreakerState.FORCED_OPEN
     ]
 
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from lib.alerts.conditions import Standing
 from lib.errors import StoreUnavailable
-from lib.resilience.redis_fallback import Degraded, degraded_for, read_script, redis_errors
+from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script, redis_errors
 
 #: Nothing was looked at for so long: then everything counts as good again.
 _KEEP_MS = 30 * 24 * 3600 * 1000
@@ -38,22 +38,28 @@ class AlertStandings:
     again each time it looks. Every method raises `StoreUnavailable` while Redis is away.
     """
 
-    def __init__(self, redis: Redis, prefix: str, *, degraded: Degraded | None = None) -> None:
+    def __init__(self, redis: Redis, prefix: str, *, fallback: RedisFallback | None = None) -> None:
         self._redis = redis
         self._key = f"{prefix}:alerts"
         self._replace = redis.register_script(read_script("replace_if_equal.lua"))
-        self._degraded = degraded or degraded_for(redis)
+        self._fallback = fallback or fallback_for(redis)
 
     async def read(self) -> Told:
         """Of every subject that ever changed, what was told last."""
         with redis_errors():
+            if await self._redis.type(self._key) not in ("hash", "none"):
+                await self._redis.delete(self._key)
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hsetnx(self._key, _GENERATION, uuid4().hex)
                 pipe.pexpire(self._key, _KEEP_MS)
                 pipe.hgetall(self._key)
                 *_, found = await pipe.execute()
-        generation = found.pop(_GENERATION)
-        return Told(generation, {key: _standing(json.loads(text)) for key, text in found.items()})
+            generation = found.pop(_GENERATION)
+            standings = {key: _standing(text) for key, text in found.items()}
+            foreign = [key for key, standing in standings.items() if standing is None]
+            if foreign:
+                await self._redis.hdel(self._key, *foreign)
+        return Told(generation, {key: s for key, s in standings.items() if s is not None})
 
     async def write(self, key: str, before: Standing, after: Standing) -> bool:
         """Note what has been told; False where another process did so first."""
@@ -64,7 +70,7 @@ class AlertStandings:
 
     def require_redis(self) -> None:
         """Raise StoreUnavailable where what was read of breakers may be this process's own."""
-        if self._degraded.away:
+        if self._fallback.away:
             raise StoreUnavailable("Redis", "away, so nothing is known of breakers")
 
 
@@ -76,11 +82,14 @@ def _text(standing: Standing) -> str:
     )
 
 
-def _standing(fields: Mapping[str, object]) -> Standing:
-    places = fields["places"]
-    assert isinstance(places, list)  # noqa: S101 - written by `_text` alone
-    return Standing(
-        raised=bool(fields["raised"]),
-        changes=int(str(fields["changes"])),
-        places=tuple((str(shop), str(code)) for shop, code in places),
-    )
+def _standing(text: str) -> Standing | None:
+    """None for what is no state: it counts as absent."""
+    try:
+        fields = json.loads(text)
+        return Standing(
+            raised=bool(fields["raised"]),
+            changes=int(str(fields["changes"])),
+            places=tuple((str(shop), str(code)) for shop, code in fields["places"]),
+        )
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -10,12 +10,12 @@ from datetime import date, timedelta
 from lib.clock import pharmacy_date, utc_now
 from lib.daily_close.compare import DayClose, choose_sample, compare
 from lib.errors import Paused, StoreUnavailable, SyncError
-from lib.models import Acceptance, Attempt, DocumentRef, Payload
+from lib.models import Acceptance, DocumentRef, Payload
 from lib.pipelines import PIPELINES, get_pipeline
-from lib.platforms.platform import Action, Lookup
+from lib.platforms.platform import Lookup
 from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerState
-from lib.services import Services
+from lib.services import RateLimited, Services
 from lib.source.daily import DailyDocument
 from lib.tracking.task_logs import LoggedDocument, TaskLogReader
 
@@ -110,18 +110,4 @@ async def _look_up(services: Services, ref: DocumentRef) -> Acceptance | Lookup:
             raise Paused(f"{snapshot.name} is {snapshot.state.value}")
     # A look-up needs the document's codes and nothing of its content.
     payload = Payload(get_pipeline(ref.pipeline).resource, ref.pharmacy_code, ref.local_id, {})
-    return await services.platform.look_up(payload, account, _RateLimited(services, names))
-
-
-class _RateLimited:
-    """A `CallContext` outside of any batch: a call keeps to the rate limit and is noted nowhere."""
-
-    def __init__(self, services: Services, names: Sequence[str]) -> None:
-        self._services = services
-        self._names = names
-
-    async def permit(self, action: Action) -> None:
-        await self._services.pacer.acquire(self._names)
-
-    def note(self, attempt: Attempt) -> None:
-        """The close counts only what the look-ups found."""
+    return await services.platform.look_up(payload, account, RateLimited(services, names))

@@ -115,7 +115,7 @@ BREAKER_CHANGES = Family(
 BREAKER_STATE = Family(
     "dqg_breaker_state",
     Kind.GAUGE,
-    "Breaker of the pipeline: 0 closed, 1 half open, 2 open, 3 held by hand",
+    "Breaker of the pipeline: 0 closed, 1 half open, 2 open, 3 forced open",
     ("pipeline",),
 )
 PAUSED_SHOPS = Family(

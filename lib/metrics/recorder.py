@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dqg.metrics")
 
-_STATES = {"closed": 0, "half_open": 1, "open": 2, "held": 3}
+_STATES = {"closed": 0, "half_open": 1, "open": 2, "forced_open": 3}
 
 
 class Metrics:

@@ -12,7 +12,7 @@ from sqlalchemy import URL
 from lib.accounts import AccountDirectory
 from lib.errors import SyncError
 from lib.resilience.breaker import Breakers
-from lib.resilience.redis_fallback import degraded_for, open_redis
+from lib.resilience.redis_fallback import fallback_for, open_redis
 from lib.settings import Settings
 from lib.source.accounts import ShopAccount
 from lib.source.engine import create_source_engine
@@ -57,7 +57,7 @@ async def open_operator(
         accounts = await _accounts(source, required=not source_may_be_away)
         redis = open_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
-        degraded = degraded_for(redis)
+        fallback = fallback_for(redis)
         tracking = await stack.enter_async_context(TrackingStore(settings.mongo, settings.sync))
         yield Operator(
             settings=settings,
@@ -66,8 +66,8 @@ async def open_operator(
             tracking=tracking,
             failures=FailureLog(tracking.database),
             audit=AuditLog(tracking.database),
-            breakers=Breakers(redis, settings.redis.prefix, settings.breaker, degraded=degraded),
-            redis_away=lambda: degraded.away,
+            breakers=Breakers(redis, settings.redis.prefix, settings.breaker, fallback=fallback),
+            redis_away=lambda: fallback.away,
         )
 
 

@@ -26,7 +26,7 @@ def shop_breakers(operator: Operator, shop: str) -> list[str]:
 async def pause(
     operator: Operator, names: Sequence[str], *, by: str, why: str, entry: AuditEntry
 ) -> dict[str, BreakerSnapshot] | None:
-    """Hold breakers by hand until they are resumed. Idempotent.
+    """Force breakers open until they are resumed. Idempotent.
 
     Args:
         entry: for the audit log; MongoDB being away hinders nobody from pausing.
@@ -35,7 +35,7 @@ async def pause(
         How they are now; None where Redis is away, and nothing was changed.
     """
     for name in names:
-        await operator.breakers.hold(name, f"{by}{_SEPARATOR}{why}")
+        await operator.breakers.force_open(name, f"{by}{_SEPARATOR}{why}")
     return await _noted(operator, names, entry)
 
 
@@ -44,7 +44,7 @@ async def resume(
 ) -> dict[str, BreakerSnapshot] | None:
     """Let breakers go on, those that opened by themselves included. As `pause`."""
     for name in names:
-        await operator.breakers.unhold(name)
+        await operator.breakers.end_forced_open(name)
         await operator.breakers.reset(name)
     return await _noted(operator, names, entry)
 

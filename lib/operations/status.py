@@ -104,5 +104,10 @@ async def _add_breakers(operator: Operator, status: Status) -> None:
 
 
 def _severity(snapshot: BreakerSnapshot) -> int:
-    order = (BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN, BreakerState.HELD)
+    order = (
+        BreakerState.CLOSED,
+        BreakerState.HALF_OPEN,
+        BreakerState.OPEN,
+        BreakerState.FORCED_OPEN,
+    )
     return order.index(snapshot.state)

@@ -59,6 +59,14 @@ class Platform(Protocol):
         """
         ...
 
+    async def log_in(self, account: Account) -> None:
+        """See that the account can log in, or has done so lately. Idempotent.
+
+        Raises:
+            AccountRefused, Unavailable, WrongEndpoint.
+        """
+        ...
+
     async def submit(self, payload: Payload, account: Account, context: CallContext) -> Acceptance:
         """Send a document. Not idempotent: after `OutcomeUnknown` look it up first.
 

@@ -1,27 +1,39 @@
-"""Breakers: after failures calls stop for a while, then one call shows whether they may go on."""
+"""Breakers of all processes: the rules of `breaker_rules` over a state that Redis keeps.
+
+A change is read, decided here, and written only where Redis still has what was read, else it is
+decided once more. A call costs one round trip when it is admitted, and none when it succeeds while
+all is clear.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from redis.asyncio import Redis
 
 from lib.errors import Paused
+from lib.resilience import breaker_rules as rules
 from lib.resilience.breaker_rules import (
+    Breaker,
     BreakerSnapshot,
     BreakerState,
-    Change,
-    LocalBreakers,
+    Limits,
     Transition,
 )
-from lib.resilience.redis_fallback import Degraded, degraded_for, read_script
+from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script
 from lib.settings import BreakerSettings
 
 logger = logging.getLogger("dqg.breaker")
+
+#: A change that others were quicker than so often is left out; the next call reports again.
+_TRIES = 100
+
+Change = Callable[[Breaker, Limits, float], Breaker]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +42,45 @@ class Permit:
 
     Attributes:
         names: the breakers it passed.
-        spotless: none of them had anything that its success would change.
-        troubles: how many troubles this process had reported before.
+        all_clear: none of them had anything that its success would change.
+        failure_epoch: how many failures this process had reported before.
+        began: when it was let through, by the clock of the store.
     """
 
     names: tuple[str, ...]
-    spotless: bool = False
-    troubles: int = 0
+    all_clear: bool = False
+    failure_epoch: int = 0
+    began: float = 0.0
 
 
-class _Backend(Protocol):
-    """Where breakers live. Every method is atomic over all names it gets."""
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a reported failure came to.
 
-    async def admit(self, names: Sequence[str], probe: float) -> tuple[list[BreakerSnapshot], bool]:
-        """Those that refuse the call, none where probe permits were taken as needed; and whether
-        all are closed without a failure.
-        """
-        ...
+    Attributes:
+        own: others passed since the document failed before, so this failure is its own.
+    """
 
-    async def change(self, names: Sequence[str], change: Change) -> list[Transition]: ...
+    transition: Transition | None = None
+    own: bool = False
 
-    async def snapshot(self, names: Sequence[str]) -> list[BreakerSnapshot]: ...
+
+class _Store(Protocol):
+    """Where the states are. `replace` changes all of them or, where one is not as read, none."""
+
+    async def read(self, names: Sequence[str]) -> _Read: ...
+
+    async def replace(self, read: _Read, new: Sequence[Breaker]) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """States at one moment, with the texts they were read from."""
+
+    now: float
+    names: Sequence[str]
+    breakers: Sequence[Breaker]
+    texts: Sequence[str]
 
 
 def pipeline_breaker(pipeline: str) -> str:
@@ -61,8 +91,7 @@ def pipeline_breaker(pipeline: str) -> str:
 class Breakers:
     """The breakers of all processes, by name (`account:…`, `pipeline:…`).
 
-    While Redis is away each process keeps its own, and knows of the others only what it saw refuse
-    a call before.
+    While Redis is away each process keeps its own, beginning with what it last read.
 
     Args:
         redis: None keeps them in this process.
@@ -76,109 +105,131 @@ class Breakers:
         prefix: str,
         settings: BreakerSettings,
         *,
-        degraded: Degraded | None = None,
+        fallback: RedisFallback | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings = settings
-        self._local = LocalBreakers(monotonic)
-        self._backend: _Backend = (
-            self._local if redis is None else _RedisBackend(redis, f"{prefix}:breaker:")
+        self._pipeline, self._account = _pipeline_limits(settings), _account_limits(settings)
+        self._local = _LocalStore(monotonic)
+        self._shared: _Store | None = (
+            None if redis is None else _RedisStore(redis, f"{prefix}:breaker:")
         )
-        self._degraded = degraded or degraded_for(redis)
-        self._troubles = 0
+        self._fallback = fallback or fallback_for(redis)
+        self._failure_epoch = 0
+        self._turn = asyncio.Lock()
 
-    async def admit(self, names: Sequence[str]) -> Permit:
-        """Let a call through all of these breakers or none.
+    async def admit(self, names: Sequence[str], document: str = "", shop: str = "") -> Permit:
+        """Let a call about a document through all of these breakers or none.
 
-        Where a probe is due this call is the probe: end it with `succeeded`, `failed`, `trip` or
-        `release_probe`, else the next one waits until its permit expires.
+        While one is half open this call is a probe: end it with `succeeded`, `failed`, `trip` or
+        `release_probe`, else its place is free again only after `probe_seconds`.
 
         Raises:
-            Paused: one of them refuses; `retry_after` is None where only a person can tell.
+            Paused: one of them refuses; `retry_after` is None where only a person can say.
         """
-        names, probe = _unique(names), self._settings.probe_seconds
-        troubles = self._troubles
+        epoch = self._failure_epoch
+        refusals: list[tuple[BreakerSnapshot, float | None]] = []
 
-        async def shared() -> tuple[list[BreakerSnapshot], bool]:
-            refusals, spotless = await self._backend.admit(names, probe)
-            if self._backend is not self._local:
-                self._local.learn(names, refusals)
-            return refusals, spotless
+        def decide(read: _Read) -> list[Breaker]:
+            refusals.clear()
+            admitted = []
+            for name, breaker in zip(read.names, read.breakers, strict=True):
+                limits = self._limits(name)
+                after, left = rules.admit(breaker, limits, read.now, document, shop)
+                admitted.append(after)
+                if left != 0.0:
+                    refusals.append((rules.look(breaker, name, limits, read.now), left))
+            return list(read.breakers) if refusals else admitted
 
-        refusals, spotless = await self._degraded.run(
-            shared, lambda: self._local.admit(names, probe)
-        )
+        read, _ = await self._update(names, decide)
         if refusals:
-            lefts = [refusal.seconds_left for refusal in refusals]
+            lefts = [left for _, left in refusals]
             raise Paused(
-                "; ".join(f"{r.name} is {r.state.value}: {r.reason}" for r in refusals),
+                "; ".join(f"{r.name} is {r.state.value}: {r.reason}" for r, _ in refusals),
                 retry_after=None if None in lefts else max(left or 0.0 for left in lefts),
             )
-        return Permit(tuple(names), spotless, troubles)
+        clear = all(breaker.all_clear for breaker in read.breakers)
+        return Permit(tuple(read.names), clear, epoch, read.now)
 
     async def succeeded(self, permit: Permit) -> tuple[Transition, ...]:
-        """A call got an answer: a probe closes its breaker, and counted failures are forgotten.
+        """A call got an answer: a probe closes its breaker, counted failures count no more.
 
-        Where the call saw nothing to forget, and this process has had no trouble since, Redis is
-        not asked: that is one of three round trips of a document. Failures that another process
-        counts meanwhile are forgotten by the next call that sees them.
+        Where all was clear, and this process reported no failure since, Redis is not asked: that
+        saves one of three round trips per document. Failures that another process counts
+        meanwhile are cleared by the next call that sees them.
         """
-        if permit.spotless and permit.troubles == self._troubles:
+        if permit.all_clear and permit.failure_epoch == self._failure_epoch:
             return ()
-        return await self._change(permit.names, Change("succeeded"))
+        return await self._change(
+            permit.names, lambda b, _, now: rules.succeed(b, now, permit.began)
+        )
 
-    async def failed(self, name: str, reason: str) -> Transition | None:
-        """A call failed in a passing way: counts, opens at the limit, and again after a probe."""
-        settings = self._settings
-        change = Change("failed", reason, settings.failures, settings.pause, settings.pause_max)
-        return await self._trouble(name, change)
+    async def failed(self, name: str, document: str, shop: str, reason: str) -> Judgement:
+        """A document's call failed in a way that may not be its own fault."""
+        own = False
 
-    async def trip(
-        self, name: str, reason: str, pause: float, pause_max: float
-    ) -> Transition | None:
+        def change(breaker: Breaker, limits: Limits, now: float) -> Breaker:
+            nonlocal own
+            own = rules.is_own(breaker, document, shop)
+            return rules.fail(breaker, limits, now, document, shop, reason)
+
+        return Judgement(await self._report([name], change), own)
+
+    async def trip(self, name: str, reason: str) -> Transition | None:
         """Open at once; one that is open already stays as it is.
 
-        Each time it opens without having closed in between, the pause doubles up to `pause_max`.
+        Each time it opens without having closed in between, the cool-down doubles.
         """
-        change = Change("trip", reason, pause=pause, pause_max=pause_max)
-        return await self._trouble(name, change)
+        return await self._report([name], lambda b, limits, now: rules.trip(b, limits, now, reason))
+
+    async def reached(self, name: str) -> None:
+        """A neutral call passed: the next cool-down is no longer than the first. Idempotent."""
+        await self._change([name], lambda b, _, __: rules.reached(b))
 
     async def release_probe(self, names: Sequence[str]) -> None:
-        """A call ended without showing anything: the next one may be the probe. May be repeated."""
-        await self._change(names, Change("release_probe"))
+        """A call ended without showing anything: another one may probe. Idempotent."""
+        await self._change(names, lambda b, _, __: rules.release_probe(b))
 
     async def reset(self, name: str) -> Transition | None:
-        """Close it and forget its failures; a hold stays. May be repeated."""
-        return _only(await self._change([name], Change("reset")))
+        """Close it and forget its failures; one that is forced open stays so. Idempotent."""
+        return _only(await self._change([name], lambda b, _, now: rules.close(b, now)))
 
-    async def hold(self, name: str, reason: str) -> Transition | None:
-        """Pause by hand, without an end. May be repeated, the last reason counts."""
-        return _only(await self._change([name], Change("hold", reason)))
+    async def force_open(self, name: str, reason: str) -> Transition | None:
+        """Open until a person ends that. Idempotent, the last reason counts."""
+        return _only(await self._change([name], lambda b, _, __: replace(b, forced=reason)))
 
-    async def unhold(self, name: str) -> Transition | None:
-        """End a pause by hand; what the breaker itself decided stays. May be repeated."""
-        return _only(await self._change([name], Change("unhold")))
+    async def end_forced_open(self, name: str) -> Transition | None:
+        """What the breaker itself decided counts again. Idempotent."""
+        return _only(await self._change([name], lambda b, _, __: replace(b, forced=None)))
 
     async def snapshot(self, names: Sequence[str]) -> dict[str, BreakerSnapshot]:
         """All of these as they are now, in one round trip."""
-        names = _unique(names)
-        rows = await self._degraded.run(
-            lambda: self._backend.snapshot(names), lambda: self._local.snapshot(names)
-        )
-        return {row.name: row for row in rows}
+        read, _ = await self._update(names, lambda read: list(read.breakers))
+        return {
+            name: rules.look(breaker, name, self._limits(name), read.now)
+            for name, breaker in zip(read.names, read.breakers, strict=True)
+        }
 
-    async def _trouble(self, name: str, change: Change) -> Transition | None:
+    async def _report(self, names: Sequence[str], change: Change) -> Transition | None:
         try:
-            return _only(await self._change([name], change))
+            return _only(await self._change(names, change))
         finally:
-            # Afterwards: a call let through before the change was there did not see it.
-            self._troubles += 1
+            # Afterwards: a call let through before the change was stored did not see it.
+            self._failure_epoch += 1
 
     async def _change(self, names: Sequence[str], change: Change) -> tuple[Transition, ...]:
-        names = _unique(names)
-        transitions = await self._degraded.run(
-            lambda: self._backend.change(names, change), lambda: self._local.change(names, change)
-        )
+        def decide(read: _Read) -> list[Breaker]:
+            return [
+                change(breaker, self._limits(name), read.now)
+                for name, breaker in zip(read.names, read.breakers, strict=True)
+            ]
+
+        read, new = await self._update(names, decide)
+        transitions = []
+        for name, before, after in zip(read.names, read.breakers, new, strict=True):
+            old, state = before.state(read.now), after.state(read.now)
+            if state is not old:
+                why = before.why if state is BreakerState.CLOSED else after.why
+                transitions.append(Transition(name, old, state, why))
         for transition in transitions:
             logger.log(
                 logging.INFO if transition.new is BreakerState.CLOSED else logging.WARNING,
@@ -190,67 +241,121 @@ class Breakers:
             )
         return tuple(transitions)
 
+    async def _update(
+        self, names: Sequence[str], decide: Callable[[_Read], list[Breaker]]
+    ) -> tuple[_Read, list[Breaker]]:
+        """Read, decide and write as one; returns what was read and what it has become."""
+        names = list(dict.fromkeys(names))
 
-def _unique(names: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+        async def once(store: _Store) -> tuple[_Read, list[Breaker], bool]:
+            read = await store.read(names)
+            new = decide(read)
+            return read, new, new == list(read.breakers) or await store.replace(read, new)
+
+        async def with_(store: _Store) -> tuple[_Read, list[Breaker]]:
+            read, new, done = await once(store)
+            if done:
+                return read, new
+            # Those of this process one after another; only other processes can come between.
+            async with self._turn:
+                for _ in range(_TRIES):
+                    read, new, done = await once(store)
+                    if done:
+                        return read, new
+            logger.warning("breakers change too often", extra={"action": "breaker_contention"})
+            return read, list(read.breakers)
+
+        async def shared(store: _Store) -> tuple[_Read, list[Breaker]]:
+            read, new = await with_(store)
+            self._local.learn(read, new)
+            return read, new
+
+        store = self._shared
+        if store is None:
+            return await with_(self._local)
+        return await self._fallback.run(lambda: shared(store), lambda: with_(self._local))
+
+    def _limits(self, name: str) -> Limits:
+        return self._pipeline if name.startswith("pipeline:") else self._account
+
+
+def _pipeline_limits(settings: BreakerSettings) -> Limits:
+    return Limits(
+        documents=settings.documents,
+        shops=settings.shops,
+        window=settings.window,
+        one_shop_seconds=settings.one_shop_seconds,
+        cooldown=settings.cooldown,
+        cooldown_max=settings.cooldown_max,
+        probes=settings.probes,
+        probe_seconds=settings.probe_seconds,
+    )
+
+
+def _account_limits(settings: BreakerSettings) -> Limits:
+    """An account may belong to one shop, so its documents alone count."""
+    return replace(
+        _pipeline_limits(settings),
+        documents=settings.account_documents,
+        shops=1,
+        cooldown=settings.account_cooldown,
+        cooldown_max=settings.account_cooldown_max,
+        by_login=True,
+    )
 
 
 def _only(transitions: tuple[Transition, ...]) -> Transition | None:
     return transitions[0] if transitions else None
 
 
-class _RedisBackend:
-    """Runs `breaker.lua`. Raises the driver's errors."""
+class _LocalStore:
+    """The breakers of this process."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._breakers: dict[str, Breaker] = {}
+
+    async def read(self, names: Sequence[str]) -> _Read:
+        found = [self._breakers.get(name, Breaker()) for name in names]
+        return _Read(self._monotonic(), names, found, [])
+
+    async def replace(self, read: _Read, new: Sequence[Breaker]) -> bool:
+        # Nothing was awaited since it was read.
+        self._breakers.update(zip(read.names, new, strict=True))
+        return True
+
+    def learn(self, read: _Read, breakers: Sequence[Breaker]) -> None:
+        """Take over what Redis knows, for the time it may be away."""
+        for name, breaker in zip(read.names, breakers, strict=True):
+            if breaker == Breaker():
+                self._breakers.pop(name, None)
+            else:
+                self._breakers[name] = breaker.moved(self._monotonic() - read.now)
+
+
+class _RedisStore:
+    """One key per breaker, a JSON text; the clock is the server's. Raises the driver's errors."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
-        self._script = redis.register_script(read_script("breaker.lua"))
+        self._redis = redis
+        self._compare_and_set = redis.register_script(read_script("compare_and_set.lua"))
         self._prefix = prefix
 
-    async def admit(self, names: Sequence[str], probe: float) -> tuple[list[BreakerSnapshot], bool]:
-        rows, spotless = await self._run(names, "admit", _milliseconds(probe)) or ((), 1)
-        refusals = [
-            BreakerSnapshot(
-                names[index - 1], BreakerState(state), reason, seconds_left=_seconds(left)
-            )
-            for index, state, reason, left in rows
-        ]
-        return refusals, bool(spotless)
-
-    async def change(self, names: Sequence[str], change: Change) -> list[Transition]:
-        pauses = (_milliseconds(change.pause), _milliseconds(change.pause_max))
-        rows = await self._run(names, change.kind, change.reason, change.threshold, *pauses)
-        return [
-            Transition(names[index - 1], BreakerState(old), BreakerState(new), reason)
-            for index, old, new, reason in rows
-        ]
-
-    async def snapshot(self, names: Sequence[str]) -> list[BreakerSnapshot]:
-        rows = await self._run(names, "snapshot")
-        return [
-            BreakerSnapshot(
-                name,
-                BreakerState(state),
-                None if state == BreakerState.CLOSED else reason,
-                failures,
-                openings,
-                _seconds(left),
-                _seconds(closed_for),
-            )
-            for name, (state, reason, failures, openings, left, closed_for) in zip(
-                names, rows, strict=True
-            )
-        ]
-
-    async def _run(self, names: Sequence[str], command: str, *arguments: str | int) -> Any:
+    async def read(self, names: Sequence[str]) -> _Read:
         if not names:
-            return []
-        keys = [self._prefix + name for name in names]
-        return await self._script(keys=keys, args=[command, *arguments])
+            return _Read(0.0, names, [], [])
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.mget([self._prefix + name for name in names])
+            (seconds, microseconds), found = await pipe.execute()
+        texts = [text or "" for text in found]
+        return _Read(seconds + microseconds / 1e6, names, [*map(rules.from_text, texts)], texts)
 
-
-def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
-
-
-def _seconds(milliseconds: int) -> float | None:
-    return None if milliseconds < 0 else milliseconds / 1000
+    async def replace(self, read: _Read, new: Sequence[Breaker]) -> bool:
+        arguments: list[str | int] = []
+        for text, breaker in zip(read.texts, new, strict=True):
+            kept = breaker.kept_seconds(read.now)
+            milliseconds = 0 if kept is None else round(kept * 1000)
+            arguments += [text, rules.to_text(breaker), milliseconds]
+        keys = [self._prefix + name for name in read.names]
+        return bool(await self._compare_and_set(keys=keys, args=arguments))

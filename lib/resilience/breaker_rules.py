@@ -1,21 +1,41 @@
-"""The rules of a breaker, and breakers kept in this process.
+"""The rules of a breaker, as pure functions of its state, what happened, and the time.
 
-           failures in a row, or a refusal            the pause is over
-    closed -----------------------------------> open ------------------> half open
-      ^                                           ^                       |      |
-      |                                           | the probe fails       |      |
-      |                                           | (pause doubles) ------+      |
-      +--------------------- the probe succeeds ---------------------------------+
+             many documents fail, or a refusal          the cool-down is over
+    closed -----------------------------------> open ------------------------> half open
+      ^                                           ^                             |     |
+      |                                           | the probes fail             |     |
+      |                                           | (the cool-down doubles) ----+     |
+      +----------------------- a call succeeds ---------------------------------------+
 
-A breaker can also be held by hand: then nothing passes until it is given free again, and the
-state underneath goes on by itself.
+Health is judged by many: it opens when a number of distinct documents of distinct shops failed
+within a window and none passed between. Where only one shop sends, its failures must last for a
+while instead. One document that fails never opens it, however often it fails. While it is half
+open a few distinct documents probe: the first that passes closes it, and only when all of them
+failed it opens again. A document that failed before others passed is remembered: when it fails
+again, that is its own failure.
+
+A person can force it open: then nothing passes until that ends, and the state underneath goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+#: Failures are remembered for a day, and of so many documents.
+_REMEMBERED_SECONDS = 24 * 3600.0
+_REMEMBERED = 100
+#: A breaker that is no longer used, such as that of an old password, is deleted in the end.
+_KEPT_SECONDS = 30 * 24 * 3600.0
+_NAMED = 5
+#: Times as many probes as the first time, at most.
+_MOST_PROBES = 10
+
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class BreakerState(StrEnum):
@@ -23,8 +43,149 @@ class BreakerState(StrEnum):
 
     CLOSED = "closed"  # lets it through
     OPEN = "open"  # refuses it
-    HALF_OPEN = "half_open"  # lets one through as a probe
-    HELD = "held"  # refuses it until a person gives it free
+    HALF_OPEN = "half_open"  # lets a few through as probes
+    FORCED_OPEN = "forced_open"  # refuses it until a person ends that
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a breaker opens, and for how long.
+
+    Attributes:
+        documents: distinct documents that must fail.
+        shops: distinct shops they must belong to.
+        window: seconds within which they must fail.
+        one_shop_seconds: how long the failures of fewer shops must last instead.
+        cooldown, cooldown_max: seconds it stays open the first time, and at most.
+        probes: distinct documents that may probe after the first cool-down; more after later ones.
+        probe_seconds: how long a probe is waited for.
+        by_login: what trips it is a refused login, and one login shows whether that is over.
+    """
+
+    documents: int
+    shops: int
+    window: float
+    one_shop_seconds: float
+    cooldown: float
+    cooldown_max: float
+    probes: int
+    probe_seconds: float
+    by_login: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A document whose call failed in a way that may not be its own fault."""
+
+    document: str
+    shop: str
+    first: Seconds = 0.0
+    last: Seconds = 0.0
+    #: Others passed since: it does not count against the breaker.
+    cleared: bool = False
+    #: Calls that began later passed: the next failure is the document's own.
+    outlived: bool = False
+
+    def is_of(self, document: str, shop: str) -> bool:
+        return (self.document, self.shop) == (document, shop)
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """All that is known of one breaker; times in seconds of whatever clock the store has.
+
+    Attributes:
+        open_until: not closed: open before this moment, half open after it.
+        cooldown: length of the last cool-down since it was closed.
+        openings: times it opened since it was closed.
+        reason: why it opened.
+        tripped: it was opened by a refused login, not by documents.
+        failures: documents that failed, the latest last.
+        probes: when the probes that are under way are given up.
+        closed_at: when it last closed.
+        forced: a person forced it open, and why.
+    """
+
+    open_until: Seconds | None = None
+    cooldown: Seconds = 0.0
+    openings: int = 0
+    reason: str = ""
+    tripped: bool = False
+    failures: tuple[Failure, ...] = ()
+    probes: tuple[Seconds, ...] = ()
+    closed_at: Seconds | None = None
+    forced: str | None = None
+
+    def state(self, now: float) -> BreakerState:
+        return self.inner_state(now) if self.forced is None else BreakerState.FORCED_OPEN
+
+    def inner_state(self, now: float) -> BreakerState:
+        """The state without regard to a person's decision."""
+        if self.open_until is None:
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if self.open_until > now else BreakerState.HALF_OPEN
+
+    @property
+    def why(self) -> str:
+        return self.reason if self.forced is None else self.forced
+
+    @property
+    def all_clear(self) -> bool:
+        """Whether a success would change nothing."""
+        return self.open_until is None and all(f.outlived for f in self.failures)
+
+    def counted(self, window: float, now: float) -> list[Failure]:
+        """Failures since anything passed, and not longer ago than the window."""
+        return [f for f in self.failures if not f.cleared and now - f.last <= window]
+
+    def failed_probes(self) -> list[Failure]:
+        """Documents that failed since the breaker became half open."""
+        return [f for f in self.failures if f.last >= (self.open_until or 0.0)]
+
+    def places(self, limits: Limits, now: float) -> int:
+        """Probes that may still begin while it is half open."""
+        under_way = sum(until > now for until in self.probes)
+        return self.all_probes(limits) - len(self.failed_probes()) - under_way
+
+    def all_probes(self, limits: Limits) -> int:
+        """Documents that probe before it opens again: more each time, so that others get a turn."""
+        if self.tripped:
+            return 1  # after a refusal one call shows enough, and more could lock the account
+        return limits.probes * min(self.openings, _MOST_PROBES)
+
+    def seconds_left(self, limits: Limits, now: float) -> float | None:
+        """Until a call may be let through; None where only a person can say."""
+        match self.state(now):
+            case BreakerState.FORCED_OPEN:
+                return None
+            case BreakerState.OPEN:
+                return (self.open_until or now) - now
+            case BreakerState.HALF_OPEN if self.places(limits, now) <= 0:
+                return max(min(self.probes, default=now + limits.probe_seconds) - now, 0.001)
+            case _:
+                return 0.0
+
+    def moved(self, seconds: float) -> Breaker:
+        """The same by a clock that shows so many seconds more."""
+
+        def move(moment: float | None) -> float | None:
+            return None if moment is None else moment + seconds
+
+        return replace(
+            self,
+            open_until=move(self.open_until),
+            closed_at=move(self.closed_at),
+            probes=tuple(until + seconds for until in self.probes),
+            failures=tuple(
+                replace(f, first=f.first + seconds, last=f.last + seconds) for f in self.failures
+            ),
+        )
+
+    def kept_seconds(self, now: float) -> float | None:
+        """How long it is worth keeping; None: for as long as nothing changes it."""
+        if self.forced is not None:
+            return None
+        return max(self.open_until or now, now) - now + _KEPT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +193,7 @@ class Transition:
     """A breaker's change of state, returned to the one caller that caused it.
 
     Attributes:
-        reason: why it opened or is held; of one that closed, why it had been open.
+        reason: why it opened; of one that closed, why it had been open.
     """
 
     name: str
@@ -47,9 +208,13 @@ class BreakerSnapshot:
 
     Attributes:
         reason: why it is not closed.
-        failures: transient failures in a row.
+        failures: documents that failed since anything passed, within the window.
+        failed_shops: shops of the documents that opened it or failed as probes.
         openings: times it opened since it was last closed.
-        seconds_left: until a call may be let through; 0 where one may now, None while held.
+        tripped: see `Breaker`.
+        places: probes that may begin now, while it is half open.
+        seconds_left: until a call may be let through; 0 where one may now, None while forced open.
+        back_in: seconds after which documents that failed now are due no sooner than others.
         closed_for: seconds since it last closed, None where it is not closed or never opened.
     """
 
@@ -57,144 +222,177 @@ class BreakerSnapshot:
     state: BreakerState = BreakerState.CLOSED
     reason: str | None = None
     failures: int = 0
+    failed_shops: frozenset[str] = frozenset()
     openings: int = 0
+    tripped: bool = False
+    places: int = 0
     seconds_left: float | None = 0.0
+    back_in: float = 0.0
     closed_for: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One of the changes that `breaker.lua` knows, with what it needs."""
-
-    kind: str
-    reason: str = ""
-    threshold: int = 0
-    pause: float = 0.0
-    pause_max: float = 0.0
+# ---------------------------------------------------------------- what happens to a breaker
 
 
-@dataclass(slots=True)
-class _Breaker:
-    """One breaker of this process; fields as in `breaker.lua`, times in seconds."""
+def admit(
+    breaker: Breaker, limits: Limits, now: float, document: str, shop: str
+) -> tuple[Breaker, float | None]:
+    """Let a call through; the breaker afterwards, and the seconds to wait where it is refused.
 
-    until: float | None = None
-    probe: float | None = None
-    pause: float = 0.0
-    failures: int = 0
-    openings: int = 0
-    reason: str | None = None
-    closed: float | None = None
-    held: str | None = None
-
-    def inner_state(self, now: float) -> BreakerState:
-        if self.until is None:
-            return BreakerState.CLOSED
-        return BreakerState.OPEN if self.until > now else BreakerState.HALF_OPEN
-
-    def state(self, now: float) -> BreakerState:
-        return self.inner_state(now) if self.held is None else BreakerState.HELD
-
-    def why(self) -> str | None:
-        return self.reason if self.held is None else self.held
-
-    def seconds_left(self, now: float) -> float | None:
-        if self.held is not None:
-            return None
-        return max((self.until or now) - now, (self.probe or now) - now, 0.0)
-
-    def open(self, change: Change, now: float) -> None:
-        self.pause = min(max(change.pause, 2 * self.pause), change.pause_max)
-        self.until, self.probe = now + self.pause, None
-        self.openings += 1
-        self.reason = change.reason
-
-    def close(self, now: float) -> None:
-        if self.until is not None:
-            self.closed = now
-        self.until = self.probe = self.reason = None
-        self.pause, self.failures, self.openings = 0.0, 0, 0
-
-    def apply(self, change: Change, now: float) -> None:
-        before = self.inner_state(now)
-        match change.kind:
-            case "succeeded":
-                if before is not BreakerState.OPEN:
-                    self.close(now)
-            case "failed":
-                probed = before is BreakerState.HALF_OPEN and self.probe is not None
-                if probed or before is BreakerState.CLOSED:
-                    self.failures += 1
-                    if probed or self.failures >= change.threshold:
-                        self.open(change, now)
-            case "trip":
-                if before is not BreakerState.OPEN:
-                    self.open(change, now)
-            case "release_probe":
-                self.probe = None
-            case "reset":
-                self.close(now)
-            case "hold":
-                self.held = change.reason
-            case "unhold":
-                self.held = None
+    While it is half open a document that has failed as a probe is refused: others are to say.
+    """
+    left = breaker.seconds_left(limits, now)
+    if left != 0.0 or breaker.inner_state(now) is not BreakerState.HALF_OPEN:
+        return breaker, left
+    known = next((f for f in breaker.failed_probes() if f.is_of(document, shop)), None)
+    if known is not None and now - known.last < limits.cooldown:
+        return breaker, limits.cooldown
+    under_way = tuple(until for until in breaker.probes if until > now)
+    return replace(breaker, probes=(*under_way, now + limits.probe_seconds)), 0.0
 
 
-class LocalBreakers:
-    """The rules of `breaker.lua` for one process."""
+def succeed(breaker: Breaker, now: float, began: float) -> Breaker:
+    """A call passed. One that began before the breaker opened says nothing about it."""
+    if breaker.inner_state(now) is BreakerState.OPEN:
+        return breaker
+    # A call that was under way already may have been answered before the other one failed: it
+    # says that not everything is down, but not that the failure is the document's own.
+    failures = tuple(
+        replace(f, cleared=True, outlived=f.outlived or f.last < began) for f in breaker.failures
+    )
+    return replace(close(breaker, now), failures=failures)
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._breakers: dict[str, _Breaker] = {}
 
-    async def admit(self, names: Sequence[str], probe: float) -> tuple[list[BreakerSnapshot], bool]:
-        now = self._monotonic()
-        seen = [self._look(name, now) for name in names]
-        spotless = all(s.state is BreakerState.CLOSED and not s.failures for s in seen)
-        refusals = [s for s in seen if s.seconds_left != 0]
-        if not refusals:
-            for s in seen:
-                if s.state is BreakerState.HALF_OPEN:
-                    self._breakers[s.name].probe = now + probe
-        return refusals, spotless
+def fail(
+    breaker: Breaker, limits: Limits, now: float, document: str, shop: str, reason: str
+) -> Breaker:
+    """A document's call failed in a passing way."""
+    state = breaker.inner_state(now)
+    if state is BreakerState.OPEN or (state is BreakerState.HALF_OPEN and not breaker.probes):
+        return breaker  # a call that began before it opened
+    known = next((f for f in breaker.failures if f.is_of(document, shop)), None)
+    first = now if known is None or known.outlived else known.first
+    entry = Failure(document, shop, first, now)
+    others = [f for f in breaker.failures if f is not known and now - f.last < _REMEMBERED_SECONDS]
+    breaker = replace(
+        breaker, failures=(*others, entry)[-_REMEMBERED:], probes=_without_one(breaker.probes)
+    )
+    if state is BreakerState.HALF_OPEN:
+        failed = breaker.failed_probes()
+        enough = len(failed) >= breaker.all_probes(limits)
+        return _open(breaker, limits, now, failed, reason) if enough else breaker
+    if known is not None and known.outlived:
+        return breaker
+    counted = breaker.counted(limits.window, now)
+    many = len(counted) >= limits.documents
+    widely = len({f.shop for f in counted}) >= limits.shops
+    lasting = many and now - min(f.first for f in counted) >= limits.one_shop_seconds
+    return _open(breaker, limits, now, counted, reason) if many and (widely or lasting) else breaker
 
-    async def change(self, names: Sequence[str], change: Change) -> list[Transition]:
-        now = self._monotonic()
-        transitions = []
-        for name in names:
-            breaker = self._breakers.setdefault(name, _Breaker())
-            before, why_before = breaker.state(now), breaker.why()
-            breaker.apply(change, now)
-            after = breaker.state(now)
-            if after is not before:
-                why = why_before if after is BreakerState.CLOSED else breaker.why()
-                transitions.append(Transition(name, before, after, why or ""))
-        return transitions
 
-    async def snapshot(self, names: Sequence[str]) -> list[BreakerSnapshot]:
-        now = self._monotonic()
-        return [self._look(name, now) for name in names]
+def is_own(breaker: Breaker, document: str, shop: str) -> bool:
+    """Whether a document's failure is its own: it failed before, and others passed since."""
+    return any(f.outlived and f.is_of(document, shop) for f in breaker.failures)
 
-    def learn(self, names: Sequence[str], refusals: Sequence[BreakerSnapshot]) -> None:
-        """Takes over what Redis has just said, for the time Redis may be away."""
-        now = self._monotonic()
-        for name in names:
-            self._breakers.pop(name, None)
-        for refusal in refusals:
-            self._breakers[refusal.name] = _Breaker(
-                held=refusal.reason if refusal.state is BreakerState.HELD else None,
-                until=None if refusal.seconds_left is None else now + refusal.seconds_left,
-                reason=refusal.reason,
-            )
 
-    def _look(self, name: str, now: float) -> BreakerSnapshot:
-        breaker = self._breakers.get(name, _Breaker())
-        closed = breaker.inner_state(now) is BreakerState.CLOSED
-        return BreakerSnapshot(
-            name,
-            breaker.state(now),
-            breaker.why(),
-            breaker.failures,
-            breaker.openings,
-            breaker.seconds_left(now),
-            now - breaker.closed if closed and breaker.closed is not None else None,
-        )
+def trip(breaker: Breaker, limits: Limits, now: float, reason: str) -> Breaker:
+    """Open at once; one that is open already stays as it is."""
+    if breaker.inner_state(now) is BreakerState.OPEN:
+        return breaker
+    return replace(_opened(breaker, limits, now, reason), tripped=limits.by_login)
+
+
+def reached(breaker: Breaker) -> Breaker:
+    """A neutral call passed: where documents fail nevertheless, the cool-down need not grow."""
+    return replace(breaker, cooldown=0.0)
+
+
+def release_probe(breaker: Breaker) -> Breaker:
+    """A call ended without showing anything: another one may probe."""
+    return replace(breaker, probes=_without_one(breaker.probes))
+
+
+def close(breaker: Breaker, now: float) -> Breaker:
+    """Closed, all failures forgotten; what a person forced stays."""
+    closed_at = breaker.closed_at if breaker.open_until is None else now
+    return Breaker(closed_at=closed_at, forced=breaker.forced)
+
+
+def look(breaker: Breaker, name: str, limits: Limits, now: float) -> BreakerSnapshot:
+    """The breaker as others see it."""
+    state, inner = breaker.state(now), breaker.inner_state(now)
+    closed = inner is BreakerState.CLOSED
+    if inner is BreakerState.OPEN:
+        back_in = (breaker.open_until or now) - now
+    else:
+        back_in = 0.0 if closed else _next_cooldown(breaker, limits)
+    return BreakerSnapshot(
+        name,
+        state,
+        None if state is BreakerState.CLOSED else breaker.why,
+        failures=len(breaker.counted(limits.window, now)),
+        failed_shops=frozenset(f.shop for f in breaker.failures if not f.cleared),
+        openings=breaker.openings,
+        tripped=breaker.tripped,
+        places=max(breaker.places(limits, now), 0) if inner is BreakerState.HALF_OPEN else 0,
+        seconds_left=breaker.seconds_left(limits, now),
+        back_in=back_in,
+        closed_for=now - breaker.closed_at if closed and breaker.closed_at is not None else None,
+    )
+
+
+def _open(
+    breaker: Breaker, limits: Limits, now: float, failed: Sequence[Failure], reason: str
+) -> Breaker:
+    shops = {f.shop for f in failed}
+    named = ", ".join(f"{f.document} ({f.shop})" for f in failed[:_NAMED])
+    more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+    counts = f"{_count(len(failed), 'document')} of {_count(len(shops), 'shop')} failed"
+    return _opened(breaker, limits, now, f"{counts}, none passed: {named}{more}; last: {reason}")
+
+
+def _opened(breaker: Breaker, limits: Limits, now: float, reason: str) -> Breaker:
+    cooldown = _next_cooldown(breaker, limits)
+    return replace(
+        breaker,
+        open_until=now + cooldown,
+        cooldown=cooldown,
+        openings=breaker.openings + 1,
+        reason=reason,
+        tripped=False,
+        probes=(),
+    )
+
+
+def _next_cooldown(breaker: Breaker, limits: Limits) -> float:
+    return min(max(limits.cooldown, 2 * breaker.cooldown), limits.cooldown_max)
+
+
+def _without_one(probes: tuple[float, ...]) -> tuple[float, ...]:
+    return probes[1:]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+# ---------------------------------------------------------------- as text
+
+_TEXT = TypeAdapter(Breaker)
+
+
+def to_text(breaker: Breaker) -> str:
+    """As JSON; empty for a breaker that nothing is known of."""
+    if breaker == Breaker():
+        return ""
+    return _TEXT.dump_json(breaker, exclude_defaults=True).decode()
+
+
+def from_text(text: str | None) -> Breaker:
+    """Back from JSON. What is no breaker counts as none: it is not ours, or of another version."""
+    if not text:
+        return Breaker()
+    try:
+        return _TEXT.validate_json(text)
+    except (ValidationError, UnicodeError):
+        return Breaker()

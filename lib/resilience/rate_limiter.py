@@ -1,4 +1,4 @@
-"""Pace of the calls: rate limits and the API's own Retry-After, obeyed by all processes alike."""
+"""Rate limits of the calls and the API's own Retry-After, shared by all processes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.storage import Storage as LimitStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from lib.errors import Throttled
-from lib.resilience.redis_fallback import Degraded, degraded_for, read_script
+from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script
 from lib.settings import RateSettings
 
 #: A Retry-After is believed up to this many seconds; then the API is asked again.
-MAX_HOLD_SECONDS = 3600.0
+MAX_BLOCK_SECONDS = 3600.0
 _SHORTEST_SLEEP = 0.01
 
 
@@ -34,11 +35,11 @@ class _Wait:
 _Limits = Sequence[tuple[str, RateLimitItem]]
 
 
-class Pacer:
-    """Lets calls through as fast as limits and holds allow, by name (`account:…`, `pipeline:…`).
+class RateLimiter:
+    """Lets calls through as fast as limits and blocks allow, by name (`account:…`, `pipeline:…`).
 
-    Without configured limits only holds slow a call down. While Redis is away each process keeps
-    the limits by itself, so several processes may together be faster than they should.
+    Without configured limits only a block slows a call down. While Redis is away each process
+    keeps limits of its own, so several processes may together be faster than they should.
 
     Args:
         redis: None keeps everything in this process.
@@ -52,7 +53,7 @@ class Pacer:
         prefix: str,
         settings: RateSettings,
         *,
-        degraded: Degraded | None = None,
+        fallback: RedisFallback | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -61,7 +62,7 @@ class Pacer:
             "pipeline": parse_many(settings.per_pipeline) if settings.per_pipeline else [],
         }
         self._max_wait = settings.max_wait
-        self._local = _Pace(MemoryStorage(), _LocalHolds(monotonic))
+        self._local = _Limiter(MemoryStorage(), _LocalBlocks(monotonic))
         self._shared = self._local
         if redis is not None:
             storage = RedisStorage(
@@ -70,8 +71,8 @@ class Pacer:
                 key_prefix=f"{prefix}:rate",
                 connection_pool=redis.connection_pool,  # type: ignore[arg-type]
             )
-            self._shared = _Pace(storage, _RedisHolds(redis, f"{prefix}:hold:"))
-        self._degraded = degraded or degraded_for(redis)
+            self._shared = _Limiter(storage, _RedisBlocks(redis, f"{prefix}:block:"))
+        self._fallback = fallback or fallback_for(redis)
         self._monotonic = monotonic
         self._sleep = sleep
 
@@ -84,7 +85,7 @@ class Pacer:
         limits = self._limits(names)
         give_up_at = self._monotonic() + self._max_wait
         while True:
-            wait = await self._degraded.run(
+            wait = await self._fallback.run(
                 lambda: self._shared.take(names, limits), lambda: self._local.take(names, limits)
             )
             if wait is None:
@@ -93,19 +94,21 @@ class Pacer:
                 raise Throttled(wait.reason, retry_after=wait.seconds)
             await self._sleep(wait.seconds)
 
-    async def hold(self, names: Sequence[str] | str, seconds: float) -> None:
-        """Make no call under these names for so many seconds; never shortens a longer hold.
+    async def block_for(self, names: Sequence[str] | str, seconds: float) -> None:
+        """Make no call under these names for some seconds; a longer block stays as it is.
 
-        Capped at `MAX_HOLD_SECONDS`. May be repeated.
+        Capped at `MAX_BLOCK_SECONDS`. Idempotent.
         """
         if seconds <= 0:
             return
         names = [names] if isinstance(names, str) else list(names)
-        seconds = min(seconds, MAX_HOLD_SECONDS)
+        seconds = min(seconds, MAX_BLOCK_SECONDS)
         # Also here, so that it is obeyed if Redis goes away meanwhile.
-        await self._local.holds.hold(names, seconds)
+        await self._local.blocks.block_for(names, seconds)
         if self._shared is not self._local:
-            await self._degraded.run(lambda: self._shared.holds.hold(names, seconds), _nothing)
+            await self._fallback.run(
+                lambda: self._shared.blocks.block_for(names, seconds), _nothing
+            )
 
     def _limits(self, names: Sequence[str]) -> _Limits:
         """The limits on a call, those shared by the most callers first: where a race for a permit
@@ -121,21 +124,22 @@ class Pacer:
         ]
 
 
-class _Holds(Protocol):
+class _Blocks(Protocol):
     async def seconds_left(self, names: Sequence[str]) -> float: ...
 
-    async def hold(self, names: Sequence[str], seconds: float) -> None: ...
+    async def block_for(self, names: Sequence[str], seconds: float) -> None: ...
 
 
-class _Pace:
-    """Limits and holds in one place, Redis or this process.
+class _Limiter:
+    """Limits and blocks in one place, Redis or this process.
 
     The strategy counts windows by the time the storage has left for its keys, so that with Redis
     no machine's clock has a say.
     """
 
-    def __init__(self, storage: LimitStorage, holds: _Holds) -> None:
-        self.holds = holds
+    def __init__(self, storage: LimitStorage, blocks: _Blocks) -> None:
+        self.blocks = blocks
+        self._storage = storage
         self._limiter = SlidingWindowCounterRateLimiter(storage)
         self._turn = asyncio.Lock()
 
@@ -144,20 +148,26 @@ class _Pace:
 
         A race with another process may cost a permit that is then not used.
         """
-        held = await self.holds.seconds_left(names)
-        if held > 0:
-            return _Wait(held, "the API asked to wait")
+        blocked = await self.blocks.seconds_left(names)
+        if blocked > 0:
+            return _Wait(blocked, "the API asked to wait")
         if not limits:
             return None
         async with self._turn:
-            refused = [
-                limit for limit in limits if not await self._limiter.test(limit[1], limit[0])
-            ]
-            if refused:
-                return await self._wait_for(refused)
-            for name, rate in limits:
-                if not await self._limiter.hit(rate, name):
-                    return await self._wait_for([(name, rate)])
+            try:
+                return await self._take(limits)
+            except (ResponseError, ValueError):
+                # What is under a key is no count: it counts as absent.
+                await self._storage.reset()
+                return await self._take(limits)
+
+    async def _take(self, limits: _Limits) -> _Wait | None:
+        refused = [limit for limit in limits if not await self._limiter.test(limit[1], limit[0])]
+        if refused:
+            return await self._wait_for(refused)
+        for name, rate in limits:
+            if not await self._limiter.hit(rate, name):
+                return await self._wait_for([(name, rate)])
         return None
 
     async def _wait_for(self, refused: _Limits) -> _Wait:
@@ -167,7 +177,7 @@ class _Pace:
         return _Wait(max(seconds, _SHORTEST_SLEEP), f"rate limit reached: {names}")
 
 
-class _LocalHolds:
+class _LocalBlocks:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._until: dict[str, float] = {}
@@ -176,30 +186,33 @@ class _LocalHolds:
         now = self._monotonic()
         return max((self._until.get(name, now) - now for name in names), default=0.0)
 
-    async def hold(self, names: Sequence[str], seconds: float) -> None:
+    async def block_for(self, names: Sequence[str], seconds: float) -> None:
         now = self._monotonic()
         for name in names:
             self._until[name] = max(self._until.get(name, now), now + seconds)
 
 
-class _RedisHolds:
+class _RedisBlocks:
     """Raises the driver's errors."""
 
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
         self._prefix = prefix
-        self._extend = redis.register_script(read_script("pacing_hold.lua"))
+        self._extend = redis.register_script(read_script("extend_block.lua"))
 
     async def seconds_left(self, names: Sequence[str]) -> float:
         async with self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.pttl(self._prefix + name)
             lefts: list[int] = await pipe.execute()
-        return max((left / 1000 for left in lefts), default=0.0)
+        # A longer one is not ours.
+        seconds = (left / 1000 for left in lefts)
+        return max((left for left in seconds if left <= MAX_BLOCK_SECONDS), default=0.0)
 
-    async def hold(self, names: Sequence[str], seconds: float) -> None:
+    async def block_for(self, names: Sequence[str], seconds: float) -> None:
         keys = [self._prefix + name for name in names]
-        await self._extend(keys=keys, args=[max(1, round(seconds * 1000))])
+        longest = round(MAX_BLOCK_SECONDS * 1000)
+        await self._extend(keys=keys, args=[max(1, round(seconds * 1000)), longest])
 
 
 async def _nothing() -> None:

@@ -33,7 +33,7 @@ def open_redis(settings: RedisSettings) -> Redis:
     """A client that connects at its first command; `aclose` ends it.
 
     A call waits for a free connection rather than fail, and a lost connection is replaced once;
-    a timeout is not tried again, because waiting twice helps nobody.
+    a timeout is not tried again, because waiting twice does not help.
     """
     pool = BlockingConnectionPool.from_url(
         settings.url.get_secret_value(),
@@ -44,6 +44,8 @@ def open_redis(settings: RedisSettings) -> Redis:
         health_check_interval=_HEALTH_CHECK_SECONDS,
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         decode_responses=True,
+        # What is no UTF-8 is not ours; it is read as it is, and compared as it was read.
+        encoding_errors="surrogateescape",
     )
     return Redis.from_pool(pool)
 
@@ -72,8 +74,8 @@ def redis_errors() -> Iterator[None]:
         raise StoreUnavailable("Redis", type(error).__name__) from error
 
 
-class Degraded:
-    """Chooses between Redis and its in-process stand-in, so that no document fails for Redis.
+class RedisFallback:
+    """Chooses between Redis and its in-process fallback, so that no document fails for Redis.
 
     While Redis is away it is asked again after a pause, by one caller only. Each change is logged
     once, however many parts share this object.
@@ -132,11 +134,11 @@ class Degraded:
             logger.warning("Redis is back", extra={"action": "redis_back"})
 
 
-_by_client: WeakKeyDictionary[Redis, Degraded] = WeakKeyDictionary()
+_by_client: WeakKeyDictionary[Redis, RedisFallback] = WeakKeyDictionary()
 
 
-def degraded_for(redis: Redis | None) -> Degraded:
-    """The one `Degraded` that all users of a client share."""
+def fallback_for(redis: Redis | None) -> RedisFallback:
+    """The one `RedisFallback` that all users of a client share."""
     if redis is None:
-        return Degraded()
-    return _by_client.setdefault(redis, Degraded())
+        return RedisFallback()
+    return _by_client.setdefault(redis, RedisFallback())

@@ -11,20 +11,49 @@ from lib.settings.section import Seconds, Section
 class BreakerSettings(Section):
     """When calls stop after failures, and when they are tried again."""
 
-    failures: int = Field(5, ge=1, description="transient failures in a row that open a breaker")
-    pause: Seconds = Field(
+    documents: int = Field(
+        5,
+        ge=2,
+        description="distinct documents that must fail, none passing between, to open a "
+        "pipeline's breaker",
+    )
+    shops: int = Field(2, ge=1, description="distinct shops that these documents must belong to")
+    one_shop_seconds: float = Field(
+        10,
+        ge=0,
+        description="seconds that the failures must last where they are of fewer shops than that",
+    )
+    window: Seconds = Field(600, description="seconds within which the documents must fail")
+    account_documents: int = Field(
+        3,
+        ge=2,
+        description="distinct documents of an account that must be refused (403, or 401 after a "
+        "login), none passing between, to open its breaker; a refused login opens it at once",
+    )
+    cooldown: Seconds = Field(
         30, description="seconds a breaker stays open the first time, then doubling"
     )
-    pause_max: Seconds = Field(900, description="upper bound of that pause, seconds")
-    account_pause: Seconds = Field(
-        900, description="seconds a shop pauses after its account was refused, then doubling"
+    cooldown_max: Seconds = Field(900, description="upper bound of that cool-down, seconds")
+    account_cooldown: Seconds = Field(
+        900, description="seconds an account's breaker stays open the first time, then doubling"
     )
-    account_pause_max: Seconds = Field(6 * 3600, description="upper bound of that pause, seconds")
+    account_cooldown_max: Seconds = Field(
+        6 * 3600, description="upper bound of that cool-down, seconds"
+    )
     ramp: float = Field(
         120, ge=0, description="seconds over which batches grow again after a breaker has closed"
     )
+    probes: int = Field(
+        3,
+        ge=1,
+        description="distinct documents that are tried after the first cool-down, more after later "
+        "ones; the breaker opens again when all of them fail",
+    )
     probe_seconds: Seconds = Field(
         120, description="seconds a probe may take before another one is let through"
+    )
+    login_probes: int = Field(
+        5, ge=1, description="refused accounts whose login is tried per look of `orchestrate`"
     )
 
 

@@ -6,28 +6,28 @@ import asyncio
 from datetime import timedelta
 
 from lib.errors import (
-    AccountRefused,
     AttemptsExhausted,
     ClaimLost,
-    ConfigurationError,
+    Forbidden,
     Interrupted,
     OutcomeUnknown,
     Paused,
     Rejected,
-    StoreUnavailable,
     SyncError,
     Throttled,
     Unavailable,
+    UnexpectedError,
+    WrongEndpoint,
 )
 from lib.models import Acceptance, Document, Outcome, OutcomeKind
 from lib.record import Record
-from lib.resilience.breaker import pipeline_breaker
-from lib.resilience.breaker_rules import BreakerState
 from lib.settings import SyncSettings
 from lib.sync.batch import Batch
+from lib.sync.health import outage_seconds
 
-#: Of these the document is not at fault: the attempt is given back.
-_FREE = (AccountRefused, ConfigurationError, Paused, StoreUnavailable)
+#: Only these cost an attempt, and only where many do not fail in the same way. Everything else is
+#: not the document's fault: an account, a setting, a store, or an error in our code.
+_COSTLY = (Unavailable, OutcomeUnknown, WrongEndpoint, Forbidden)
 _LONGEST_MESSAGE = 1000
 
 
@@ -52,22 +52,17 @@ async def record_outcome(batch: Batch, record: Record, result: Acceptance | Base
     elif isinstance(result, ClaimLost | Interrupted | asyncio.CancelledError):
         await writer.write(record, interrupted(document, unconfirmed=record.unconfirmed))
     else:
+        if isinstance(result, Paused) and record.failure is not None:
+            # It failed first, and only its repetition was kept back.
+            result = record.failure
         outcome = failed(
             document,
             result,
             batch.services.settings.sync,
             unconfirmed=record.unconfirmed,
-            outage=await _is_outage(batch, result),
+            outage=await outage_seconds(batch.services, record),
         )
         await writer.write(record, outcome)
-
-
-async def _is_outage(batch: Batch, error: BaseException) -> bool:
-    if not isinstance(error, Unavailable | OutcomeUnknown):
-        return False
-    name = pipeline_breaker(batch.pipeline.name)
-    snapshots = await batch.services.breakers.snapshot([name])
-    return snapshots[name].state is not BreakerState.CLOSED
 
 
 def backoff(attempts: int, settings: SyncSettings) -> timedelta:
@@ -111,18 +106,19 @@ def failed(
     settings: SyncSettings,
     *,
     unconfirmed: bool,
-    outage: bool,
+    outage: float | None,
 ) -> Outcome:
     """What an error means for the document.
 
     Args:
         unconfirmed: the API may have stored the document.
-        outage: a breaker is not closed, so that a passing failure is not the document's fault
-            and must not use up its attempts.
+        outage: seconds for which many documents are known to fail in the same way, so that this
+            failure costs no attempt; the document comes after the others then. None: no outage.
     """
     if isinstance(error, Rejected):
         return _final(document, error, unconfirmed=False)
-    free = isinstance(error, _FREE) or (outage and isinstance(error, Unavailable | OutcomeUnknown))
+    costly = isinstance(error, _COSTLY) and not isinstance(error, Paused)
+    free = not costly or outage is not None
     if not free and document.attempts >= settings.max_attempts:
         spent = AttemptsExhausted(
             f"given up after {document.attempts} attempts, the last: {_text(error)}",
@@ -130,13 +126,17 @@ def failed(
             answer=getattr(error, "answer", None),
         )
         return _final(document, spent, unconfirmed=unconfirmed)
+    asked = timedelta(seconds=getattr(error, "retry_after", None) or 0)
     if isinstance(error, Paused) and not isinstance(error, Throttled):
-        # Nothing is claimed while a breaker is open; it may close before its pause is over.
+        # Nothing is claimed while a breaker is open; it may close before its cool-down is over.
         retry_in = timedelta(0)
-    elif free:
-        retry_in = timedelta(seconds=getattr(error, "retry_after", None) or 0)
+    elif costly and outage is not None:
+        # To the back of the queue: other documents are the next probes.
+        retry_in = max(timedelta(seconds=outage + settings.attempt_delay), asked)
+    elif costly or is_ours(error):
+        retry_in = max(backoff(document.attempts, settings), asked)
     else:
-        retry_in = backoff(document.attempts, settings)
+        retry_in = asked
     return Outcome(
         ref=document.ref,
         claim_token=document.claim_token,
@@ -163,6 +163,11 @@ def _final(document: Document, error: SyncError, *, unconfirmed: bool) -> Outcom
         answer=error.answer,
         field_errors=error.field_errors if isinstance(error, Rejected) else (),
     )
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether an error comes from our own code: it is counted as class `unexpected`."""
+    return not isinstance(error, SyncError) or isinstance(error, UnexpectedError)
 
 
 def _class_of(error: BaseException) -> str:

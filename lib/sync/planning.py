@@ -13,6 +13,7 @@ from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.services import Services
 from lib.settings import BreakerSettings, Granularity, SyncSettings
+from lib.sync.probes import Reach, is_due, probe_platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +44,28 @@ class ClaimPlan:
     Attributes:
         limits: sizes of the batches to claim, one batch run each.
         granularity: how the documents of these batches become runs.
-        paused_shops: shops whose account is paused: none of their documents is claimed.
-        probe_shops: paused shops whose pause is over: one document each shows whether it holds.
+        paused_shops: shops whose account's breaker is not closed: left out of the batches.
+        avoided_shops: shops that other shops' documents go before, because theirs have failed.
+        probe_shops: paused shops of which documents are to show whether they are still refused.
         note: why less than usual is claimed; empty when nothing is in the way.
         accounts: of the paused shops, what their accounts' breakers say.
+        probing: documents that were not tried for the longest come first, not the oldest.
     """
 
     limits: tuple[int, ...] = ()
     granularity: Granularity = Granularity.FLOW
     paused_shops: frozenset[str] = frozenset()
-    probe_shops: tuple[str, ...] = ()
+    avoided_shops: frozenset[str] = frozenset()
+    probe_shops: frozenset[str] = frozenset()
     note: str = ""
     accounts: tuple[PlaceState, ...] = ()
+    probing: bool = False
 
 
 async def plan_claims(
     services: Services, pipeline: Pipeline, summary: PipelineSummary, pool: PoolState
 ) -> ClaimPlan:
-    """Read breakers and backlog; claims nothing itself.
+    """Read breakers and backlog, and probe the API where it may be down; claims nothing itself.
 
     Raises:
         StoreUnavailable: the source database is away.
@@ -71,6 +76,9 @@ async def plan_claims(
     }
     own = pipeline_breaker(pipeline.name)
     snapshots = await services.breakers.snapshot([own, *names.values()])
+    if _is_doubtful(snapshots[own]):
+        await _ask_platform(services, pipeline, own)
+        snapshots |= await services.breakers.snapshot([own])
     paused = sum(snapshots[name].state is not BreakerState.CLOSED for name in names.values())
     services.metrics.breakers_read(pipeline.name, snapshots[own].state.value, paused)
     plan = plan_from(
@@ -79,10 +87,20 @@ async def plan_claims(
         breaker=snapshots[own],
         shops={shop: snapshots[name] for shop, name in names.items()},
         sync=services.settings.sync,
-        ramp=services.settings.breaker,
+        settings=services.settings.breaker,
     )
     states = (PlaceState((s.code, s.pharmacy_code), snapshots[names[s.code]]) for s in shops)
     return replace(plan, accounts=tuple(s for s in states if s.place[0] in plan.paused_shops))
+
+
+async def _ask_platform(services: Services, pipeline: Pipeline, breaker: str) -> None:
+    """Let neutral calls say what they can, so that no document has to find it out."""
+    match await probe_platform(services, pipeline):
+        case Reach.DOWN:
+            why = "look-ups of accepted documents fail as well"
+            services.metrics.breakers_changed(await services.breakers.trip(breaker, why))
+        case Reach.UP:
+            await services.breakers.reached(breaker)
 
 
 def plan_from(
@@ -92,31 +110,35 @@ def plan_from(
     breaker: BreakerSnapshot,
     shops: dict[str, BreakerSnapshot],
     sync: SyncSettings,
-    ramp: BreakerSettings,
+    settings: BreakerSettings,
 ) -> ClaimPlan:
     """The plan for what is known. Pure."""
     paused = frozenset(s for s, b in shops.items() if b.state is not BreakerState.CLOSED)
-    probes = tuple(sorted(s for s, b in shops.items() if b.state is BreakerState.HALF_OPEN))
+    # A refused login is probed by a login (`lib.sync.probes`), which costs no batch.
+    probes = frozenset(s for s, b in shops.items() if is_due(b) and not b.tripped)
     reasons = [f"{shop} ({shops[shop].reason})" for shop in sorted(paused)]
     note = f"paused: {', '.join(reasons)}" if reasons else ""
     granularity, largest = _batch_kind(summary.ready, sync)
     free = _free_batches(summary, pool, sync)
     refusal = pool.refusal or _refusal_of(breaker)
     if refusal is not None:
-        return ClaimPlan((), granularity, paused, (), _joined(refusal, note))
+        return ClaimPlan((), granularity, paused, note=_joined(refusal, note))
     if breaker.state is BreakerState.HALF_OPEN:
         # What is under way is a probe that has not called yet, or finds the half-open door itself.
-        limits: tuple[int, ...] = (1,) if free > 0 and not summary.batches else ()
-        return ClaimPlan(
-            limits, granularity, paused, (), _joined(f"probing after: {breaker.reason}", note)
+        limits: tuple[int, ...] = (
+            (breaker.places,) if free > 0 and breaker.places > 0 and not summary.batches else ()
         )
-    if breaker.closed_for is not None and breaker.closed_for < ramp.ramp:
+        note = _joined(f"probing after: {breaker.reason}", note)
+        return ClaimPlan(limits, granularity, paused, breaker.failed_shops, note=note, probing=True)
+    if breaker.closed_for is not None and breaker.closed_for < settings.ramp:
         # The API has just come back: what broke it may have been our own backlog.
-        largest = max(1, int(largest * breaker.closed_for / ramp.ramp))
+        largest = max(1, int(largest * breaker.closed_for / settings.ramp))
         free = min(free, 1)
         note = _joined("starting again slowly", note)
     limits = batch_sizes(summary.ready, free, largest)
-    return ClaimPlan(limits, granularity, paused, probes if free > 0 else (), note)
+    if free <= 0:
+        probes = frozenset()
+    return ClaimPlan(limits, granularity, paused, probe_shops=probes, note=note)
 
 
 def batch_sizes(ready: int, free: int, largest: int) -> tuple[int, ...]:
@@ -150,8 +172,13 @@ def _free_batches(summary: PipelineSummary, pool: PoolState, sync: SyncSettings)
     return max(min(bounds) - summary.batches, 0)
 
 
+def _is_doubtful(breaker: BreakerSnapshot) -> bool:
+    """Whether the API may be down: documents failed, too few to say, or probes are due."""
+    return is_due(breaker) or (breaker.state is BreakerState.CLOSED and breaker.failures > 0)
+
+
 def _refusal_of(breaker: BreakerSnapshot) -> str | None:
-    if breaker.state in (BreakerState.OPEN, BreakerState.HELD):
+    if breaker.state in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
         return f"{breaker.state.value}: {breaker.reason}"
     return None
 

@@ -6,35 +6,20 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from lib.errors import (
-    AccountRefused,
-    OutcomeUnknown,
-    Paused,
-    Rejected,
-    SyncError,
-    Unavailable,
-    WrongEndpoint,
-)
+from lib.errors import OutcomeUnknown, Paused, Rejected, SyncError, Unavailable
 from lib.models import Acceptance, Account, Attempt, Payload
 from lib.platforms.platform import Action, CallContext, Lookup
 from lib.record import Record
-from lib.resilience.breaker import Permit, pipeline_breaker
 from lib.resilience.breaker_rules import BreakerState
 from lib.sanitize import sanitize_exceptions
 from lib.sync.batch import Batch, finish_all
+from lib.sync.health import breaker_names, report_failure
 from lib.sync.outcomes import record_outcome
 
 logger = logging.getLogger("dqg.submission")
 
 #: From this status on the server may have stored the document before it failed.
 _SERVER_FAILED = 500
-
-
-def breaker_names(batch: Batch, record: Record) -> tuple[str, str]:
-    """Names of the breakers a record has to pass: its account's and its pipeline's."""
-    ref = record.ref
-    account = batch.services.accounts.breaker_name(ref.shop_pharmacy_code, ref.pharmacy_code)
-    return account, pipeline_breaker(batch.pipeline.name)
 
 
 class RecordContext:
@@ -52,7 +37,7 @@ class RecordContext:
             Throttled: the rate limit allows no call for longer than one may wait.
             ClaimLost: too little of the lease is left.
         """
-        await self._batch.services.pacer.acquire(self._names)
+        await self._batch.services.rate_limiter.acquire(self._names)
         self._batch.lease.ensure_held()
 
     def note(self, attempt: Attempt) -> None:
@@ -66,12 +51,12 @@ async def ensure_sendable(batch: Batch, record: Record) -> None:
 
     Raises:
         ClaimLost: the claim's lease is over, or too little of it is left.
-        Paused: a breaker of the record is open, or held by a person.
+        Paused: a breaker of the record is open.
     """
     batch.lease.ensure_held()
-    snapshots = await batch.services.breakers.snapshot(breaker_names(batch, record))
+    snapshots = await batch.services.breakers.snapshot(breaker_names(batch.services, record.ref))
     for snapshot in snapshots.values():
-        if snapshot.state in (BreakerState.OPEN, BreakerState.HELD):
+        if snapshot.state in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
             raise Paused(f"{snapshot.name}: {snapshot.reason}", retry_after=snapshot.seconds_left)
 
 
@@ -133,9 +118,9 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
     services, ref = batch.services, record.ref
     if record.payload is None:
         record.payload = services.platform.build(record.document)
-    names = breaker_names(batch, record)
+    names = breaker_names(services, ref)
     batch.lease.ensure_held()
-    permit = await services.breakers.admit(names)
+    permit = await services.breakers.admit(names, ref.local_id, ref.shop_pharmacy_code)
     record.calls += 1
     if record.calls > 1:
         services.metrics.retried(ref.pipeline)
@@ -144,8 +129,10 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
         context = RecordContext(batch, record, names)
         acceptance = await _look_up_or_send(batch, record, record.payload, account, context)
     except Exception as error:
-        await _report_failure(batch, permit, error)
-        raise
+        judged = await report_failure(services, permit, record, error)
+        if judged is error:
+            raise
+        raise judged from error
     except BaseException:
         await services.breakers.release_probe(names)
         raise
@@ -188,28 +175,3 @@ async def _look_up_or_send(
     # Any other error, or an interruption, leaves it open whether the document was stored.
     record.unconfirmed = False
     return acceptance
-
-
-async def _report_failure(batch: Batch, permit: Permit, error: Exception) -> None:
-    """Reports to the breakers what an error says about the account and the pipeline."""
-    services = batch.services
-    account_name, pipeline_name = permit.names
-    settings, changed = services.settings.breaker, services.metrics.breakers_changed
-    if isinstance(error, Rejected):
-        # The API works and knows the account: it only dislikes this document.
-        changed(*await services.breakers.succeeded(permit))
-    elif isinstance(error, AccountRefused):
-        pauses = (settings.account_pause, settings.account_pause_max)
-        changed(await services.breakers.trip(account_name, error.message, *pauses))
-        await services.breakers.release_probe((pipeline_name,))
-    elif isinstance(error, WrongEndpoint):
-        pauses = (settings.account_pause, settings.account_pause_max)
-        changed(await services.breakers.trip(pipeline_name, error.message, *pauses))
-        await services.breakers.release_probe((account_name,))
-    elif isinstance(error, Unavailable | OutcomeUnknown) and not isinstance(error, Paused):
-        if isinstance(error, Unavailable) and error.retry_after:
-            await services.pacer.hold((account_name,), error.retry_after)
-        changed(await services.breakers.failed(pipeline_name, error.message))
-        await services.breakers.release_probe((account_name,))
-    else:
-        await services.breakers.release_probe(permit.names)

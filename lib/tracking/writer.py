@@ -232,16 +232,21 @@ class TrackingStore:
             found = await self.database[TASK_LOGS].find(query).to_list()
         return [_entry(row) for row in found]
 
-    async def latest(self, status: LogStatus, *, limit: int) -> list[LogEntry]:
-        """The entries that reached this status last, newest first.
+    async def latest(
+        self, status: LogStatus, *, limit: int, pipeline: str | None = None
+    ) -> list[LogEntry]:
+        """The entries that reached this status last, newest first; of one pipeline or of all.
 
         Raises:
             StoreUnavailable.
         """
+        wanted = {"status": status.value}
+        if pipeline is not None:
+            wanted["pipeline"] = pipeline
         with mongo_errors():
             found = (
                 await self.database[TASK_LOGS]
-                .find({"status": status.value})
+                .find(wanted)
                 .sort("updated_at", -1)
                 .limit(limit)
                 .to_list()

@@ -159,7 +159,7 @@ async def test_a_receiver_that_fails_for_a_moment_gets_the_message_all_the_same(
     async with open_redis(
         RedisSettings(url=SecretStr(system.environment["DQG_REDIS__URL"]))
     ) as redis:
-        await Breakers(redis, "dqg", BreakerSettings()).trip("pipeline:sale", "HTTP 503", 600, 600)
+        await Breakers(redis, "dqg", BreakerSettings()).trip("pipeline:sale", "HTTP 503")
         await orchestrate(return_state=True)
     await wait_until_async(lambda: webhook.posts, "the breaker is told")
     assert [post["subject"] for post in webhook.posts] == ["[dqg] ALERT: sale is paused"]

@@ -102,7 +102,7 @@ async def test_orchestrators_at_once_tell_of_a_breaker_once(system: System, redi
     opened, closed = "dqg.breaker.opened", "dqg.breaker.closed"
     begin = datetime.now(UTC)
 
-    await breakers.trip("pipeline:sale", "HTTP 503", 600, 600)
+    await breakers.trip("pipeline:sale", "HTTP 503")
     await asyncio.gather(*(orchestrate(return_state=True) for _ in range(2)))
     await orchestrate(return_state=True)
     await breakers.reset("pipeline:sale")

@@ -36,7 +36,7 @@ def content_of(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("granularity", ["flow", "task"])
-@pytest.mark.settings(sync={"task_retries": 1}, breaker={"failures": 1})
+@pytest.mark.settings(sync={"task_retries": 1}, breaker={"documents": 2, "shops": 1})
 async def test_a_batch_counts_its_documents_calls_and_retries(
     system: System, folder: Path, granularity: str
 ) -> None:
@@ -48,18 +48,19 @@ async def test_a_batch_counts_its_documents_calls_and_retries(
     assert len(claim.documents) == 3
     await sale(claim_token="batch", granularity=granularity, return_state=True)
 
-    system.add("sale", "BUSY")
     system.admin.add_fault(
-        "status", operation="create", match={"code": "BUSY"}, status=503, body={}, times=1
+        "status", operation="create", match={"code": "BUSY-*"}, status=503, body={}
     )
-    await sale(local_invoice_id="BUSY", granularity=granularity, return_state=True)
+    for number in range(2):
+        system.add("sale", f"BUSY-{number}")
+        await sale(local_invoice_id=f"BUSY-{number}", granularity=granularity, return_state=True)
 
     found = counted(folder)
     assert found["dqg_documents_total", "sale", "accepted", "none"] >= 1
     assert found["dqg_documents_total", "sale", "failed", "invalid"] == 1
     assert found["dqg_documents_total", "sale", "released", "account"] == 1
     assert found["dqg_api_calls_total", "sale", "submit", "2xx", "ok"] >= 1
-    assert found["dqg_api_calls_total", "sale", "submit", "5xx", "unavailable"] == 1
+    assert found["dqg_api_calls_total", "sale", "submit", "5xx", "unavailable"] == 3
     assert found["dqg_breaker_changes_total", "account", "open"] == 1
     assert found["dqg_breaker_changes_total", "pipeline", "open"] == 1
     for planted in ("qxwrong", "qxbuyer", "GOOD", "INVALID", "SHOP01", "SHOP02"):

@@ -84,16 +84,16 @@ async def test_no_more_is_claimed_than_may_be_in_flight(system: System) -> None:
 
 
 @asynccontextmanager
-async def open_breakers(system: System) -> AsyncIterator[Breakers]:
+async def open_breakers(system: System, **settings: Any) -> AsyncIterator[Breakers]:
     async with open_redis(RedisSettings(url=system.environment["DQG_REDIS__URL"])) as redis:
-        yield Breakers(redis, "dqg", BreakerSettings())
+        yield Breakers(redis, "dqg", BreakerSettings(**settings))
 
 
 async def test_a_paused_pipeline_claims_nothing_and_the_others_go_on(system: System) -> None:
     system.add("sale", "HD-1")
     system.add("import", "PN-1")
     async with open_breakers(system) as breakers:
-        await breakers.hold("pipeline:sale", "stock-take")
+        await breakers.force_open("pipeline:sale", "stock-take")
     await orchestrate(return_state=True)
     assert tokens_of(system, "sale") == []
     assert len(tokens_of(system, "import")) == 1
@@ -129,14 +129,14 @@ async def test_it_goes_on_while_full_batches_are_left(system: System) -> None:
     assert set(system.statuses("sale").values()) == {"SYNC_SUCCESS"}
 
 
-async def test_after_the_pause_one_document_is_the_probe(system: System) -> None:
+async def test_after_the_cool_down_a_few_documents_are_the_probes(system: System) -> None:
     for number in range(5):
         system.add("sale", f"HD-{number}")
-    async with open_breakers(system) as breakers:
-        await breakers.trip("pipeline:sale", "404", 0.001, 0.001)
+    async with open_breakers(system, cooldown=0.001) as breakers:
+        await breakers.trip("pipeline:sale", "404")
     await orchestrate(return_state=True)
     (claim,) = system.source.claims.held(get_pipeline("sale"))
-    assert claim.documents == 1
+    assert claim.documents == BreakerSettings().probes
 
 
 async def test_a_refused_account_pauses_its_shop_alone(system: System) -> None:

@@ -18,9 +18,9 @@ from lib.errors import AccountRefused, Paused, StoreUnavailable
 from lib.models import Account
 from lib.platforms.dqg.tokens import Token, TokenCache
 from lib.resilience.breaker import Breakers, Permit
-from lib.resilience.breaker_rules import BreakerState
-from lib.resilience.rate_limiter import Pacer
-from lib.resilience.redis_fallback import Degraded, degraded_for, open_redis, redis_errors
+from lib.resilience.breaker_rules import BreakerState, from_text, to_text
+from lib.resilience.rate_limiter import RateLimiter
+from lib.resilience.redis_fallback import RedisFallback, fallback_for, open_redis, redis_errors
 from lib.settings import ApiSettings, BreakerSettings, RateSettings, RedisSettings
 from tests.support.waiting import wait_until_async
 
@@ -59,16 +59,16 @@ class Process:
         self.clock = Clock()
         settings = RedisSettings(url=SecretStr(url), timeout=timeout)
         self.redis = open_redis(settings)
-        self.degraded = Degraded(pause=5, monotonic=self.clock)
+        self.fallback = RedisFallback(pause=5, monotonic=self.clock)
         self._settings = settings
-        breaker_settings = BreakerSettings(failures=2, pause=100)
+        breaker_settings = BreakerSettings(documents=2, shops=1, account_cooldown=900)
         self.tokens = self.make_tokens()
-        self.breakers = Breakers(self.redis, "dqg", breaker_settings, degraded=self.degraded)
-        self.pacer = Pacer(self.redis, "dqg", RateSettings(**rates), degraded=self.degraded)
+        self.breakers = Breakers(self.redis, "dqg", breaker_settings, fallback=self.fallback)
+        self.limiter = RateLimiter(self.redis, "dqg", RateSettings(**rates), fallback=self.fallback)
 
     def make_tokens(self, **options: Any) -> TokenCache:
-        degraded = options.pop("degraded", self.degraded)
-        return TokenCache(self.redis, self._settings, ApiSettings(), degraded=degraded, **options)
+        fallback = options.pop("fallback", self.fallback)
+        return TokenCache(self.redis, self._settings, ApiSettings(), fallback=fallback, **options)
 
 
 StartProcess = Callable[..., Process]
@@ -154,7 +154,7 @@ async def test_a_dropped_token_that_redis_still_has_is_not_used_again(start: Sta
 
 
 async def test_a_token_dropped_while_it_is_read_is_not_handed_out(start: StartProcess) -> None:
-    class Late(Degraded):
+    class Late(RedisFallback):
         """Answers of Redis arrive only when the gate is open."""
 
         gate = asyncio.Event()
@@ -167,7 +167,7 @@ async def test_a_token_dropped_while_it_is_read_is_not_handed_out(start: StartPr
             return result
 
     platform, process, late = Platform(), start(), Late()
-    tokens = process.make_tokens(degraded=late)
+    tokens = process.make_tokens(fallback=late)
     await process.redis.set(TOKEN_KEY, "stale", px=60_000)
     reader = asyncio.create_task(tokens.get(ACCOUNT, platform.login))
     await wait_until_async(lambda: late.answers, "the stale token is read")
@@ -230,21 +230,41 @@ async def test_a_login_given_up_frees_the_lock(start: StartProcess) -> None:
     assert await process.redis.get(LOCK_KEY) is None
 
 
-# Breakers and pace
+# Breakers and rate limits
 
 
 async def test_a_breaker_opened_by_one_process_stops_the_others(start: StartProcess) -> None:
     one, other = start().breakers, start().breakers
-    await one.failed("pipeline:sale", "503")
-    assert await other.failed("pipeline:sale", "503") is not None
+    await one.failed("pipeline:sale", "HD-1", "S1", "503")
+    assert (await other.failed("pipeline:sale", "HD-2", "S1", "503")).transition
     await refuse(one.admit(NAMES))
     await refuse(other.admit(NAMES))
 
 
+async def test_a_success_clears_what_it_saw_of_other_processes(start: StartProcess) -> None:
+    one, other = start().breakers, start().breakers
+    await other.failed("pipeline:sale", "HD-1", "S1", "503")
+    await one.succeeded(await one.admit(NAMES))
+    assert (await one.snapshot(NAMES))["pipeline:sale"].failures == 0
+
+
+async def test_a_success_while_all_is_clear_does_not_ask_redis(start: StartProcess) -> None:
+    one, other = start().breakers, start().breakers
+    permit = await one.admit(NAMES)
+    # What another process counts meanwhile is left to the next call, which sees it.
+    await other.failed("pipeline:sale", "HD-1", "S1", "503")
+    await one.succeeded(permit)
+    assert (await one.snapshot(NAMES))["pipeline:sale"].failures == 1
+    await one.succeeded(await one.admit(NAMES))
+    assert (await one.snapshot(NAMES))["pipeline:sale"].failures == 0
+
+
 async def test_one_probe_for_all_processes(start: StartProcess) -> None:
     processes = (start(), start())
-    await processes[0].breakers.trip("account:key-1", "refused", 900, 900)
-    await processes[0].redis.hset("dqg:breaker:account:key-1", "until_ms", "1")
+    await processes[0].breakers.trip("account:key-1", "refused")
+    key = "dqg:breaker:account:key-1"
+    tripped = from_text(await processes[0].redis.get(key))
+    await processes[0].redis.set(key, to_text(tripped.moved(-901)))
     results = await asyncio.gather(
         *(p.breakers.admit(NAMES) for p in processes for _ in range(16)), return_exceptions=True
     )
@@ -254,9 +274,9 @@ async def test_one_probe_for_all_processes(start: StartProcess) -> None:
 async def test_a_snapshot_of_many_breakers_is_one_round_trip(start: StartProcess) -> None:
     process = start()
     await process.breakers.snapshot(["account:0"])
-    before = (await process.redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    before = (await process.redis.info("commandstats"))["cmdstat_mget"]["calls"]
     await process.breakers.snapshot([f"account:{number}" for number in range(1000)])
-    after = (await process.redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    after = (await process.redis.info("commandstats"))["cmdstat_mget"]["calls"]
     assert after - before == 1
 
 
@@ -264,30 +284,28 @@ async def test_scripts_survive_a_flush_of_the_server(start: StartProcess) -> Non
     process = start()
     await process.breakers.admit(NAMES)
     await process.redis.script_flush()
-    await process.breakers.failed("pipeline:sale", "503")
-    assert not process.degraded.away
+    await process.breakers.failed("pipeline:sale", "HD-1", "S1", "503")
+    assert not process.fallback.away
     assert (await process.breakers.snapshot(NAMES))["pipeline:sale"].failures == 1
 
 
-async def test_processes_share_rate_limits_and_holds(start: StartProcess) -> None:
-    one, other = (start(per_account="3/year").pacer for _ in range(2))
+async def test_processes_share_rate_limits_and_blocks(start: StartProcess) -> None:
+    one, other = (start(per_account="3/year").limiter for _ in range(2))
     results = await asyncio.gather(
         *(p.acquire(NAMES) for p in (one, other) for _ in range(4)), return_exceptions=True
     )
     assert results.count(None) == 3
-    await one.hold(["account:key-2"], 600)
+    await one.block_for(["account:key-2"], 600)
     assert (await refuse(other.acquire(["account:key-2"]))).retry_after == pytest.approx(600, abs=9)
 
 
 async def test_every_key_has_the_prefix_and_an_end(start: StartProcess) -> None:
     platform, process = Platform(), start(per_account="3/year", per_pipeline="3/year")
     await process.tokens.get(ACCOUNT, platform.login)
-    await process.pacer.acquire(NAMES)
-    await process.pacer.hold(NAMES, 60)
-    for _ in range(2):
-        await process.breakers.failed("pipeline:sale", "503")
-    await process.redis.hset("dqg:breaker:pipeline:sale", "until_ms", "1")
-    await process.breakers.admit(NAMES)
+    await process.limiter.acquire(NAMES)
+    await process.limiter.block_for(NAMES, 60)
+    for document in ("HD-1", "HD-2"):
+        await process.breakers.failed("pipeline:sale", document, "S1", "503")
     keys = [key async for key in process.redis.scan_iter()]
     assert len(keys) == 6
     for key in keys:
@@ -299,7 +317,7 @@ async def test_every_key_has_the_prefix_and_an_end(start: StartProcess) -> None:
 
 
 async def work(process: Process, platform: Platform) -> None:
-    await process.pacer.acquire(NAMES)
+    await process.limiter.acquire(NAMES)
     await process.breakers.admit(NAMES)
     await process.tokens.get(ACCOUNT, platform.login)
     await process.breakers.succeeded(Permit(tuple(NAMES)))
@@ -313,9 +331,9 @@ async def test_without_redis_a_process_goes_on_alone_and_says_so_once(
     platform = Platform()
     await asyncio.gather(*(work(process, platform) for _ in range(9)))
     assert platform.logins == 1
-    await process.pacer.hold(NAMES, 600)
-    await refuse(process.pacer.acquire(NAMES))
-    await process.breakers.trip("account:key-1", "refused", 900, 900)
+    await process.limiter.block_for(NAMES, 600)
+    await refuse(process.limiter.acquire(NAMES))
+    await process.breakers.trip("account:key-1", "refused")
     await refuse(process.breakers.admit(NAMES))
     await process.tokens.drop(ACCOUNT, "token-1")
     assert await process.tokens.get(ACCOUNT, platform.login) == "token-2"
@@ -331,10 +349,10 @@ async def test_redis_is_used_again_once_it_is_back(
     await work(process, platform)
     own_stack.start("redis")
     await work(process, platform)
-    assert process.degraded.away
+    assert process.fallback.away
     process.clock.now += 6
     await work(process, platform)
-    assert not process.degraded.away
+    assert not process.fallback.away
     assert actions(caplog) == ["redis_away", "redis_back"]
     assert platform.logins == 1
 
@@ -352,16 +370,16 @@ async def test_a_redis_that_hangs_counts_as_away(
     assert actions(caplog) == ["redis_away"]
     process.clock.now += 6
     await work(process, platform)
-    assert not process.degraded.away
+    assert not process.fallback.away
 
 
-async def test_pauses_seen_before_redis_went_away_are_kept(
+async def test_open_breakers_seen_before_redis_went_away_are_kept(
     start: StartProcess, own_stack: Stack
 ) -> None:
     url = start_redis(own_stack)
     process, operator = start(url), start(url)
-    await operator.breakers.hold("pipeline:sale", "stock-taking")
-    await operator.breakers.trip("account:key-1", "refused", 900, 900)
+    await operator.breakers.force_open("pipeline:sale", "stock-taking")
+    await operator.breakers.trip("account:key-1", "refused")
     await refuse(process.breakers.admit(NAMES))
     own_stack.stop("redis")
     assert (await refuse(process.breakers.admit(["pipeline:sale"]))).retry_after is None
@@ -369,24 +387,24 @@ async def test_pauses_seen_before_redis_went_away_are_kept(
     assert refusal.retry_after == pytest.approx(900, abs=60)
 
 
-async def test_a_pause_ended_in_redis_is_forgotten_by_the_process(
+async def test_a_breaker_closed_in_redis_is_closed_for_the_process(
     start: StartProcess, own_stack: Stack
 ) -> None:
     url = start_redis(own_stack)
     process, operator = start(url), start(url)
-    await operator.breakers.hold("pipeline:sale", "stock-taking")
+    await operator.breakers.force_open("pipeline:sale", "stock-taking")
     await refuse(process.breakers.admit(NAMES))
-    await operator.breakers.unhold("pipeline:sale")
+    await operator.breakers.end_forced_open("pipeline:sale")
     await process.breakers.admit(NAMES)
     own_stack.stop("redis")
     snapshots = await process.breakers.snapshot(NAMES)
-    assert process.degraded.away
+    assert process.fallback.away
     assert snapshots["pipeline:sale"].state is BreakerState.CLOSED
 
 
 async def test_while_redis_is_away_one_caller_asks_for_all() -> None:
     clock, asked = Clock(), []
-    degraded = Degraded(pause=5, monotonic=clock)
+    fallback = RedisFallback(pause=5, monotonic=clock)
 
     async def shared() -> str:
         asked.append(clock.now)
@@ -398,15 +416,15 @@ async def test_while_redis_is_away_one_caller_asks_for_all() -> None:
 
     for passed in (0, 4, 2, 6):
         clock.now += passed
-        results = await asyncio.gather(*(degraded.run(shared, local) for _ in range(5)))
+        results = await asyncio.gather(*(fallback.run(shared, local) for _ in range(5)))
         assert set(results) == {"local"}
     assert asked == [1000.0] * 5 + [1006.0, 1012.0]
 
 
 async def test_all_parts_of_a_client_tell_of_an_outage_together(redis_url: str) -> None:
     redis = open_redis(RedisSettings(url=SecretStr(redis_url)))
-    assert degraded_for(redis) is degraded_for(redis)
-    assert degraded_for(None) is not degraded_for(None)
+    assert fallback_for(redis) is fallback_for(redis)
+    assert fallback_for(None) is not fallback_for(None)
     await redis.aclose()
 
 

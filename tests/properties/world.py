@@ -30,7 +30,7 @@ from lib.platforms.platform import Action, CallContext, Lookup
 from lib.record import Record
 from lib.resilience.breaker import Breakers, Permit
 from lib.resilience.breaker_rules import Transition
-from lib.resilience.rate_limiter import Pacer
+from lib.resilience.rate_limiter import RateLimiter
 from lib.services import Services
 from lib.settings import ApiSettings, BreakerSettings, RateSettings, Settings, SyncSettings
 from lib.source.store import Source
@@ -102,6 +102,9 @@ class CountingApi:
 
     def build(self, document: Document) -> Payload:
         return Payload("hoa_don", PHARMACY, document.ref.local_id, {})
+
+    async def log_in(self, account: Account) -> None:
+        """Every login is accepted."""
 
     async def submit(
         self,
@@ -178,7 +181,7 @@ class InterruptedBreakers(Breakers):
     """Breakers to which a success cannot be reported where the API's fate demands it."""
 
     def __init__(self, api: CountingApi) -> None:
-        super().__init__(None, "dqg", BreakerSettings(failures=NEVER))
+        super().__init__(None, "dqg", BreakerSettings(documents=NEVER))
         self._api = api
 
     async def succeeded(self, permit: Permit) -> tuple[Transition, ...]:
@@ -211,7 +214,7 @@ def make_services(source: Source, api: CountingApi) -> Services:
         tracking=log,
         accounts=AccountDirectory([_ShopAccount()], ApiSettings()),
         breakers=InterruptedBreakers(api),
-        pacer=Pacer(None, "dqg", RateSettings()),
+        rate_limiter=RateLimiter(None, "dqg", RateSettings()),
         platform=api,
         outcomes=OutcomeWriter(source, log, SYNC),
         tokens=unused,

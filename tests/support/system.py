@@ -140,7 +140,8 @@ def system(
         "sync": {"task_retry_delay": 0.05, "task_retry_jitter": 0, "write_batch_delay": 0.005},
         "breaker": {},
     }
-    for marker in request.node.iter_markers("settings"):
+    # The closest last: what a test says counts before what its module says.
+    for marker in reversed(list(request.node.iter_markers("settings"))):
         for section, changes in marker.kwargs.items():
             values[section] = values.get(section, {}) | changes
     environment = as_environment(values)

@@ -100,7 +100,7 @@ def test_failures_are_told_by_their_share_and_their_number(
         (BreakerState.CLOSED, [False]),
         (BreakerState.OPEN, [True]),
         (BreakerState.HALF_OPEN, [True]),
-        (BreakerState.HELD, []),
+        (BreakerState.FORCED_OPEN, []),
     ],
 )
 def test_a_breaker_is_open_until_a_probe_has_closed_it(
@@ -111,7 +111,12 @@ def test_a_breaker_is_open_until_a_probe_has_closed_it(
 
 def test_a_pause_by_hand_ends_no_alert() -> None:
     teller = Teller()
-    states = (BreakerState.OPEN, BreakerState.HELD, BreakerState.HALF_OPEN, BreakerState.CLOSED)
+    states = (
+        BreakerState.OPEN,
+        BreakerState.FORCED_OPEN,
+        BreakerState.HALF_OPEN,
+        BreakerState.CLOSED,
+    )
     for state in states:
         teller.look(breaker_conditions({"sale": BreakerSnapshot("x", state, reason="503")}))
     assert teller.told == ["dqg.breaker.opened", "dqg.breaker.closed"]
@@ -128,7 +133,7 @@ def test_a_shared_account_is_one_alert_that_names_some_shops() -> None:
 
 
 def test_a_shop_paused_by_hand_is_no_refused_account() -> None:
-    assert account_conditions([place(BreakerState.HELD)], {}) == []
+    assert account_conditions([place(BreakerState.FORCED_OPEN)], {}) == []
 
 
 def test_a_new_password_is_no_recovery_before_a_login_with_it() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from lib.errors import (
     AccountRefused,
+    Forbidden,
     OutcomeUnknown,
     Rejected,
     SyncError,
@@ -191,9 +192,9 @@ def test_a_maintenance_page_is_no_duplicate_whatever_its_words() -> None:
         (302, WrongEndpoint),
         (307, WrongEndpoint),
         (400, Rejected),
-        (401, AccountRefused),
+        (401, Forbidden),
         (402, Rejected),
-        (403, AccountRefused),
+        (403, Forbidden),
         (404, WrongEndpoint),
         (405, WrongEndpoint),
         (407, WrongEndpoint),
@@ -250,7 +251,7 @@ def test_a_success_body_under_a_failure_status_is_a_failure() -> None:
         (1, Rejected),
         (0, Rejected),
         (201, Rejected),
-        (401, AccountRefused),
+        (401, Forbidden),
         (408, Unavailable),
         (429, Unavailable),
         (500, Unavailable),

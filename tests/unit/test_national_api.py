@@ -26,6 +26,7 @@ from lib.errors import (
     AccountRefused,
     ClaimLost,
     ConfigurationError,
+    Forbidden,
     OutcomeUnknown,
     Rejected,
     SyncError,
@@ -352,7 +353,7 @@ async def test_a_stale_token_is_replaced_once_and_the_call_repeated() -> None:
     assert server.authorizations == ["bearer token-1", "bearer token-1", "bearer token-2"]
     assert api.outcomes == [
         ("submit", 200, None),
-        ("submit", 401, "account"),
+        ("submit", 401, "forbidden"),
         ("submit", 200, None),
     ]
 
@@ -615,7 +616,7 @@ async def test_any_other_wait_is_left_to_the_caller(status: int, headers: dict[s
     [
         (answer({"mess": "Sai mã cơ sở"}, 400), Rejected),
         (answer({"code": 17, "mess": "x"}), Rejected),
-        (answer(b"", 403), AccountRefused),
+        (answer(b"", 403), Forbidden),
         (answer(b"", 404), WrongEndpoint),
         (answer(b"", 405), WrongEndpoint),
         (answer(b"", 302, location=f"{BASE}/elsewhere"), WrongEndpoint),

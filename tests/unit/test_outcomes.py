@@ -10,6 +10,7 @@ from lib.errors import (
     AccountRefused,
     ConfigurationError,
     FieldError,
+    Forbidden,
     InvalidDocument,
     OutcomeUnknown,
     Paused,
@@ -32,7 +33,11 @@ def make_document(*, attempts: int = 1) -> Document:
 
 
 def outcome_of(
-    error: BaseException, *, attempts: int = 1, unconfirmed: bool = False, outage: bool = False
+    error: BaseException,
+    *,
+    attempts: int = 1,
+    unconfirmed: bool = False,
+    outage: float | None = None,
 ) -> Outcome:
     document = make_document(attempts=attempts)
     return failed(document, error, SYNC, unconfirmed=unconfirmed, outage=outage)
@@ -76,17 +81,37 @@ def test_spent_attempts_are_final_for_a_person(error: Exception) -> None:
     assert outcome.unconfirmed
 
 
-@pytest.mark.parametrize("error", [Unavailable("503"), OutcomeUnknown("timeout")])
+@pytest.mark.parametrize(
+    "error",
+    [Unavailable("503"), OutcomeUnknown("timeout"), WrongEndpoint("404"), Forbidden("403")],
+)
 def test_in_an_outage_no_attempt_is_used_up_and_nothing_fails(error: Exception) -> None:
-    outcome = outcome_of(error, attempts=99, outage=True)
+    outcome = outcome_of(error, attempts=99, outage=60)
     assert (outcome.kind, outcome.costs_attempt) == (OutcomeKind.RELEASED, False)
+
+
+def test_what_fails_in_an_outage_comes_after_what_has_not_failed() -> None:
+    outcome = outcome_of(Unavailable("503"), outage=60)
+    assert outcome.retry_in == timedelta(seconds=60 + SYNC.attempt_delay)
+
+
+@pytest.mark.parametrize("error", [WrongEndpoint("404"), Forbidden("403"), Unavailable("500")])
+def test_what_fails_while_others_pass_costs_an_attempt(error: Exception) -> None:
+    outcome = outcome_of(error)
+    assert outcome.costs_attempt
+    assert outcome.retry_in == backoff(1, SYNC)
+    last = outcome_of(error, attempts=SYNC.max_attempts)
+    assert (last.kind, last.error_class) == (OutcomeKind.FAILED, "retries_spent")
+
+
+def test_a_wait_that_the_api_asks_for_is_kept() -> None:
+    assert outcome_of(Unavailable("503", retry_after=500)).retry_in == timedelta(seconds=500)
 
 
 @pytest.mark.parametrize(
     "error",
     [
         AccountRefused("login refused"),
-        WrongEndpoint("404"),
         ConfigurationError("no table"),
         StoreUnavailable("Redis", "away"),
         Paused("open", retry_after=20),
@@ -111,6 +136,8 @@ def test_an_open_breaker_holds_no_document_back_once_it_has_closed() -> None:
 def test_a_bug_of_ours_goes_back_without_the_exceptions_text() -> None:
     outcome = outcome_of(KeyError("Nguyễn Thị Mai"))
     assert (outcome.kind, outcome.error_class) == (OutcomeKind.RELEASED, "unexpected")
+    assert not outcome.costs_attempt
+    assert outcome.retry_in == backoff(SYNC.max_attempts, SYNC)
     assert "Nguyễn" not in (outcome.message or "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ def make_plan(
         breaker=state or breaker(),
         shops=shops or {},
         sync=SYNC.model_copy(update=sync),
-        ramp=BreakerSettings(ramp=100),
+        settings=BreakerSettings(ramp=100),
     )
 
 
@@ -99,15 +100,19 @@ def test_a_pool_that_needs_no_worker_is_served() -> None:
     assert make_plan(10, pool=PoolState(workers=None)).limits == (10,)
 
 
-@pytest.mark.parametrize("state", [BreakerState.OPEN, BreakerState.HELD])
+@pytest.mark.parametrize("state", [BreakerState.OPEN, BreakerState.FORCED_OPEN])
 def test_a_paused_pipeline_claims_nothing_and_says_why(state: BreakerState) -> None:
     plan = make_plan(10, state=breaker(state))
     assert plan.limits == ()
     assert "503" in plan.note
 
 
-def test_one_document_probes_after_a_pause() -> None:
-    assert make_plan(500, state=breaker(BreakerState.HALF_OPEN)).limits == (1,)
+def test_a_few_documents_probe_after_a_cool_down_those_of_other_shops_first() -> None:
+    state = replace(breaker(BreakerState.HALF_OPEN), failed_shops=frozenset({"S7"}), places=6)
+    plan = make_plan(500, state=state)
+    assert plan.limits == (6,)
+    assert plan.probing
+    assert plan.avoided_shops == {"S7"}
 
 
 def test_no_second_probe_while_a_batch_is_under_way() -> None:
@@ -121,17 +126,18 @@ def test_after_an_outage_batches_grow_with_the_time_since() -> None:
     assert sizes == [(1,), (100,), (500,), (1000, 1000)]
 
 
-def test_paused_shops_are_left_out_and_probed_when_their_pause_is_over() -> None:
+def test_paused_shops_are_left_out_and_probed_after_their_cool_down() -> None:
     plan = make_plan(
         10,
         shops={
             "S1": breaker(),
             "S2": breaker(BreakerState.OPEN),
             "S3": breaker(BreakerState.HALF_OPEN),
+            "S4": replace(breaker(BreakerState.HALF_OPEN), tripped=True),
         },
     )
-    assert plan.paused_shops == {"S2", "S3"}
-    assert plan.probe_shops == ("S3",)
+    assert plan.paused_shops == {"S2", "S3", "S4"}
+    assert plan.probe_shops == {"S3"}, "a refused login is probed by a login, not by documents"
     assert "S2" in plan.note
 
 

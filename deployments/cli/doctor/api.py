@@ -93,7 +93,7 @@ async def _shops_without_account(patient: Patient, directory: AccountDirectory) 
 
 
 def _pause(whose: str, snapshot: BreakerSnapshot) -> Finding | None:
-    if snapshot.state is BreakerState.HELD:
+    if snapshot.state is BreakerState.FORCED_OPEN:
         return not_checked(
             _("{shops}: held by hand ({reason}), not tried", shops=whose, reason=snapshot.reason),
             "dqg resume shop",
@@ -128,10 +128,7 @@ async def _log_in(
     try:
         await tokens.get(account, login)
     except AccountRefused as error:
-        settings = patient.settings.breaker
-        await breakers.trip(
-            _breaker(account), error.message, settings.account_pause, settings.account_pause_max
-        )
+        await breakers.trip(_breaker(account), error.message)
         return fault(
             _("{shops}: the login is refused ({reason})", shops=whose, reason=error.message),
             _("correct user name and password in AccountShop; until then the shop pauses"),

@@ -75,6 +75,10 @@ class DqgPlatform:
         today = pharmacy_date(self._clock())
         return build_payload(document, self._settings, today)
 
+    async def log_in(self, account: Account) -> None:
+        """See `Platform.log_in`."""
+        await self._client.ensure_logged_in(account)
+
     async def submit(self, payload: Payload, account: Account, context: CallContext) -> Acceptance:
         """See `Platform.submit`.
 

@@ -26,9 +26,10 @@ from lib.errors import (
 from lib.models import Account
 from lib.platforms.dqg.connections import Connections
 from lib.platforms.dqg.interpret import parse_login
+from lib.platforms.dqg.login_token import Token
 from lib.platforms.dqg.redaction import hide_secrets, printable, shorten
 from lib.platforms.dqg.response import Reply
-from lib.platforms.dqg.tokens import Token, TokenSource
+from lib.platforms.dqg.tokens import TokenSource
 from lib.settings import ApiSettings
 
 _MAX_USERNAME = 50
@@ -149,6 +150,14 @@ class NationalApiClient:
         # A server that quotes the token in its answer must not get it into our records.
         body = hide_secrets(reply.body.decode("latin-1"), (token,)).encode("latin-1")
         return Reply(reply.status, reply.headers, body)
+
+    async def ensure_logged_in(self, account: Account) -> None:
+        """Log in where no token is known. Idempotent.
+
+        Raises:
+            AccountRefused, Unavailable, WrongEndpoint: as `login`.
+        """
+        await self._tokens.get(account, self.login)
 
     async def login(self, account: Account) -> Token:
         """Log in, once: a refused login is never repeated here, for the account may get locked.

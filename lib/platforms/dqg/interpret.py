@@ -14,6 +14,7 @@ from typing import Any
 
 from lib.errors import (
     AccountRefused,
+    Forbidden,
     OutcomeUnknown,
     Rejected,
     SyncError,
@@ -21,9 +22,9 @@ from lib.errors import (
     WrongEndpoint,
 )
 from lib.models import Acceptance
+from lib.platforms.dqg.login_token import Token, is_usable
 from lib.platforms.dqg.redaction import shorten
 from lib.platforms.dqg.response import Answer, Reply, as_code, same_code
-from lib.platforms.dqg.tokens import Token
 from lib.platforms.platform import Lookup
 from lib.settings import ApiSettings
 
@@ -52,7 +53,6 @@ _NOT_DUPLICATE = (
 )
 #: How frameworks say that a path does not exist, as opposed to a document.
 _ROUTE_TEXT = re.compile(r"no http resource|no message available|cannot get |not found\.?$")
-_TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
 
 
 # ---------------------------------------------------------------- documents
@@ -106,7 +106,7 @@ def _http_failure(answer: Answer, settings: ApiSettings) -> SyncError | None:
     if 200 <= status < 300:
         return None
     if status in _ACCOUNT:
-        return AccountRefused(text, **record)
+        return Forbidden(text, **record)
     if status in _TRANSIENT or 500 <= status < 600:
         return Unavailable(text, retry_after=answer.retry_after, **record)
     if status in _MISPLACED or 300 <= status < 400:
@@ -264,7 +264,7 @@ def _token(answer: Answer, text: str) -> Token:
     found += [answer.nested.get("access_token"), answer.fields.get("access_token")]
     value = next((item.strip() for item in found if isinstance(item, str) and item.strip()), None)
     if value is not None:
-        if not _TOKEN.fullmatch(value):
+        if not is_usable(value):
             raise Unavailable("login: the token has unusable characters")
         stated = answer.nested.get("expires_in") or answer.fields.get("expires_in")
         return Token(value, _seconds(stated))

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import json
 import logging
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -20,7 +17,8 @@ from redis.exceptions import LockError
 
 from lib.errors import AccountRefused
 from lib.models import Account
-from lib.resilience.redis_fallback import Degraded, degraded_for, read_script
+from lib.platforms.dqg.login_token import Token, is_usable, seconds_to_keep
+from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script
 from lib.settings import ApiSettings, RedisSettings
 
 logger = logging.getLogger("dqg.tokens")
@@ -30,18 +28,8 @@ _REFUSAL_SECONDS = 10.0
 #: Seconds a login's lock outlives the longest login.
 _LOCK_MARGIN = 5.0
 _POLL_SECONDS = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """What a login returned.
-
-    Attributes:
-        expires_in: seconds the platform says it is good for, None where it says nothing.
-    """
-
-    value: str = field(repr=False)
-    expires_in: float | None = None
+#: What Redis answers about a key that never expires.
+_NO_END = -1
 
 
 #: Logs in. Raises AccountRefused for a refused login; any other error means nothing was learnt.
@@ -86,7 +74,7 @@ class TokenCache:
         redis_settings: RedisSettings,
         settings: ApiSettings,
         *,
-        degraded: Degraded | None = None,
+        fallback: RedisFallback | None = None,
         refusal_seconds: float = _REFUSAL_SECONDS,
         lock_seconds: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -97,7 +85,7 @@ class TokenCache:
             lock_seconds = settings.connect_timeout + settings.read_timeout + _LOCK_MARGIN
         self._settings = settings
         self._shared = None if redis is None else _RedisTokens(redis, redis_settings.prefix)
-        self._degraded = degraded or degraded_for(redis)
+        self._fallback = fallback or fallback_for(redis)
         self._local = _LocalTokens(monotonic)
         self._flights: dict[str, _Flight] = {}
         self._refusal_seconds = refusal_seconds
@@ -122,14 +110,14 @@ class TokenCache:
         self._local.drop(account.key, token)
         shared = self._shared
         if shared is not None:
-            await self._degraded.run(lambda: shared.drop(account.key, token), _nothing)
+            await self._fallback.run(lambda: shared.drop(account.key, token), _nothing)
 
     async def known(self, keys: Collection[str]) -> set[str]:
         """Those of these account keys that have a token: their last login was accepted."""
         shared = self._shared
         if shared is None:
             return self._local.known(keys)
-        return await self._degraded.run(lambda: shared.known(keys), lambda: self._known(keys))
+        return await self._fallback.run(lambda: shared.known(keys), lambda: self._known(keys))
 
     async def _known(self, keys: Collection[str]) -> set[str]:
         return self._local.known(keys)
@@ -156,7 +144,7 @@ class TokenCache:
         shared = self._shared
         if shared is None:
             return await self._log_in(account, login)
-        turn = await self._degraded.run(lambda: self._await_turn(shared, account.key), _no_turn)
+        turn = await self._fallback.run(lambda: self._await_turn(shared, account.key), _no_turn)
         try:
             if turn.known is None:
                 return await self._log_in(account, login)
@@ -165,7 +153,7 @@ class TokenCache:
         finally:
             if turn.lock is not None:
                 lock = turn.lock
-                await self._degraded.run(lambda: _release(lock), _nothing)
+                await self._fallback.run(lambda: _release(lock), _nothing)
 
     async def _await_turn(self, shared: _RedisTokens, key: str) -> _Turn:
         """Waits for another process's login to leave a result, or for the right to log in."""
@@ -182,6 +170,7 @@ class TokenCache:
                 if owned:
                     return _Turn(None, lock)
                 if self._monotonic() >= give_up_at:
+                    await shared.drop_foreign_lock(key)
                     logger.warning(
                         "another process's login takes too long, logging in as well",
                         extra={"action": "login_not_awaited", "account_key": key},
@@ -190,7 +179,7 @@ class TokenCache:
                 await self._sleep(_POLL_SECONDS * (1 + random.random()))  # noqa: S311 - spread
         except asyncio.CancelledError:
             if owned:
-                await self._degraded.run(lambda: _release(lock), _nothing)
+                await self._fallback.run(lambda: _release(lock), _nothing)
             raise
 
     def _is_stale(self, key: str, known: _Known) -> bool:
@@ -218,35 +207,7 @@ class TokenCache:
         self._local.keep(key, known)
         shared = self._shared
         if shared is not None:
-            await self._degraded.run(lambda: shared.save(key, known), _nothing)
-
-
-def seconds_to_keep(token: Token, settings: ApiSettings, now: float) -> float:
-    """How long a token just issued is used.
-
-    A lifetime shorter than twice the margin is halved instead, so that a short-lived token is
-    still shared. Without a plausible lifetime the setting alone counts: a 401 corrects it.
-    """
-    lifetime = token.expires_in
-    if lifetime is None:
-        lifetime = _jwt_lifetime(token.value, now)
-    if lifetime is None or not math.isfinite(lifetime) or lifetime <= 0:
-        return settings.token_seconds
-    margin = min(settings.token_margin, lifetime / 2)
-    return min(settings.token_seconds, lifetime - margin)
-
-
-def _jwt_lifetime(token: str, now: float) -> float | None:
-    """Seconds between issue and expiry of a JWT, both by its issuer's clock where it says so."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        padded = parts[1] + "=" * (-len(parts[1]) % 4)
-        claims = json.loads(base64.urlsafe_b64decode(padded))
-        return float(claims["exp"]) - float(claims.get("iat", now))
-    except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        return None
+            await self._fallback.run(lambda: shared.save(key, known), _nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,22 +286,24 @@ class _RedisTokens:
     def __init__(self, redis: Redis, prefix: str) -> None:
         self._redis = redis
         self._prefix = prefix
-        self._delete_if_equal = redis.register_script(read_script("delete_if_equal.lua"))
+        self._compare_and_set = redis.register_script(read_script("compare_and_set.lua"))
 
     def lock(self, key: str, seconds: float) -> Lock:
         return self._redis.lock(f"{self._prefix}:login:{key}", timeout=seconds, thread_local=False)
 
     async def read(self, key: str) -> _Known | None:
         async with self._redis.pipeline(transaction=True) as pipe:
-            for name in (self._token(key), self._refused(key)):
-                pipe.get(name)
+            names = (self._token(key), self._refused(key))
+            # Not `get`: that fails on a key of another type.
+            pipe.mget(names)
+            for name in names:
                 pipe.pttl(name)
-            token, token_ms, refused, refused_ms = await pipe.execute()
-        if token is not None and token_ms > 0:
+            (token, refused), token_ms, refused_ms = await pipe.execute()
+        # What is no token or refusal of ours counts as absent: the next login replaces it.
+        if is_usable(token) and token_ms > 0:
             return _Known(token_ms / 1000, token=token)
-        if refused is not None and refused_ms > 0:
-            fields = json.loads(refused)
-            refusal = AccountRefused(fields["message"], http_status=fields["http_status"])
+        refusal = _refusal(refused)
+        if refusal is not None and refused_ms > 0:
             return _Known(refused_ms / 1000, refusal=refusal)
         return None
 
@@ -360,16 +323,30 @@ class _RedisTokens:
     async def known(self, keys: Collection[str]) -> set[str]:
         names = list(keys)
         tokens = await self._redis.mget([self._token(key) for key in names]) if names else []
-        return {key for key, token in zip(names, tokens, strict=True) if token is not None}
+        return {key for key, token in zip(names, tokens, strict=True) if is_usable(token)}
 
     async def drop(self, key: str, token: str) -> None:
-        await self._delete_if_equal(keys=[self._token(key)], args=[token])
+        await self._compare_and_set(keys=[self._token(key)], args=[token, "", 0])
+
+    async def drop_foreign_lock(self, key: str) -> None:
+        """Delete a lock without an end: ours have one."""
+        name = f"{self._prefix}:login:{key}"
+        if await self._redis.pttl(name) == _NO_END:
+            await self._redis.delete(name)
 
     def _token(self, key: str) -> str:
         return f"{self._prefix}:token:{key}"
 
     def _refused(self, key: str) -> str:
         return f"{self._prefix}:refused:{key}"
+
+
+def _refusal(text: str | None) -> AccountRefused | None:
+    try:
+        fields = json.loads(text or "")
+        return AccountRefused(str(fields["message"]), http_status=fields["http_status"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 async def _release(lock: Lock) -> None:

@@ -10,14 +10,14 @@ from pydantic import SecretStr, ValidationError
 from redis.asyncio import Redis
 
 from lib.errors import Paused
-from lib.resilience.rate_limiter import MAX_HOLD_SECONDS, Pacer
+from lib.resilience.rate_limiter import MAX_BLOCK_SECONDS, RateLimiter
 from lib.resilience.redis_fallback import open_redis
 from lib.settings import RateSettings, RedisSettings
 
 pytestmark = pytest.mark.anyio
 
 NAMES = ("account:key", "pipeline:sale")
-Make = Callable[..., Pacer]
+Make = Callable[..., RateLimiter]
 
 # Limits that are to stay used up count by the year: windows of this process begin at fixed moments
 # of the wall clock, and a test must not meet the end of one.
@@ -38,7 +38,7 @@ class Time:
         self.slept.append(seconds)
         self.now += seconds
         if self._redis is not None:
-            async for key in self._redis.scan_iter("dqg:hold:*"):
+            async for key in self._redis.scan_iter("dqg:block:*"):
                 await self._redis.pexpire(key, await self._redis.pttl(key) - int(seconds * 1000))
 
 
@@ -59,23 +59,23 @@ def time(client: Redis | None) -> Time:
 
 @pytest.fixture
 def make(client: Redis | None, time: Time) -> Make:
-    def make(**settings: object) -> Pacer:
+    def make(**settings: object) -> RateLimiter:
         rate = RateSettings(**({"max_wait": 30} | settings))
-        return Pacer(client, "dqg", rate, monotonic=time, sleep=time.sleep)
+        return RateLimiter(client, "dqg", rate, monotonic=time, sleep=time.sleep)
 
     return make
 
 
 async def test_without_limits_nothing_waits(make: Make, time: Time) -> None:
-    pacer = make()
-    await asyncio.gather(*(pacer.acquire(NAMES) for _ in range(50)))
+    limiter = make()
+    await asyncio.gather(*(limiter.acquire(NAMES) for _ in range(50)))
     assert time.slept == []
 
 
 async def test_no_more_calls_than_the_limit_allows(make: Make) -> None:
-    pacer = make(per_account="5/year")
+    limiter = make(per_account="5/year")
     results = await asyncio.gather(
-        *(pacer.acquire(NAMES) for _ in range(12)), return_exceptions=True
+        *(limiter.acquire(NAMES) for _ in range(12)), return_exceptions=True
     )
     assert results.count(None) == 5
     refusals = [result for result in results if result is not None]
@@ -83,35 +83,35 @@ async def test_no_more_calls_than_the_limit_allows(make: Make) -> None:
 
 
 async def test_accounts_do_not_share_a_limit_but_pipelines_do(make: Make) -> None:
-    pacer = make(per_account="1/year", per_pipeline="2/year")
-    await pacer.acquire(("account:a", "pipeline:sale"))
-    await pacer.acquire(("account:b", "pipeline:sale"))
+    limiter = make(per_account="1/year", per_pipeline="2/year")
+    await limiter.acquire(("account:a", "pipeline:sale"))
+    await limiter.acquire(("account:b", "pipeline:sale"))
     with pytest.raises(Paused, match="pipeline:sale"):
-        await pacer.acquire(("account:c", "pipeline:sale"))
-    await pacer.acquire(("account:c", "pipeline:import"))
+        await limiter.acquire(("account:c", "pipeline:sale"))
+    await limiter.acquire(("account:c", "pipeline:import"))
 
 
 async def test_a_refused_call_spends_no_permit_of_another_limit(make: Make) -> None:
-    pacer = make(per_account="1/year", per_pipeline="2/year")
-    await pacer.acquire(("account:a", "pipeline:sale"))
+    limiter = make(per_account="1/year", per_pipeline="2/year")
+    await limiter.acquire(("account:a", "pipeline:sale"))
     for _ in range(5):
         with pytest.raises(Paused, match="account:a"):
-            await pacer.acquire(("account:a", "pipeline:sale"))
-    await pacer.acquire(("account:b", "pipeline:sale"))
+            await limiter.acquire(("account:a", "pipeline:sale"))
+    await limiter.acquire(("account:b", "pipeline:sale"))
 
 
 async def test_the_strictest_of_several_rates_counts(make: Make) -> None:
-    pacer = make(per_account="100/month;2/year")
-    await pacer.acquire(NAMES)
-    await pacer.acquire(NAMES)
+    limiter = make(per_account="100/month;2/year")
+    await limiter.acquire(NAMES)
+    await limiter.acquire(NAMES)
     with pytest.raises(Paused, match="2 per 1 year"):
-        await pacer.acquire(NAMES)
+        await limiter.acquire(NAMES)
 
 
 async def test_a_name_of_another_kind_has_no_limit(make: Make) -> None:
-    pacer = make(per_account="1/year", per_pipeline="9/year")
+    limiter = make(per_account="1/year", per_pipeline="9/year")
     for _ in range(3):
-        await pacer.acquire(("missing:SHOP01", "pipeline:sale"))
+        await limiter.acquire(("missing:SHOP01", "pipeline:sale"))
 
 
 async def test_a_call_waits_for_its_turn_when_that_comes_soon(client: Redis | None) -> None:
@@ -121,55 +121,55 @@ async def test_a_call_waits_for_its_turn_when_that_comes_soon(client: Redis | No
         sleeps.append(seconds)
         await asyncio.sleep(seconds)
 
-    pacer = Pacer(client, "dqg", RateSettings(per_account="4/second"), sleep=sleep)
-    await asyncio.gather(*(pacer.acquire(NAMES) for _ in range(6)))
+    limiter = RateLimiter(client, "dqg", RateSettings(per_account="4/second"), sleep=sleep)
+    await asyncio.gather(*(limiter.acquire(NAMES) for _ in range(6)))
     assert sleeps
 
 
-async def test_a_short_hold_is_waited_out(make: Make, time: Time) -> None:
-    pacer = make()
-    await pacer.hold(["account:key"], 20)
-    await pacer.acquire(NAMES)
+async def test_a_short_block_is_waited_out(make: Make, time: Time) -> None:
+    limiter = make()
+    await limiter.block_for(["account:key"], 20)
+    await limiter.acquire(NAMES)
     assert sum(time.slept) == pytest.approx(20, abs=5)
 
 
-async def test_a_long_hold_refuses_the_call(make: Make, time: Time) -> None:
-    pacer = make()
-    await pacer.hold("account:key", 120)
+async def test_a_long_block_refuses_the_call(make: Make, time: Time) -> None:
+    limiter = make()
+    await limiter.block_for("account:key", 120)
     with pytest.raises(Paused, match="asked to wait") as paused:
-        await pacer.acquire(NAMES)
+        await limiter.acquire(NAMES)
     assert paused.value.retry_after == pytest.approx(120, abs=5)
     assert time.slept == []
-    await pacer.acquire(("account:other", "pipeline:sale"))
+    await limiter.acquire(("account:other", "pipeline:sale"))
 
 
-async def test_a_hold_is_never_shortened(make: Make) -> None:
-    pacer = make()
-    await pacer.hold("account:key", 120)
-    await pacer.hold("account:key", 60)
-    await pacer.hold("account:key", 0)
-    await pacer.hold("account:key", -5)
+async def test_a_block_is_never_shortened(make: Make) -> None:
+    limiter = make()
+    await limiter.block_for("account:key", 120)
+    await limiter.block_for("account:key", 60)
+    await limiter.block_for("account:key", 0)
+    await limiter.block_for("account:key", -5)
     with pytest.raises(Paused) as paused:
-        await pacer.acquire(NAMES)
+        await limiter.acquire(NAMES)
     assert paused.value.retry_after == pytest.approx(120, abs=5)
 
 
-async def test_a_hold_can_be_prolonged_but_not_for_ever(make: Make) -> None:
-    pacer = make()
-    await pacer.hold("account:key", 60)
-    await pacer.hold("account:key", 10**9)
+async def test_a_block_can_be_prolonged_up_to_a_bound(make: Make) -> None:
+    limiter = make()
+    await limiter.block_for("account:key", 60)
+    await limiter.block_for("account:key", 10**9)
     with pytest.raises(Paused) as paused:
-        await pacer.acquire(NAMES)
-    assert paused.value.retry_after == pytest.approx(MAX_HOLD_SECONDS, abs=5)
+        await limiter.acquire(NAMES)
+    assert paused.value.retry_after == pytest.approx(MAX_BLOCK_SECONDS, abs=5)
 
 
-async def test_a_held_call_spends_no_permit(make: Make, time: Time) -> None:
-    pacer = make(per_account="1/year")
-    await pacer.hold("account:key", 120)
+async def test_a_blocked_call_spends_no_permit(make: Make, time: Time) -> None:
+    limiter = make(per_account="1/year")
+    await limiter.block_for("account:key", 120)
     with pytest.raises(Paused):
-        await pacer.acquire(NAMES)
+        await limiter.acquire(NAMES)
     await time.sleep(121)
-    await pacer.acquire(NAMES)
+    await limiter.acquire(NAMES)
 
 
 @pytest.mark.parametrize("rate", ["10", "fast", "0/second", "5/s", "5/second;0/year", ""])
