@@ -17,7 +17,6 @@ from lib.accounts import AccountDirectory
 from lib.errors import Paused, SyncError, Unavailable
 from lib.models import Acceptance, Document, DocumentRef, OutcomeKind, Payload, PipelineSummary
 from lib.pipelines import SALE
-from lib.record import Record
 from lib.resilience.breaker import Breakers, pipeline_breaker
 from lib.settings import ApiSettings, BreakerSettings, SyncSettings
 from lib.sync.batch import Batch
@@ -140,9 +139,9 @@ class Chain:
         sale.attempts += 1
         ref = DocumentRef(SALE.name, sale.number, f"HD-{sale.number}", PHARMACY, sale.shop)
         document = Document(ref, "token", False, sale.attempts, {}, [])
-        record = Record(document, unconfirmed=False)
         lease = Lease(lambda: asyncio.sleep(0, 1), seconds=60, margin=1, monotonic=lambda: self.now)
-        batch = Batch(SALE, "token", "run", self.services, lease, {sale.number: record})
+        batch = Batch(SALE, "token", "run", self.services, lease, [document])
+        (record,) = batch
         error: SyncError | None = None
         for _ in range(1 + SYNC.task_retries):
             try:

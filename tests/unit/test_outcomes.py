@@ -18,6 +18,7 @@ from lib.errors import (
     StoreUnavailable,
     Throttled,
     Unavailable,
+    UnexpectedError,
     WrongEndpoint,
 )
 from lib.models import Acceptance, Document, DocumentRef, Outcome, OutcomeKind
@@ -101,7 +102,7 @@ def test_what_fails_while_others_pass_costs_an_attempt(error: Exception) -> None
     assert outcome.costs_attempt
     assert outcome.retry_in == backoff(1, SYNC)
     last = outcome_of(error, attempts=SYNC.max_attempts)
-    assert (last.kind, last.error_class) == (OutcomeKind.FAILED, "retries_spent")
+    assert (last.kind, last.error_class) == (OutcomeKind.FAILED, "attempts_exhausted")
 
 
 def test_a_wait_that_the_api_asks_for_is_kept() -> None:
@@ -133,8 +134,11 @@ def test_an_open_breaker_holds_no_document_back_once_it_has_closed() -> None:
     assert outcome.retry_in == timedelta(0)
 
 
-def test_a_bug_of_ours_goes_back_without_the_exceptions_text() -> None:
-    outcome = outcome_of(KeyError("Nguyễn Thị Mai"))
+@pytest.mark.parametrize(
+    "error", [KeyError("Nguyễn Thị Mai"), UnexpectedError("KeyError in lib.x, line 1")]
+)
+def test_an_error_of_ours_costs_no_attempt_and_is_counted_apart(error: Exception) -> None:
+    outcome = outcome_of(error, attempts=SYNC.max_attempts)
     assert (outcome.kind, outcome.error_class) == (OutcomeKind.RELEASED, "unexpected")
     assert not outcome.costs_attempt
     assert outcome.retry_in == backoff(SYNC.max_attempts, SYNC)
