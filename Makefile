@@ -15,7 +15,7 @@
 #   make audit    scan our code for weaknesses and our packages for known vulnerabilities
 #   make fuzz     fuzz answers and documents, each for FUZZ_SECONDS (20)
 #   make format   correct style
-#   make docs     write docs/settings.md and .env.example from lib/settings/
+#   make docs     write docs/settings.md, .env.example and docs/answers.md from the code
 #   make messages bring the Vietnamese catalogue of `dqg` up to date with its texts, and compile it
 #   make pictures take the pictures of docs/images anew; needs a Chromium
 #   make lock     recompile requirements.txt and requirements-dev.txt from pyproject.toml
@@ -81,6 +81,7 @@ format: setup
 
 docs: setup
 	@$(BIN)/python -m tests.maintenance.settings_docs --write
+	@$(BIN)/python -m tests.maintenance.answer_docs --write
 
 messages: setup
 	@$(BIN)/python -m tests.maintenance.messages

@@ -11,7 +11,8 @@ SyncError
 |-- AlreadySent             a manual run named a document that is already accepted
 |-- BeforeCutOff            a manual run named a document from before the cut-off date
 |-- Rejected                terminal: the same bytes would get the same answer
-|   `-- InvalidDocument     found by our own validation, before any call
+|   |-- InvalidDocument     found by our own validation, before any call
+|   `-- Conflict            the API has other content under this code: a person decides
 |-- AttemptsExhausted       terminal for now: transient failures used up every attempt
 |-- Unavailable             transient: nothing was stored, the same call may work later
 |   `-- Paused              a breaker is open: the call was not made
@@ -42,13 +43,23 @@ class SyncError(Exception):
     #: Stable identifier, stored with failures and used to group them.
     error_class = "error"
 
+    #: Whether the platform may have stored the document though the call failed.
+    maybe_stored = False
+
     def __init__(
-        self, message: str, *, http_status: int | None = None, answer: str | None = None
+        self,
+        message: str,
+        *,
+        http_status: int | None = None,
+        answer: str | None = None,
+        maybe_stored: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.http_status = http_status
         self.answer = answer
+        if maybe_stored is not None:
+            self.maybe_stored = maybe_stored
 
     def __reduce__(self) -> tuple[Callable[..., SyncError], tuple[Any, ...]]:
         # An exception is copied by calling its class with `args`, but here the constructors take
@@ -112,6 +123,10 @@ class BeforeCutOff(SyncError):
     error_class = "before_cut_off"
 
 
+#: Wrong fields of a document that are kept and shown.
+FIELD_ERRORS_KEPT = 20
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One field that cannot be sent.
@@ -142,19 +157,34 @@ class Rejected(SyncError):
         *,
         http_status: int | None = None,
         answer: str | None = None,
+        maybe_stored: bool | None = None,
         field_errors: Sequence[FieldError] = (),
     ) -> None:
-        super().__init__(message, http_status=http_status, answer=answer)
+        super().__init__(message, http_status=http_status, answer=answer, maybe_stored=maybe_stored)
         self.field_errors = tuple(field_errors)
 
 
 class InvalidDocument(Rejected):
-    """Our own validation found the document unfit; no call was made."""
+    """Our own validation found the document unfit; no call was made.
+
+    A document may have thousands of wrong fields: the first ones are kept, the rest are counted.
+    """
 
     error_class = "invalid"
 
     def __init__(self, field_errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(map(str, field_errors)), field_errors=field_errors)
+        shown = field_errors[:FIELD_ERRORS_KEPT]
+        more = len(field_errors) - len(shown)
+        text = "; ".join(map(str, shown)) + (f"; and {more:,} more" if more else "")
+        super().__init__(text, field_errors=shown)
+        #: How many fields are wrong; `field_errors` holds the first ones.
+        self.field_error_count = len(field_errors)
+
+
+class Conflict(Rejected):
+    """The API has a document under this code, and nothing says that it has the same content."""
+
+    error_class = "conflict"
 
 
 class AttemptsExhausted(SyncError):
@@ -164,7 +194,7 @@ class AttemptsExhausted(SyncError):
 
 
 class Unavailable(SyncError):
-    """The API cannot take the document now, and has not stored it.
+    """The API cannot take the document now; `maybe_stored` says whether it is sure not to have it.
 
     Attributes:
         retry_after: seconds the API asked to wait, if it did.
@@ -178,9 +208,10 @@ class Unavailable(SyncError):
         *,
         http_status: int | None = None,
         answer: str | None = None,
+        maybe_stored: bool | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message, http_status=http_status, answer=answer)
+        super().__init__(message, http_status=http_status, answer=answer, maybe_stored=maybe_stored)
         self.retry_after = retry_after
 
 
@@ -200,6 +231,7 @@ class OutcomeUnknown(SyncError):
     """The request left, but no usable answer came: look the document up before sending it again."""
 
     error_class = "outcome_unknown"
+    maybe_stored = True
 
 
 class AccountRefused(SyncError):
@@ -212,9 +244,24 @@ class Forbidden(AccountRefused):
     """A call was refused (403, or 401 right after a login) though the account could log in.
 
     Whether the account is at fault or this document is judged by other documents of the account.
+
+    Attributes:
+        by_firewall: a page of a firewall, proxy or gateway said so, not the API itself.
     """
 
     error_class = "forbidden"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        http_status: int | None = None,
+        answer: str | None = None,
+        maybe_stored: bool | None = None,
+        by_firewall: bool = False,
+    ) -> None:
+        super().__init__(message, http_status=http_status, answer=answer, maybe_stored=maybe_stored)
+        self.by_firewall = by_firewall
 
     def as_rejection(self) -> Rejected:
         """The same as a refusal of the document, once others of the account passed."""

@@ -216,12 +216,25 @@ class HeldClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a platform shows of a document, beside what was sent.
+
+    Attributes:
+        same, different: names of what could be compared.
+    """
+
+    same: tuple[str, ...] = ()
+    different: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Acceptance:
     """The API has the document.
 
     Attributes:
         national_id: its national code; None where the API only said that it has it already.
         duplicate: the API had it before this call.
+        compared: what the API shows of it beside what was sent, where it shows anything.
     """
 
     national_id: str | None
@@ -229,6 +242,7 @@ class Acceptance:
     http_status: int | None = None
     answer: str | None = None
     duplicate: bool = False
+    compared: Comparison = Comparison()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from lib import services as lib_services
 from lib.daily_close.collect import yesterday
 from lib.errors import ConfigurationError, StoreUnavailable
 from lib.pipelines import PIPELINES
+from lib.printable import one_line
 from lib.record import Record
 from lib.services import Services
 from lib.settings import Settings, environment_name, load_settings
@@ -155,13 +156,24 @@ def chunk_run_name() -> str:
 
 
 def add_run_context() -> None:
-    """Complete what this process logs as JSON. Idempotent.
+    """Complete what this process logs as JSON, and keep text logs to lines. Idempotent.
 
-    Lines for a person stay as they are: there the run is named by Prefect, or by the text.
+    In lines for a person the run is named by Prefect, or by the text.
     """
     for handler in logging.getLogger().handlers:
         if type(handler.formatter).__module__.startswith(_JSON_FORMATTERS):
             handler.addFilter(_complete)
+        else:
+            handler.addFilter(keep_to_one_line)
+
+
+def keep_to_one_line(record: logging.LogRecord) -> bool:
+    """A log filter: what our messages quote, a document's code for example, begins no new line."""
+    if record.name.startswith("dqg"):
+        record.msg, record.args = one_line(record.getMessage()), None
+    elif isinstance(record.args, tuple):
+        record.args = tuple(one_line(a) if isinstance(a, str) else a for a in record.args)
+    return True
 
 
 def _complete(record: logging.LogRecord) -> bool:

@@ -13,8 +13,9 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 
 from deployments.cli.language import N_, _, use_language
@@ -22,6 +23,7 @@ from lib.errors import SyncError
 from lib.operations.operator import Operator
 from lib.operations.operator import open_operator as stores_of
 from lib.pipelines import PIPELINES
+from lib.printable import one_line, printable
 from lib.settings import Language
 from tasks.runtime import read_settings, source_url
 
@@ -89,18 +91,31 @@ def print_json(value: Any) -> None:
 
 
 def complain(text: str) -> None:
-    typer.echo(_("error: {text}", text=text), err=True)
+    typer.echo(printable(_("error: {text}", text=text)), err=True)
+
+
+class PrintableConsole(Console):
+    """Shows nothing of a foreign text that steers the terminal; styles are not affected."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
 
 
 def console() -> Console:
     """Made anew for each use: standard output may have been replaced since."""
     width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
-    return Console(width=width, highlight=False)
+    return PrintableConsole(width=width, highlight=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table; None is shown as nothing, and no value is taken for markup."""
-    made = Table(title=title, title_justify="left")
+    """A table; None is shown as nothing, and no value or title is taken for markup."""
+    made = Table(title=escape(one_line(title)), title_justify="left")
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:

@@ -67,8 +67,20 @@ class Platform(Protocol):
         """
         ...
 
-    async def submit(self, payload: Payload, account: Account, context: CallContext) -> Acceptance:
+    async def submit(
+        self,
+        payload: Payload,
+        account: Account,
+        context: CallContext,
+        *,
+        unconfirmed: bool = False,
+    ) -> Acceptance:
         """Send a document. Not idempotent: after `OutcomeUnknown` look it up first.
+
+        An error's `maybe_stored` says whether the platform may have it all the same.
+
+        Args:
+            unconfirmed: an earlier call may have stored it, and a look-up could not say.
 
         Raises:
             Rejected, Unavailable, OutcomeUnknown, AccountRefused, WrongEndpoint, and what
@@ -82,6 +94,7 @@ class Platform(Protocol):
         """Ask whether the platform has a document. Idempotent.
 
         Raises:
-            Unavailable, AccountRefused, and what `context.permit` raises.
+            Unavailable: also where the answer is unclear: ask later.
+            AccountRefused, and what `context.permit` raises.
         """
         ...

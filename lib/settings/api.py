@@ -39,7 +39,7 @@ class ApiSettings(Section):
     allow_http: bool = Field(
         False, description="allow a base URL without TLS that is not on this machine"
     )
-    proxy: SecretStr | None = Field(None, description="outbound HTTP proxy")
+    proxy: SecretStr | None = Field(None, description="outbound HTTP proxy (http or https)")
     ca_file: str | None = Field(None, description="PEM file of a private certificate authority")
     username: str | None = Field(
         None, description="account for shops that have none of their own in AccountShop"
@@ -71,6 +71,9 @@ class ApiSettings(Section):
         description="JSON, parts of an error text that mean: the API has this document already",
     )
     answer_limit: int = Field(4000, ge=100, description="characters of an answer that are kept")
+    normalize_text: bool = Field(
+        True, description="send texts with composed accents (Unicode NFC), however they are stored"
+    )
     fractions: Fractions = Field(Fractions.REFUSE, description="numbers that are not whole")
     empty_optional: EmptyOptional = Field(
         EmptyOptional.OMIT, description="optional fields without a value"
@@ -88,8 +91,8 @@ class ApiSettings(Section):
     @field_validator("base_url")
     @classmethod
     def _no_trailing_slash(cls, value: str) -> str:
-        if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
-            raise ValueError("must be an http(s) address")
+        if not is_http_address(value):
+            raise ValueError("must be an http(s) address with a port from 1 to 65535, if any")
         return value.rstrip("/")
 
     @field_validator("account_key")
@@ -107,6 +110,16 @@ class ApiSettings(Section):
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password go together")
         return self
+
+
+def is_http_address(value: str) -> bool:
+    """Whether a text is an address of HTTP with a host, and with a port that there is."""
+    try:
+        parts = urlsplit(value)
+        has_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port
 
 
 def _is_loopback(host: str | None) -> bool:

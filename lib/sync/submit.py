@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from lib.errors import OutcomeUnknown, Paused, Rejected, SyncError, Unavailable
+from lib.errors import Paused, Rejected, SyncError, Unavailable
 from lib.models import Acceptance, Account, Attempt, Payload
 from lib.platforms.platform import Action, CallContext, Lookup
 from lib.record import Record
@@ -17,9 +17,6 @@ from lib.sync.health import breaker_names, report_failure
 from lib.sync.outcomes import record_outcome
 
 logger = logging.getLogger("dqg.submission")
-
-#: From this status on the server may have stored the document before it failed.
-_SERVER_FAILED = 500
 
 
 class RecordContext:
@@ -160,17 +157,10 @@ async def _look_up_or_send(
             record.unconfirmed = False
     earlier, record.unconfirmed = record.unconfirmed, True
     try:
-        acceptance = await platform.submit(payload, account, context)
-    except OutcomeUnknown:
-        raise
-    except Unavailable as error:
-        record.unconfirmed = earlier or (error.http_status or 0) >= _SERVER_FAILED
-        raise
-    except Rejected:
-        record.unconfirmed = False
-        raise
-    except SyncError:
-        record.unconfirmed = earlier
+        acceptance = await platform.submit(payload, account, context, unconfirmed=earlier)
+    except SyncError as error:
+        rejected = isinstance(error, Rejected)
+        record.unconfirmed = not rejected and (earlier or error.maybe_stored)
         raise
     # Any other error, or an interruption, leaves it open whether the document was stored.
     record.unconfirmed = False

@@ -6,14 +6,16 @@ import logging
 import time
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+import bson
+from bson.errors import BSONError
 from pymongo import AsyncMongoClient, UpdateMany, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure, PyMongoError
 
 from lib.errors import StoreUnavailable
 from lib.settings import MongoSettings
@@ -25,6 +27,12 @@ STORE = "MongoDB"
 #: Seconds without a try after MongoDB was found away: a try costs a whole timeout.
 _PAUSE = 5.0
 _DUPLICATE_KEY = 11000
+#: MongoDB takes no document above 16 MB; a little is left for what an upsert adds.
+_LONGEST_WRITE = 15 << 20
+_INT64 = range(-(2**63), 2**63)
+#: The driver raises these before anything is sent: the write itself cannot be written.
+_UNWRITABLE = (DocumentTooLarge, BSONError, OverflowError, ValueError, TypeError)
+_NOTE = "left out: too large or not writable"
 
 Client = AsyncMongoClient[dict[str, Any]]
 Database = AsyncDatabase[dict[str, Any]]
@@ -58,17 +66,54 @@ class mongo_errors:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if isinstance(exc, PyMongoError) and not isinstance(exc, BulkWriteError):
+        kept = BulkWriteError | DocumentTooLarge
+        if isinstance(exc, PyMongoError) and not isinstance(exc, kept):
             code = f" {exc.code}" if isinstance(exc, OperationFailure) and exc.code else ""
             raise StoreUnavailable(STORE, f"{type(exc).__name__}{code}") from None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Write:
-    """One upsert, or a change of many entries that are there; may be repeated."""
+    """A change of one entry, or of many that exist already. Idempotent.
+
+    Attributes:
+        upsert: makes the entry where there is none.
+    """
 
     collection: str
-    operation: UpdateOne | UpdateMany
+    key: Mapping[str, Any]
+    update: dict[str, Any]
+    upsert: bool = False
+    many: bool = False
+
+    @property
+    def operation(self) -> UpdateOne | UpdateMany:
+        if self.many:
+            return UpdateMany(self.key, self.update)
+        return UpdateOne(self.key, self.update, upsert=self.upsert)
+
+    def cut(self) -> bool:
+        """Whether MongoDB takes it, if need be with a note in the place of the largest values."""
+        if self._fits(self.update):
+            return True
+        values = {name: _writable(value) for name, value in self.update.get("$set", {}).items()}
+        left_out: list[str] = []
+        largest_first = sorted(values, key=lambda name: _size({name: values[name]}), reverse=True)
+        while not self._fits(self.update | {"$set": values}) and len(left_out) < len(values):
+            left_out.append(largest_first[len(left_out)])
+            values[left_out[-1]] = _NOTE
+        self.update = self.update | {"$set": values}
+        logger.warning(
+            "a write to %s was cut to what %s takes, without: %s",
+            self.collection,
+            STORE,
+            ", ".join(left_out) or "numbers above 64 bit",
+            extra={"action": "log_write_cut"},
+        )
+        return self._fits(self.update)
+
+    def _fits(self, update: dict[str, Any]) -> bool:
+        return _size({"key": self.key, **update}) <= _LONGEST_WRITE
 
 
 class BufferedWrites:
@@ -145,11 +190,20 @@ class BufferedWrites:
         """Makes the writes, in order; those MongoDB refuses for good are left out and returned."""
         refused: list[Write] = []
         repeated: Write | None = None
+        is_cut = False
         while writes:
             try:
                 with mongo_errors():
                     await self.database[collection].bulk_write([w.operation for w in writes])
                 break
+            except _UNWRITABLE as error:
+                # The driver found one that cannot be written, before it sent any.
+                if is_cut:
+                    raise StoreUnavailable(STORE, type(error).__name__) from None
+                is_cut = True
+                refused += [write for write in writes if not write.cut()]
+                writes = [write for write in writes if write not in refused]
+                continue
             except BulkWriteError as error:
                 index, code = _first_refused(error)
             if code == _DUPLICATE_KEY and writes[index] is not repeated:
@@ -177,6 +231,30 @@ class BufferedWrites:
                 extra={"action": "log_writes_dropped"},
             )
         self._buffer.extend(group)
+
+
+def _size(document: Mapping[str, Any]) -> float:
+    """Bytes of a document, infinite where it cannot be written at all."""
+    try:
+        return len(bson.encode(dict(document)))
+    except _UNWRITABLE:
+        return float("inf")
+
+
+def _writable(value: Any) -> Any:
+    """A value with texts in the place of integers above 64 bit and of broken Unicode."""
+    match value:
+        case bool():
+            return value
+        case int() if value not in _INT64:
+            return str(value) if value.bit_length() < 4096 else _NOTE
+        case str():
+            return value.encode(errors="replace").decode()
+        case Mapping():
+            return {str(name): _writable(member) for name, member in value.items()}
+        case list() | tuple():
+            return [_writable(member) for member in value]
+    return value
 
 
 def _first_refused(error: BulkWriteError) -> tuple[int, int | None]:

@@ -14,8 +14,6 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from pymongo import UpdateMany, UpdateOne
-
 from lib.clock import Clock, utc_now
 from lib.errors import StoreUnavailable
 from lib.models import (
@@ -128,7 +126,7 @@ class TrackingStore:
         """Notes which run a claim was dispatched to, in one statement. Not waited for."""
         update = {"$currentDate": {"updated_at": True}, "$set": {"flow_run_id": flow_run_id}}
         self._writes.put_nowait(
-            Write(TASK_LOGS, UpdateMany({"claim_token": claim.token}, update)),
+            Write(TASK_LOGS, {"claim_token": claim.token}, update, many=True),
         )
 
     def started(self, record: Record, flow_run_id: str) -> None:
@@ -156,7 +154,10 @@ class TrackingStore:
         }
         closing = self._record_log(record, _STATUS_AFTER[outcome.kind], values)
         if outcome.kind is OutcomeKind.FAILED:
-            self._writes.put_nowait(self._failure(record, outcome))
+            failure = self._failure(record, outcome)
+            # Before it joins a group: too large a write would cost the others theirs.
+            if failure.cut():
+                self._writes.put_nowait(failure)
         return await self._writes.put(closing)
 
     def lost(self, record: Record) -> None:
@@ -172,7 +173,7 @@ class TrackingStore:
         under_way = {"$in": [LogStatus.PENDING.value, LogStatus.RUNNING.value]}
         key = {"_id": _entry_id(record.ref, record.document.claim_token), "status": under_way}
         update = {"$currentDate": {"updated_at": True}, "$set": values}
-        self._writes.put_nowait(Write(TASK_LOGS, UpdateOne(key, update)))
+        self._writes.put_nowait(Write(TASK_LOGS, key, update))
 
     async def close_all(
         self, refs: Iterable[DocumentRef], token: str, status: LogStatus, message: str
@@ -368,7 +369,7 @@ class TrackingStore:
             update["$set"] = values
         # By `_id`, which is unique and indexed before `ensure_indexes` has ever run.
         key = {"_id": _entry_id(ref, token)}
-        return Write(collection, UpdateOne(key, update, upsert=True))
+        return Write(collection, key, update, upsert=True)
 
 
 def _entry_id(ref: DocumentRef, token: str) -> str:

@@ -270,6 +270,40 @@ async def test_outcome_kinds_map_to_log_statuses(store: TrackingStore, database:
     assert (await database.task_logs.find_one())["status"] == "RELEASED"
 
 
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ({"ghi_chu": "x" * (17 << 20)}, "left out: too large or not writable"),
+        ({"don_gia": 2**63, "so_luong": [-(2**64), 1]}, None),
+        ({"ghi_chu": "nửa \ud83d ký tự"}, None),
+    ],
+    ids=["too large", "too many bits", "half a character"],
+)
+async def test_what_mongodb_cannot_take_is_cut_and_the_others_are_written(
+    store: TrackingStore, database: Any, body: dict[str, Any], kept: str | None
+) -> None:
+    records = [make_record(number) for number in (1, 2)]
+    outcomes = [failure_of(record) for record in records]
+    records[0].payload = Payload("hoa_don", "7907", "HD-1", body)
+
+    written = await asyncio.gather(
+        *(
+            store.finished(record, outcome)
+            for record, outcome in zip(records, outcomes, strict=True)
+        )
+    )
+
+    assert written == [True, True]
+    failures = {row["record_id"]: row async for row in database.sync_failures.find()}
+    assert set(failures) == {1, 2}
+    assert failures[1]["error"] == outcomes[0].message
+    if kept:
+        assert failures[1]["payload"] == kept
+    else:
+        assert set(failures[1]["payload"]) == set(body)
+    assert await database.task_logs.count_documents({"status": "FAILED"}) == 2
+
+
 async def test_a_write_that_mongodb_refuses_is_left_out_and_not_quoted(
     store: TrackingStore, database: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

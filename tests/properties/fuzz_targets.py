@@ -21,11 +21,11 @@ with atheris.instrument_imports(include=["lib.platforms.dqg", "lib.errors", "lib
 
 from lib.errors import SyncError
 from lib.models import Acceptance
-from lib.platforms.dqg.tokens import Token
+from lib.platforms.dqg.login_token import Token
 from lib.platforms.platform import Lookup
 
 API, LOCAL = answer_properties.API, answer_properties.LOCAL
-STATUSES = (200, 201, 204, 302, 400, 401, 403, 404, 409, 422, 429, 500, 503, 99)
+STATUSES = (200, 201, 204, 302, 400, 401, 403, 404, 405, 408, 409, 410, 422, 425, 429, 500, 503, 99)
 
 
 def fuzz_answer(data: bytes) -> None:
@@ -45,6 +45,7 @@ def fuzz_answer(data: bytes) -> None:
         assert isinstance(accepted, Acceptance)
         assert answer_properties.states_acceptance(status, body), "accepted, but it does not say so"
         assert accepted.duplicate or 200 <= status < 300
+        assert accepted.duplicate or not answer_properties.contradicts(body), "contradicts itself"
         assert accepted.national_id != LOCAL
     with contextlib.suppress(SyncError):
         found = parse_lookup("hoa_don", LOCAL, status, headers, body, API)

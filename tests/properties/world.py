@@ -67,13 +67,13 @@ class Fate(StrEnum):
 
 
 _NOT_STORED = {
-    Fate.BUSY: lambda: Unavailable("busy", http_status=503),
+    Fate.BUSY: lambda: Unavailable("busy", http_status=503, maybe_stored=True),
     Fate.SILENT_LOST: lambda: OutcomeUnknown("no answer"),
     Fate.KILLED_BEFORE: Killed,
     Fate.CANCELLED_BEFORE: asyncio.CancelledError,
 }
 _STORED = {
-    Fate.BROKEN: lambda: Unavailable("broken", http_status=500),
+    Fate.BROKEN: lambda: Unavailable("broken", http_status=500, maybe_stored=True),
     Fate.SILENT_STORED: lambda: OutcomeUnknown("no answer"),
     Fate.MISREAD: lambda: KeyError("code"),
     Fate.KILLED_AFTER: Killed,
@@ -111,6 +111,8 @@ class CountingApi:
         payload: Payload,
         account: Account,
         context: CallContext,
+        *,
+        unconfirmed: bool = False,
     ) -> Acceptance:
         await context.permit(Action.SUBMIT)
         code = payload.local_id

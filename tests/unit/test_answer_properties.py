@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lib.errors import Rejected, SyncError
 from lib.models import Acceptance
-from lib.platforms.dqg.interpret import parse_login, parse_lookup, parse_submit, says_duplicate
+from lib.platforms.dqg.interpret import PossibleDuplicate, parse_login, parse_lookup, parse_submit
+from lib.platforms.dqg.wording import says_duplicate
 from lib.platforms.platform import Lookup
 from lib.privacy import MASK
 from lib.settings import ApiSettings
@@ -46,28 +47,71 @@ headers = st.dictionaries(
 )
 
 
+def loaded(text: str | bytes) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def states_acceptance(status: int, body: bytes) -> bool:
     """Whether an answer holds anything that may count as accepted, read in the simplest way."""
     text = body.decode("utf-8", "replace")
-    try:
-        data = json.loads(text)
-    except ValueError:
-        data = None
+    data = loaded(body)
     members = (
         {name.lower(): value for name, value in data.items()} if isinstance(data, dict) else {}
     )
     inner = members.get("data")
+    inner = loaded(inner) if isinstance(inner, str) else inner
     inner = inner[0] if isinstance(inner, list) and inner else inner
     nested = {name.lower() for name in inner} if isinstance(inner, dict) else set()
     return (
         status == 409
         or (isinstance(data, str) and data.strip() != "")
-        or str(members.get("code")).strip().removesuffix(".0") in ("200", "409")
+        or str(members.get("code")).strip().removesuffix(".0") in ("200", "409", str(status))
         or str(members.get("status")).strip().casefold() == "success"
         or any(name in members or name in nested for name in NATIONAL_FIELDS)
         or says_duplicate(text, API)
         or says_duplicate(json.dumps(data, ensure_ascii=False), API)
     )
+
+
+def contradicts(body: bytes) -> bool:
+    """Whether an object says in one member that it succeeded, and in another that it did not."""
+    data = loaded(body)
+    members = {k.lower(): v for k, v in data.items()} if isinstance(data, dict) else {}
+    failed = members.get("success") is False or members.get("status") in ("error", "failed")
+    return failed and str(members.get("code")).strip() in ("200", "0")
+
+
+contradictions = st.builds(
+    lambda body, more: json.dumps(body | more).encode(),
+    objects,
+    st.fixed_dictionaries(
+        {"code": st.sampled_from([200, "200", 0]), "ma_hoa_don_quoc_gia": st.just("QG-1")},
+        optional={
+            "success": st.sampled_from([True, False, None]),
+            "status": st.sampled_from(["success", "error", "failed", 1]),
+        },
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([200, 201, 400, 401, 403, 404, 422]), contradictions)
+def test_an_answer_that_contradicts_itself_is_neither_accepted_nor_refused(
+    status: int, body: bytes
+) -> None:
+    try:
+        result = parse_submit("hoa_don", LOCAL, status, {}, body, API)
+    except PossibleDuplicate:
+        return
+    except Rejected:
+        pytest.fail("refused for good")
+    except SyncError:
+        return
+    else:
+        assert result.duplicate or (status < 300 and not contradicts(body))
 
 
 @settings(max_examples=400, deadline=None)
@@ -84,6 +128,7 @@ def test_every_answer_to_a_post_is_an_acceptance_or_an_error_of_ours(
         assert 200 <= status < 300 or 400 <= status < 500
         assert result.duplicate or 200 <= status < 300
         assert states_acceptance(status, body)
+        assert result.duplicate or not contradicts(body)
         assert result.national_id is None or result.national_id.casefold() != LOCAL.casefold()
         texts = [result.message, result.answer or "", result.national_id or ""]
     for text in texts:

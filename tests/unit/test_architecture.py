@@ -28,9 +28,6 @@ LONGEST_TEST_MODULE = 500
 #: Test modules that are still longer; the list only shrinks.
 LONG_TEST_MODULES = {
     "tests/integration/test_source_store.py",
-    "tests/unit/test_answers.py",
-    "tests/unit/test_national_api.py",
-    "tests/unit/test_payloads.py",
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lib.errors import Unavailable
 from lib.settings import ApiSettings
-from tests.unit.test_national_api import LOGIN, listening, make_authority, rig
+from tests.unit.api_kit import LOGIN, listening, make_authority, rig
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("lib", "tasks", "flows", "deployments")

@@ -78,6 +78,10 @@ def test_a_file_of_settings_is_read_unless_it_is_switched_off(environment) -> No
         ("http://example.test/api", False),
         ("http://127.0.0.1.example.test/api", False),
         ("ftp://example.test", False),
+        ("https://example.test:70000/api", False),
+        ("https://example.test:0/api", False),
+        ("https://example.test:port/api", False),
+        ("https://example.test:8443/api", True),
     ],
 )
 def test_the_api_is_reached_by_tls_unless_it_is_on_this_machine(

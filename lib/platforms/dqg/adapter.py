@@ -15,7 +15,7 @@ from lib.clock import Clock, pharmacy_date, utc_now
 from lib.errors import AccountRefused, OutcomeUnknown, Rejected, SyncError, Unavailable
 from lib.models import Acceptance, Account, Attempt, Document, Payload
 from lib.platforms.dqg.client import NationalApiClient
-from lib.platforms.dqg.interpret import parse_lookup, parse_submit
+from lib.platforms.dqg.interpret import PossibleDuplicate, parse_lookup, parse_submit
 from lib.platforms.dqg.payloads import build_payload
 from lib.platforms.dqg.response import Reply
 from lib.platforms.platform import Action, CallContext, Lookup
@@ -69,6 +69,9 @@ class DqgPlatform:
         self._settings = settings
         self._clock = clock
         self._sleep = sleep
+        #: Resources of which a look-up was answered, and those that have no route for one.
+        self._answered: set[str] = set()
+        self._without_look_up: set[str] = set()
 
     def build(self, document: Document) -> Payload:
         """See `Platform.build`."""
@@ -79,10 +82,17 @@ class DqgPlatform:
         """See `Platform.log_in`."""
         await self._client.ensure_logged_in(account)
 
-    async def submit(self, payload: Payload, account: Account, context: CallContext) -> Acceptance:
+    async def submit(
+        self,
+        payload: Payload,
+        account: Account,
+        context: CallContext,
+        *,
+        unconfirmed: bool = False,
+    ) -> Acceptance:
         """See `Platform.submit`.
 
-        Where the API only says that it has the document already, one look-up fetches the code.
+        Where the API only says that it has the document already, a look-up fetches the code.
         """
 
         def interpret(reply: Reply) -> Acceptance:
@@ -94,14 +104,20 @@ class DqgPlatform:
                 reply.body,
                 self._settings,
                 names=_names(payload),
+                can_be_asked=self._can_be_asked(payload.resource),
+                unconfirmed=unconfirmed,
             )
 
         request = self._client.create(payload.resource, payload.body)
         call = _Call(Action.SUBMIT, request, interpret, lost=OutcomeUnknown)
-        acceptance = await self._perform(call, account, context)
-        if acceptance.duplicate and acceptance.national_id is None and self._settings.lookup:
-            return await self._complete(acceptance, payload, account, context)
-        return acceptance
+        try:
+            acceptance = await self._perform(call, account, context)
+        except PossibleDuplicate as doubt:
+            return await self._verified(doubt, payload, account, context)
+        is_known = not acceptance.duplicate or acceptance.national_id is not None
+        if is_known or not self._can_be_asked(payload.resource):
+            return acceptance
+        return await self._verified(acceptance, payload, account, context)
 
     async def look_up(
         self, payload: Payload, account: Account, context: CallContext
@@ -115,7 +131,7 @@ class DqgPlatform:
             return Lookup.UNSUPPORTED
 
         def interpret(reply: Reply) -> Acceptance | Lookup:
-            return parse_lookup(
+            found = parse_lookup(
                 payload.resource,
                 payload.local_id,
                 reply.status,
@@ -123,7 +139,10 @@ class DqgPlatform:
                 reply.body,
                 self._settings,
                 names=_names(payload),
+                payload=payload,
             )
+            self._remember(payload.resource, found, reply.status)
+            return found
 
         request = self._client.read(payload.resource, payload.pharmacy_code, payload.local_id)
         call = _Call(Action.LOOK_UP, request, interpret, lost=Unavailable)
@@ -184,34 +203,74 @@ class DqgPlatform:
         wait = error.retry_after
         return wait if wait is not None and wait <= self._settings.short_retry_after else None
 
-    async def _complete(
-        self, acceptance: Acceptance, payload: Payload, account: Account, context: CallContext
-    ) -> Acceptance:
-        """A duplicate with its national code, as far as the API gives it.
+    def _can_be_asked(self, resource: str) -> bool:
+        return self._settings.lookup and resource not in self._without_look_up
+
+    def _remember(self, resource: str, found: Acceptance | Lookup, status: int) -> None:
+        """Notes whether a resource can be asked.
 
         Raises:
-            Rejected: a text was read as "already there", and the API says that it is not.
+            Unavailable: it could be asked before, so a missing route is a fault that passes.
         """
+        if found is not Lookup.UNSUPPORTED:
+            self._answered.add(resource)
+            self._without_look_up.discard(resource)
+        elif resource in self._answered:
+            raise Unavailable(
+                f"HTTP {status} to a look-up of {resource}, which was answered before; where the "
+                "API has given look-ups up, set DQG_API__LOOKUP=false",
+                http_status=status,
+            )
+        else:
+            self._without_look_up.add(resource)
+
+    async def _verified(
+        self,
+        claimed: Acceptance | PossibleDuplicate,
+        payload: Payload,
+        account: Account,
+        context: CallContext,
+    ) -> Acceptance:
+        """A duplicate, as far as a look-up confirms it, with its national code.
+
+        Args:
+            claimed: an acceptance where the API's words are about the document itself.
+
+        Raises:
+            Rejected: the look-up says that the API does not have the document.
+            OutcomeUnknown: it may be a duplicate, and the look-up cannot say now.
+        """
+        sure = isinstance(claimed, Acceptance)
+        acceptance = claimed if isinstance(claimed, Acceptance) else claimed.acceptance
         try:
             found = await self.look_up(payload, account, context)
         except SyncError as error:
-            # The document is there whether or not its code can be fetched now.
             logger.warning(
-                "%s is accepted, its national code could not be fetched: %s",
+                "%s may be a duplicate, but cannot be looked up: %s",
                 payload.local_id,
                 error.message,
-                extra={"action": "national_code_missing", "local_id": payload.local_id},
+                extra={"action": "duplicate_not_looked_up", "local_id": payload.local_id},
             )
-            return acceptance
+            if sure:
+                return acceptance
+            raise OutcomeUnknown(
+                f"{claimed.message} (may be a duplicate; the look-up: {error.message})",
+                http_status=acceptance.http_status,
+                answer=acceptance.answer,
+            ) from None
         if isinstance(found, Acceptance):
-            return replace(acceptance, national_id=found.national_id)
-        if found is Lookup.ABSENT and acceptance.http_status != 409:
+            national_id = found.national_id or acceptance.national_id
+            return replace(acceptance, national_id=national_id, compared=found.compared)
+        if found is Lookup.ABSENT:
             raise Rejected(
-                f"{acceptance.message} (but the API does not know the document)",
+                f"{claimed.message} (the API does not have the document)",
                 http_status=acceptance.http_status,
                 answer=acceptance.answer,
             )
-        return acceptance
+        unasked = acceptance if isinstance(claimed, Acceptance) else claimed.unasked
+        if isinstance(unasked, SyncError):
+            raise unasked
+        return unasked
 
 
 def _names(payload: Payload) -> tuple[str, ...]:

@@ -27,10 +27,13 @@ from lib.models import Account
 from lib.platforms.dqg.connections import Connections
 from lib.platforms.dqg.interpret import parse_login
 from lib.platforms.dqg.login_token import Token
-from lib.platforms.dqg.redaction import hide_secrets, printable, shorten
+from lib.platforms.dqg.redaction import hide_secrets, shorten
 from lib.platforms.dqg.response import Reply
 from lib.platforms.dqg.tokens import TokenSource
+from lib.printable import printable
+from lib.privacy import MASK
 from lib.settings import ApiSettings
+from lib.settings.api import is_http_address
 
 _MAX_USERNAME = 50
 _MAX_PASSWORD = 30
@@ -149,6 +152,8 @@ class NationalApiClient:
         reply = await self._exchange(request, lost)
         # A server that quotes the token in its answer must not get it into our records.
         body = hide_secrets(reply.body.decode("latin-1"), (token,)).encode("latin-1")
+        for wide in ("utf-16-le", "utf-16-be"):
+            body = body.replace(token.encode(wide), MASK.encode(wide))
         return Reply(reply.status, reply.headers, body)
 
     async def ensure_logged_in(self, account: Account) -> None:
@@ -206,7 +211,7 @@ class NationalApiClient:
             return Reply(response.status_code, dict(response.headers.items()), body)
         except _NOT_SENT as error:
             failure: SyncError = Unavailable(f"cannot reach the national API: {_name(error)}")
-        except (httpx.HTTPError, TimeoutError) as error:
+        except Exception as error:
             failure = lost(f"no answer from the national API: {_name(error)}")
         # Raised here, where the httpx error with the request in it is no longer attached.
         raise failure
@@ -237,6 +242,8 @@ def _name(error: Exception) -> str:
 
 
 def _check_address(address: str) -> None:
+    if not is_http_address(address):
+        raise ConfigurationError("DQG_API__BASE_URL is no usable http(s) address")
     try:
         httpx.URL(address)
     except httpx.InvalidURL as error:
@@ -255,11 +262,15 @@ def _connections(api: ApiSettings) -> Connections:
 def _proxy(api: ApiSettings) -> httpx.Proxy | None:
     if api.proxy is None:
         return None
+    # Neither error shows the address, which may hold a password.
+    wrong = ConfigurationError("DQG_API__PROXY is no usable address of an http(s) proxy")
+    address = api.proxy.get_secret_value()
+    if not is_http_address(address):
+        raise wrong
     try:
-        return httpx.Proxy(api.proxy.get_secret_value())
+        return httpx.Proxy(address)
     except (ValueError, httpx.InvalidURL):
-        # The error quotes the address, which may hold a password.
-        raise ConfigurationError("DQG_API__PROXY is not a usable proxy address") from None
+        raise wrong from None
 
 
 def _trust(api: ApiSettings) -> ssl.SSLContext:

@@ -24,8 +24,11 @@ from lib.settings import ApiSettings, Fractions
 _MAX_DIGITS = 18
 _MIN_YEAR = 1900
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?")
-#: Invisible characters that `str.strip` leaves standing.
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+#: Characters that are not seen: of zero width, soft hyphens, marks of the writing direction.
+_INVISIBLE = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 _LINE_BREAKS = "\t\n\r"
 
 
@@ -64,6 +67,7 @@ def text(
     multiline: bool = False,
     cut: bool = False,
     advised: int | None = None,
+    identity: bool = False,
     fallback: Callable[[ApiSettings], str | None] | None = None,
 ) -> PlainValidator:
     """Text of at most `limit` characters, without surrounding space.
@@ -72,12 +76,22 @@ def text(
         multiline: tabs and line breaks may stand inside.
         cut: longer text is cut, with a warning, instead of refused.
         advised: a longer text is sent, with a warning.
+        identity: the text identifies the document, so what is not seen in it is refused; from
+            other texts it is removed, with a warning.
         fallback: setting whose text is sent for a blank value, where it is set.
     """
 
     def read(value: object, info: ValidationInfo) -> str | None:
         context = _context(info)
         content = _as_text(value)
+        if content and context.settings.normalize_text:
+            # Or one lot, written in two ways, becomes two nationally.
+            content = unicodedata.normalize("NFC", content)
+        if _INVISIBLE.search(content):
+            if identity:
+                refuse("contains an invisible character")
+            content = _stripped(_INVISIBLE.sub("", content))
+            context.warn(info.field_name, "invisible characters removed")
         if not content:
             instead = fallback(context.settings) if fallback else None
             return instead if instead is not None or not required else refuse("is blank")
@@ -107,7 +121,17 @@ def _as_text(value: object) -> str:
 
 
 def _stripped(value: str) -> str:
-    return value.strip().strip(_INVISIBLE).strip()
+    """Without space and invisible characters around it."""
+    begin, end = 0, len(value)
+    while begin < end and _is_padding(value[begin]):
+        begin += 1
+    while begin < end and _is_padding(value[end - 1]):
+        end -= 1
+    return value[begin:end]
+
+
+def _is_padding(char: str) -> bool:
+    return char.isspace() or _INVISIBLE.match(char) is not None
 
 
 def _is_blank(value: object) -> bool:
@@ -237,9 +261,11 @@ def _as_moment(value: object) -> date:
 # ---------------------------------------------------------------- the API's types
 
 Code = Annotated[str, text(50)]
+#: The document's own code.
+Identity = Annotated[str, text(50, identity=True)]
 OptionalCode = Annotated[str | None, text(50, required=False)]
 #: A Decision of 2018 limits facility codes to 12 characters, the API to 50.
-FacilityCode = Annotated[str, text(50, advised=12)]
+FacilityCode = Annotated[str, text(50, advised=12, identity=True)]
 Text50 = Annotated[str, text(50)]
 Text200 = Annotated[str, text(200)]
 Text500 = Annotated[str, text(500)]

@@ -1,15 +1,15 @@
 """What an answer of the API means: the one place that turns it into a result or an error type.
 
 Pure functions. Whatever bytes, headers and status come in, each gives its result or a `SyncError`.
-A document counts as accepted only on a national code, an explicit success or a duplicate signal;
-what says none of that and is no refusal either is `OutcomeUnknown`.
+`lib.platforms.dqg.answer_tables` says which class an answer belongs to; here is what a class leads
+to, and which texts of an answer are kept.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from lib.errors import (
@@ -21,38 +21,39 @@ from lib.errors import (
     Unavailable,
     WrongEndpoint,
 )
-from lib.models import Acceptance
+from lib.models import Acceptance, Payload
+from lib.platforms.dqg.answer_tables import (
+    LOGIN_TABLE,
+    LOOKUP_TABLE,
+    POST_TABLE,
+    Meaning,
+    Row,
+    Seen,
+    first_row,
+)
+from lib.platforms.dqg.comparison import compare
 from lib.platforms.dqg.login_token import Token, is_usable
 from lib.platforms.dqg.redaction import shorten
-from lib.platforms.dqg.response import Answer, Reply, as_code, same_code
+from lib.platforms.dqg.response import Answer, Reply
 from lib.platforms.platform import Lookup
 from lib.settings import ApiSettings
 
-_ACCOUNT = (401, 403, 451)
-_TRANSIENT = (408, 425, 429)
-#: No such path or method, or somebody else answered: the address or the proxy is wrong.
-_MISPLACED = (404, 405, 407, 410)
-#: Everyday and pharmaceutical words that contain "trùng" (same, duplicate) but mean another thing.
-_NOT_DUPLICATE = (
-    "côn trùng",
-    "ký sinh trùng",
-    "kí sinh trùng",
-    "vi trùng",
-    "ấu trùng",
-    "tiệt trùng",
-    "vô trùng",
-    "thanh trùng",
-    "nhiễm trùng",
-    "khử trùng",
-    "sát trùng",
-    "không trùng",
-    "chưa trùng",
-    "trùng khớp",
-    "no duplicate",
-    "not duplicate",
-)
-#: How frameworks say that a path does not exist, as opposed to a document.
-_ROUTE_TEXT = re.compile(r"no http resource|no message available|cannot get |not found\.?$")
+#: An answer to a login is read without any.
+_DEFAULTS = ApiSettings()
+#: A run of characters that may be a token: no word is as long.
+_TOKEN_LIKE = re.compile(r"[^\s\"',;:(){}]{24,}")
+
+
+class PossibleDuplicate(Rejected):
+    """A refusal that may mean that the API has the document: only a look-up can say.
+
+    Attributes:
+        acceptance: what it is where the API has the document.
+        unasked: what it is where the API cannot be asked.
+    """
+
+    acceptance: Acceptance
+    unasked: Acceptance | SyncError
 
 
 # ---------------------------------------------------------------- documents
@@ -67,109 +68,90 @@ def parse_submit(
     settings: ApiSettings,
     *,
     names: tuple[str, ...] = (),
+    can_be_asked: bool = True,
+    unconfirmed: bool = False,
 ) -> Acceptance:
     """The meaning of an answer to a POST of a document.
 
     Args:
         names: persons named in the document, kept out of every text.
+        can_be_asked: the API answers look-ups.
+        unconfirmed: an earlier call may have stored the document.
 
     Raises:
         Rejected: the content was refused.
-        Unavailable: not now; the document has not been taken.
+        PossibleDuplicate: a look-up has to say whether it was; only where the API can be asked.
+        Unavailable: not now.
         OutcomeUnknown: the answer does not say whether the document was stored.
-        AccountRefused: the account may not send.
+        Forbidden: the account, or this document of it, may not pass.
         WrongEndpoint: nothing there takes documents.
     """
     answer = Answer(Reply(status, headers, body), names)
-    result = _http_failure(answer, settings) or _stored(answer, resource, local_id, settings)
-    if isinstance(result, Acceptance):
-        return result
-    # A page under 200 is a maintenance page, whatever its words; a refusal may be a page too.
-    telling = isinstance(result, Rejected) or (
-        200 <= answer.status < 300 and isinstance(result, OutcomeUnknown) and not answer.is_html
-    )
-    if answer.status == 409 or (telling and says_duplicate(answer.text, settings)):
-        return _acceptance(
-            answer, settings, answer.national_code(resource, local_id), duplicate=True
-        )
-    raise result
+    seen = Seen(answer, resource, local_id, settings, can_be_asked, unconfirmed)
+    result = _submitted(seen)
+    if isinstance(result, SyncError):
+        raise result
+    return result
 
 
-def _http_failure(answer: Answer, settings: ApiSettings) -> SyncError | None:
-    """The error a status stands for; None for 2xx."""
-    status = answer.status
-    text = answer.described()
-    record: dict[str, Any] = {
-        "http_status": status,
-        "answer": answer.excerpt(settings.answer_limit),
+def _submitted(seen: Seen) -> Acceptance | SyncError:
+    row = first_row(POST_TABLE, seen)
+    if row.meaning is Meaning.ACCEPTED:
+        return _acceptance(seen, seen.national_id)
+    if row.meaning not in (Meaning.DUPLICATE, Meaning.POSSIBLE_DUPLICATE):
+        return _error(seen, row)
+    # A bare string is the text itself, never a code, where it says that something is there.
+    national_id = None if isinstance(seen.answer.data, str) else seen.national_id
+    duplicate = _acceptance(seen, national_id, duplicate=True)
+    if row.meaning is Meaning.DUPLICATE:
+        return duplicate
+    doubt = PossibleDuplicate(seen.answer.described(), **_record(seen, row))
+    doubt.acceptance = duplicate
+    doubt.unasked = _submitted(replace(seen, can_be_asked=False))
+    return doubt
+
+
+_ERRORS: dict[Meaning, type[SyncError]] = {
+    Meaning.REJECTED: Rejected,
+    Meaning.ACCOUNT: Forbidden,
+    Meaning.WRONG_ADDRESS: WrongEndpoint,
+}
+
+
+def _error(seen: Seen, row: Row) -> SyncError:
+    answer, record = seen.answer, _record(seen, row)
+    text = answer.message if seen.is_sentence and seen.is_ok else answer.described()
+    match row.meaning:
+        case Meaning.UNAVAILABLE:
+            return Unavailable(text, retry_after=answer.retry_after, **record)
+        case Meaning.FORBIDDEN:
+            return Forbidden(f"{text} (the API's own words: no permission)", **record)
+        case Meaning.FIREWALL:
+            text += " (not the API's own words: a firewall, proxy or gateway blocked the call)"
+            return Forbidden(text, by_firewall=True, **record)
+        case Meaning.UNKNOWN:
+            return OutcomeUnknown(f"unclear answer: {text}", **record)
+    return _ERRORS[row.meaning](text, **record)
+
+
+def _record(seen: Seen, row: Row) -> dict[str, Any]:
+    return {
+        "http_status": seen.status,
+        "answer": seen.answer.excerpt(seen.settings.answer_limit),
+        "maybe_stored": row.maybe_stored,
     }
-    if 200 <= status < 300:
-        return None
-    if status in _ACCOUNT:
-        return Forbidden(text, **record)
-    if status in _TRANSIENT or 500 <= status < 600:
-        return Unavailable(text, retry_after=answer.retry_after, **record)
-    if status in _MISPLACED or 300 <= status < 400:
-        return WrongEndpoint(text, **record)
-    if 400 <= status < 500:
-        return Rejected(text, **record)
-    return OutcomeUnknown(text, **record)
 
 
-def _stored(
-    answer: Answer, resource: str, local_id: str, settings: ApiSettings
-) -> Acceptance | SyncError:
-    """The meaning of a body under 2xx."""
-    record: dict[str, Any] = {
-        "http_status": answer.status,
-        "answer": answer.excerpt(settings.answer_limit),
-    }
-    if isinstance(answer.data, str):
-        if len(answer.data.split()) > 1:
-            return Rejected(answer.message, **record)
-        national_id = _bare_code(answer.data, local_id)
-        if national_id:
-            return _acceptance(answer, settings, national_id)
-    elif answer.says_failure:
-        return Rejected(answer.described(), **record)
-    elif answer.code != "?":
-        national_id = answer.national_code(resource, local_id)
-        if national_id or answer.says_success:
-            return _acceptance(answer, settings, national_id)
-    return OutcomeUnknown(f"unclear answer: {answer.described()}", **record)
-
-
-def _bare_code(text: str, local_id: str) -> str | None:
-    """The national code in an answer that is nothing but a string; a word like "Error" is none."""
-    code = as_code(text)
-    if code is None or same_code(code, local_id) or not any(map(str.isdigit, code)):
-        return None
-    return code
-
-
-def _acceptance(
-    answer: Answer, settings: ApiSettings, national_id: str | None, *, duplicate: bool = False
-) -> Acceptance:
+def _acceptance(seen: Seen, national_id: str | None, *, duplicate: bool = False) -> Acceptance:
+    answer = seen.answer
     words = answer.message if duplicate else shorten(answer.said, 300)
     return Acceptance(
         national_id=national_id,
         message=words or ("the API had it already" if duplicate else "accepted"),
         http_status=answer.status,
-        answer=answer.excerpt(settings.answer_limit),
+        answer=answer.excerpt(seen.settings.answer_limit),
         duplicate=duplicate,
     )
-
-
-def says_duplicate(text: str, settings: ApiSettings) -> bool:
-    """Whether a text says that the API has the document already."""
-    said = _folded(text)
-    for other in _NOT_DUPLICATE:
-        said = said.replace(_folded(other), " ")
-    return any(sign and sign in said for sign in map(_folded, settings.duplicate_texts))
-
-
-def _folded(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 # ---------------------------------------------------------------- look-up
@@ -184,46 +166,35 @@ def parse_lookup(
     settings: ApiSettings,
     *,
     names: tuple[str, ...] = (),
+    payload: Payload | None = None,
 ) -> Acceptance | Lookup:
     """The meaning of an answer to a GET of a document.
 
     `ABSENT` only where the answer is about the document: a document wrongly held for absent would
-    be sent twice. Everything unclear is `UNSUPPORTED`.
+    be sent twice. `UNSUPPORTED` only where the route itself does not exist, for the same reason.
+
+    Args:
+        payload: what was sent, to be compared with what the answer shows of the document.
 
     Raises:
-        Unavailable, AccountRefused.
+        Unavailable: the answer is unclear, or there is none to be had now.
+        Forbidden: the account may not ask.
     """
     answer = Answer(Reply(status, headers, body), names)
-    failure = _http_failure(answer, settings)
-    if isinstance(failure, AccountRefused):
-        raise failure
-    if isinstance(failure, Unavailable) and answer.status != 501:
-        raise failure
-    if _says_absent(answer):
+    seen = Seen(answer, resource, local_id, settings)
+    row = first_row(LOOKUP_TABLE, seen)
+    if row.meaning is Meaning.ABSENT:
         return Lookup.ABSENT
-    if failure is not None or answer.says_failure or answer.code == "?":
+    if row.meaning is Meaning.UNSUPPORTED:
         return Lookup.UNSUPPORTED
-    if isinstance(answer.data, str):
-        national_id = _bare_code(answer.data, local_id)
-    else:
-        national_id = answer.national_code(resource, local_id)
-    # Success alone may stand over an empty result.
-    if national_id or (answer.says_success and answer.echoes(resource, local_id)):
-        return _acceptance(answer, settings, national_id, duplicate=True)
-    return Lookup.UNSUPPORTED
-
-
-def _says_absent(answer: Answer) -> bool:
-    if answer.code == "404":
-        return answer.reply.status == 404 or 200 <= answer.reply.status < 300
-    if answer.status != 404 or answer.code is not None:
-        return False
-    if {"messagedetail", "path", "error"} & answer.fields.keys():  # a framework's own 404
-        return False
-    words = answer.fields.get("mess") or answer.fields.get("message")
-    if not isinstance(words, str) or not words.strip():
-        return False
-    return not _ROUTE_TEXT.match(_folded(words))
+    if row.meaning is Meaning.FOUND:
+        found = _acceptance(seen, seen.national_id, duplicate=True)
+        shown = answer.fields | answer.nested
+        return found if payload is None else replace(found, compared=compare(payload, shown))
+    if row.meaning is Meaning.UNAVAILABLE and seen.status < 500:
+        text = f"unclear answer to a look-up: {answer.described()}"
+        raise Unavailable(text, retry_after=answer.retry_after, **_record(seen, row))
+    raise _error(seen, row)
 
 
 # ---------------------------------------------------------------- login
@@ -236,43 +207,41 @@ def parse_login(
     *,
     secrets: tuple[str, ...] = (),
 ) -> Token:
-    """The token in an answer to a login. No error carries the answer itself: it may hold secrets.
+    """The token in an answer to a login.
+
+    An error holds the status and the API's own words, never the body: that may hold a token.
 
     Args:
         secrets: taken out of every text, for the case that the answer repeats the password.
 
     Raises:
         AccountRefused: user or password is wrong, or the account is locked.
-        Unavailable: not now.
+        Unavailable: not now, or there is no token in the answer.
         WrongEndpoint: there is no login at this address.
     """
     answer = Answer(Reply(status, headers, body), secrets=secrets)
-    text = f"login: {answer.described()}"
-    if 200 <= answer.status < 300:
-        return _token(answer, text)
-    if answer.status in _TRANSIENT or 500 <= answer.status < 600 or answer.status < 200:
-        raise Unavailable(text, http_status=answer.status, retry_after=answer.retry_after)
-    if answer.status in _MISPLACED or 300 <= answer.status < 400:
-        raise WrongEndpoint(text, http_status=answer.status)
-    raise AccountRefused(text, http_status=answer.status)
-
-
-def _token(answer: Answer, text: str) -> Token:
-    if answer.says_failure:
-        raise AccountRefused(text, http_status=answer.status)
-    found = [answer.nested.get("token"), answer.fields.get("token")]
-    found += [answer.nested.get("access_token"), answer.fields.get("access_token")]
-    value = next((item.strip() for item in found if isinstance(item, str) and item.strip()), None)
-    if value is not None:
-        if not is_usable(value):
+    row = first_row(LOGIN_TABLE, Seen(answer, "", "", _DEFAULTS))
+    origin = f"login: HTTP {answer.status}"
+    if 200 <= answer.status < 300 and answer.code not in (None, "200"):
+        code = answer.code or ""
+        origin = f"login: code {code if re.fullmatch('-?[0-9]{1,6}', code) else '?'}"
+    words = _TOKEN_LIKE.sub("***", shorten(answer.said, 300))
+    text = f"{origin}: {words}" if words else f"{origin} without a text"
+    match row.meaning:
+        case Meaning.LOGGED_IN:
+            value = answer.token_value or ""
+            if is_usable(value):
+                stated = answer.nested.get("expires_in") or answer.fields.get("expires_in")
+                return Token(value, _seconds(stated))
             raise Unavailable("login: the token has unusable characters")
-        stated = answer.nested.get("expires_in") or answer.fields.get("expires_in")
-        return Token(value, _seconds(stated))
-    if answer.is_html or not answer.text or answer.says_success:
-        raise Unavailable(
-            f"login: an answer without a token (HTTP {answer.status})", http_status=answer.status
-        )
-    raise AccountRefused(text, http_status=answer.status)
+        case Meaning.ACCOUNT:
+            raise AccountRefused(text, http_status=answer.status)
+        case Meaning.WRONG_ADDRESS:
+            raise WrongEndpoint(text, http_status=answer.status)
+        case _:
+            if 200 <= answer.status < 300:
+                text = f"{text} (an answer without a token)"
+            raise Unavailable(text, http_status=answer.status, retry_after=answer.retry_after)
 
 
 def _seconds(value: object) -> float | None:

@@ -24,6 +24,7 @@ from lib.platforms.dqg.fields import (
     DocumentDate,
     Dosage,
     FacilityCode,
+    Identity,
     Note,
     OptionalAmount,
     OptionalCode,
@@ -81,7 +82,7 @@ class Part(BaseModel):
 class SaleInvoice(Part):
     """Header of a sale invoice."""
 
-    ma_hoa_don: Code = column("local_invoice_id")
+    ma_hoa_don: Identity = column("local_invoice_id")
     ma_co_so: FacilityCode = column("pharmacy_code")
     ma_don_thuoc_quoc_gia: OptionalCode = column("national_prescription_id")
     ngay_ban: DocumentDate = column("sale_date")
@@ -114,7 +115,7 @@ class SaleInvoiceLine(Part):
 class PurchaseReceipt(Part):
     """Header of a purchase receipt."""
 
-    ma_phieu: Code = column("local_receipt_id")
+    ma_phieu: Identity = column("local_receipt_id")
     ma_co_so: FacilityCode = column("pharmacy_code")
     ngay_nhap: DocumentDate = column("receipt_date")
     loai_phieu_nhap: ReceiptKind = column("receipt_type")
@@ -142,7 +143,7 @@ class PurchaseReceiptLine(Part):
 class GoodsIssueSlip(Part):
     """Header of a goods issue slip: a return to the supplier or a destruction."""
 
-    ma_phieu: Code = column("local_slip_id")
+    ma_phieu: Identity = column("local_slip_id")
     ma_co_so: FacilityCode = column("pharmacy_code")
     ngay_xuat: DocumentDate = column("issue_date")
     loai_phieu_xuat: SlipKind = column("issue_type")

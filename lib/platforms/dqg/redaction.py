@@ -1,4 +1,4 @@
-"""Takes out of a text what must not be kept: names of persons, secrets, unprintable characters."""
+"""Takes out of a text what must not be kept: names of persons, and secrets."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import unicodedata
 from collections.abc import Iterable
 
 from lib.privacy import MASK
-
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def redact(text: str, names: Iterable[str]) -> str:
@@ -52,11 +50,6 @@ def hide_secrets(text: str, secrets: Iterable[str]) -> str:
         ):
             text = text.replace(form, MASK).replace(form.replace("/", "\\/"), MASK)
     return text
-
-
-def printable(text: str) -> str:
-    """`text` without control characters (line breaks and tabs stay) and broken Unicode."""
-    return _UNPRINTABLE.sub("", text)
 
 
 def shorten(text: str, limit: int) -> str:

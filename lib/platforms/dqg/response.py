@@ -5,22 +5,46 @@ from __future__ import annotations
 import html
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
-from lib.platforms.dqg.redaction import hide_secrets, printable, redact, shorten
+from lib.platforms.dqg.redaction import hide_secrets, redact, shorten
+from lib.platforms.dqg.wording import is_about_route, is_system_error, names_only_the_status
+from lib.printable import printable
 
 #: Statuses that some servers send within the body under HTTP 200.
-_MIRRORED = frozenset({401, 408, 409, 425, 429, *range(500, 600)})
+_MIRRORED = frozenset({401, 403, 408, 409, 425, 429, *range(500, 600)})
 _MESSAGE_LIMIT = 300
 #: National codes are stored in NVARCHAR(100).
 _NATIONAL_CODE = re.compile(r"[^\s<>{}\[\]\"\\]{1,100}")
 _RETRY_AFTER_MAX = 3600.0
 _NOT_JSON: Final = object()
+#: How often JSON within a JSON text is unpacked.
+_DEPTH = 3
+#: Character sets of texts; others Python knows are no character sets, or slow on purpose.
+_CHARSET = re.compile(r"(?i)utf-?(8|16|32)(-?[lb]e)?|(windows|iso|cp|latin|us|tcvn)[-_\w]{0,20}")
+_SUCCESS_FLAGS = ("success", "issuccess", "is_success", "succeeded", "status")
+_FAILURE_MEMBERS = ("error", "errors", "haserror", "has_error", "iserror", "is_error")
+_SUCCESS_WORDS = ("success", "succeeded")
+_FAILURE_WORDS = ("error", "fail", "failed", "failure")
+_NOTHING = ("", "0", "no", "none", "null", "false", "ok", "success")
+
+
+class Statement(StrEnum):
+    """What a body says about its own success."""
+
+    SUCCESS = "success"
+    LIKELY = "likely"  # code 0, "00", 201, a flag: a success where a national code is there as well
+    FAILURE = "failure"
+    CONTRADICTION = "contradiction"
+    SENSELESS = "senseless"  # a code that is neither a number nor a text
+    NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +71,19 @@ class Answer:
 
     @cached_property
     def raw(self) -> str:
-        body = self.reply.body
-        if body.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return body.decode("utf-16", errors="replace")
-        return body.decode("utf-8-sig", errors="replace")
+        declared = re.search(r"(?i)charset\s*=\s*[\"']?([\w.:-]+)", self.header("content-type"))
+        return _decoded(self.reply.body, declared[1] if declared else None)
 
     @cached_property
     def data(self) -> object:
-        """The parsed body; use `is_json` to tell `null` from a body that is no JSON."""
-        try:
-            return json.loads(self.raw)
-        except (ValueError, RecursionError):
-            return _NOT_JSON
+        """The parsed body, unpacked where it is JSON within a JSON text; see `is_json`."""
+        data = _parsed(self.raw)
+        for _ in range(_DEPTH):
+            inner = _parsed(data) if isinstance(data, str) else None
+            if not isinstance(inner, dict | list | str):
+                break
+            data = inner
+        return data
 
     @property
     def is_json(self) -> bool:
@@ -77,6 +102,8 @@ class Answer:
     def nested(self) -> dict[str, object]:
         """Members of the object's `data`, if there is one."""
         data = self.fields.get("data")
+        if isinstance(data, str):
+            data = _parsed(data)
         return lower_names(data[0] if isinstance(data, list) and len(data) == 1 else data)
 
     @cached_property
@@ -86,7 +113,9 @@ class Answer:
         if isinstance(code, float) and code.is_integer():
             code = int(code)
         if isinstance(code, str | int | float) and not isinstance(code, bool):
-            return printable(str(code)).strip()[:20] or None
+            text = printable(str(code)).strip()[:20]
+            whole = re.fullmatch(r"([0-9]+)\.0+", text, re.ASCII)
+            return (whole[1] if whole else text) or None
         return None if code is None else "?"
 
     @cached_property
@@ -98,23 +127,55 @@ class Answer:
             return int(code)
         return status
 
-    @property
-    def says_success(self) -> bool:
-        """The body states it: code 200, or no code and the status "success"."""
-        if self.code is not None:
-            return self.code == "200"
-        return self._word == "success"
+    @cached_property
+    def statement(self) -> Statement:
+        """What the body says about its own success; no member of it is passed over."""
+        word = self.fields.get("status")
+        word = word.strip().casefold() if isinstance(word, str) else None
+        flags = {_flag(self.fields.get(name)) for name in _SUCCESS_FLAGS}
+        code_fails = self.code not in (None, "?") and not self._likely_code
+        failure = code_fails or word in _FAILURE_WORDS or False in flags
+        certain = word in _SUCCESS_WORDS or (
+            self.code == "200" or (self.code == str(self.reply.status) and self._likely_code)
+        )
+        likely = self._likely_code or True in flags
+        if self.code == "?":
+            return Statement.SENSELESS
+        if (certain or likely) and (failure or any(map(self._says_something, _FAILURE_MEMBERS))):
+            return Statement.CONTRADICTION
+        if failure:
+            return Statement.FAILURE
+        if certain or likely:
+            return Statement.SUCCESS if certain else Statement.LIKELY
+        return Statement.NOTHING
 
     @property
-    def says_failure(self) -> bool:
-        if self.code is not None:
-            return self.code not in ("200", "?")
-        return self._word in ("error", "fail", "failed", "failure")
+    def _likely_code(self) -> bool:
+        """A code by which some APIs mean success: 0, "00", another one of 2xx, a word."""
+        code = (self.code or "").casefold()
+        return bool(re.fullmatch(r"0{1,6}|2[0-9]{2}|ok|success(ful)?|succeeded", code, re.ASCII))
 
-    @property
-    def _word(self) -> str:
-        status = self.fields.get("status")
-        return status.strip().casefold() if isinstance(status, str) else ""
+    def _says_something(self, name: str) -> bool:
+        member = self.fields.get(name)
+        if isinstance(member, str):
+            return member.strip().casefold() not in _NOTHING
+        return bool(member)
+
+    @cached_property
+    def is_about_content(self) -> bool:
+        """Whether a 403, 404 or 410 is the API's own and about what was sent.
+
+        A server, framework or gateway has its own words for a path that does not exist.
+        """
+        if not self.said or is_about_route(self.said) or is_system_error(self.said):
+            return False
+        if self.code is not None and self.code != "?":
+            return not names_only_the_status(self.said)
+        error = self.fields.get("error")
+        from_framework = {"messagedetail", "path", "statuscode", "exception"} & self.fields.keys()
+        if from_framework or (isinstance(error, str) and names_only_the_status(error)):
+            return False
+        return not names_only_the_status(self.said)
 
     @cached_property
     def said(self) -> str:
@@ -168,31 +229,74 @@ class Answer:
             for name in code_names(resource)
         )
 
+    @property
+    def token_value(self) -> str | None:
+        """The token in an answer to a login."""
+        members = [
+            source.get(name)
+            for name in ("token", "access_token")
+            for source in (self.nested, self.fields)
+        ]
+        texts = [member.strip() for member in members if isinstance(member, str)]
+        return next(filter(None, texts), None)
+
     @cached_property
     def retry_after(self) -> float | None:
         """Seconds the server asked to wait, at most an hour."""
-        headers = {name.lower(): value for name, value in self.reply.headers.items()}
-        value = headers.get("retry-after", "").strip()
+        value = self.header("retry-after").strip()
         if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", value, re.ASCII):
             return min(float(value), _RETRY_AFTER_MAX)
         until = _http_date(value)
         if until is None:
             return None
-        since = _http_date(headers.get("date", "")) or datetime.now(UTC)
+        since = _http_date(self.header("date")) or datetime.now(UTC)
         return min(max((until - since).total_seconds(), 0.0), _RETRY_AFTER_MAX)
+
+    def header(self, name: str) -> str:
+        """A header's value, empty where there is none."""
+        return next((v for key, v in self.reply.headers.items() if key.lower() == name), "")
 
     @cached_property
     def _readable(self) -> str:
         """The body as text, with escapes resolved: a name hidden in them must be found."""
-        if self.is_json and "\\u" in self.raw:
+        if self.is_json and "\\" in self.raw:
             try:
-                return json.dumps(self.data, ensure_ascii=False)
+                text = json.dumps(self.data, ensure_ascii=False)
             except (ValueError, RecursionError):
-                return self.raw
+                text = self.raw
+            # What is still escaped was so twice: JSON within a JSON text.
+            return re.sub(r"\\+u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)
         return html.unescape(self.raw) if self.is_html else self.raw
 
     def _clean(self, text: str) -> str:
         return printable(redact(hide_secrets(text, self.secrets), self.names))
+
+
+def _decoded(body: bytes, declared: str | None) -> str:
+    """A body as text: UTF-8 where it is that, else as declared, else as its zero bytes suggest."""
+    if b"\x00" not in body and not body.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return body.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            pass
+    known = declared is not None and _CHARSET.fullmatch(declared)
+    for name in (declared if known else None, json.detect_encoding(body)):
+        try:
+            # Windows-1258 writes accents as characters of their own.
+            text = unicodedata.normalize("NFC", body.decode(name)) if name else None
+        except (UnicodeDecodeError, LookupError):
+            continue
+        if text is not None:
+            return text.removeprefix("\ufeff")
+    wide = body.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return body.decode("utf-16" if wide else "utf-8-sig", errors="replace")
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _NOT_JSON
 
 
 def lower_names(value: object) -> dict[str, object]:
@@ -221,6 +325,13 @@ def as_code(value: object) -> str | None:
 
 def same_code(code: str, local_id: str) -> bool:
     return code.strip().casefold() == local_id.strip().casefold()
+
+
+def _flag(value: object) -> bool | None:
+    text = value.strip().casefold() if isinstance(value, str) else None
+    if value is True or text == "true":
+        return True
+    return False if value is False or text == "false" else None
 
 
 def _words(value: object, depth: int = 0) -> str:
