@@ -11,13 +11,13 @@
 #                 SMALL=1 keeps it short; GROWTH=1 measures growth with the backlog instead;
 #                 PROFILE=1 shows where the CPU goes and what settings of Prefect change
 #   make test     unit, property, integration and end-to-end tests; ARGS=... for pytest
-#   make lint     check style and types
+#   make lint     check style, types and words
 #   make audit    scan our code for weaknesses and our packages for known vulnerabilities
 #   make fuzz     fuzz answers and documents, each for FUZZ_SECONDS (20)
 #   make format   correct style
 #   make docs     write docs/settings.md, .env.example and docs/answers.md from the code
 #   make messages bring the Vietnamese catalogue of `dqg` up to date with its texts, and compile it
-#   make pictures take the pictures of docs/images anew; needs a Chromium
+#   make pictures take the pictures of docs/images again; needs a Chromium
 #   make lock     recompile requirements.txt and requirements-dev.txt from pyproject.toml
 #   make clean    remove what the other targets made
 #
@@ -66,6 +66,7 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	@$(BIN)/python -m tests.maintenance.words
 
 audit: setup
 	$(BIN)/bandit --quiet --configfile pyproject.toml --severity-level medium --recursive \

@@ -90,9 +90,9 @@ class AccountDirectory:
     def breaker_name(self, shop_pharmacy_code: str, pharmacy_code: str) -> str:
         """Name of the breaker that guards the account, also where there is no account.
 
-        A shop without one, or with one that cannot be decrypted, pauses under a name of its own.
+        A shop without one, or with one that cannot be decrypted, pauses under a separate name.
         That name is no longer asked for once a row or the right key appears, so the shop goes on
-        by itself.
+        automatically.
         """
         account = self._find(shop_pharmacy_code, pharmacy_code)
         if account is None:
@@ -157,5 +157,5 @@ def _is_newer(row: AccountShop, other: AccountShop) -> bool:
 
 
 def _digest(*parts: str) -> str:
-    # The separator cannot occur in a part, so no two lists of parts look alike.
+    # The separator cannot occur in a part, so no two lists of parts look the same.
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

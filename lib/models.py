@@ -106,7 +106,7 @@ class Account:
 
     Attributes:
         key: identifies login and password together without revealing either, so that a corrected
-            password is a new key: cached refusals end by themselves.
+            password is a new key: cached refusals end automatically.
     """
 
     username: str
@@ -165,9 +165,9 @@ class PipelineSummary:
     """Counts of one pipeline in the source database at one moment.
 
     Attributes:
-        pending: PENDING_SYNC rows nobody holds; `waiting` of them have a next attempt in future.
+        pending: PENDING_SYNC rows without a claim; `waiting` of them have a next attempt in future.
         in_flight: rows under a live lease, in `batches` different claims.
-        before_cut_off: PENDING_SYNC rows nobody holds that are dated before the cut-off; they
+        before_cut_off: PENDING_SYNC rows without a claim that are dated before the cut-off; they
             count as neither pending nor waiting, nor for the oldest.
         oldest_pending_seconds: age of the oldest PENDING_SYNC row, None when there is none.
     """
@@ -250,7 +250,7 @@ class Payload:
     """A validated request body with what the caller needs to know about it.
 
     Attributes:
-        warnings: doubtful values that were sent all the same.
+        warnings: doubtful values that were sent nevertheless.
     """
 
     resource: str

@@ -1,4 +1,4 @@
-"""The three pipelines as data: everything in which they differ stands here and nowhere else."""
+"""The three pipelines as data: everything in which they differ."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from rich.text import Text
 from deployments.cli.context import (
     ATTENTION,
     AsJson,
-    Operator,
     console,
     open_operator,
     print_json,
@@ -26,6 +25,7 @@ from deployments.cli.context import (
 from deployments.cli.language import N_, _, _n
 from deployments.cli.progress import progress
 from lib.errors import PasswordUnreadable
+from lib.operations.operator import Operator
 from lib.settings.encryption import PasswordBox, new_key
 from lib.source.accounts import ShopAccount, StoredPassword
 

@@ -68,7 +68,7 @@ Sample = Annotated[
     typer.Option(
         "--sample",
         min=0,
-        help="look up so many documents of each shop and kind at the API; 0 for none",
+        help="number of documents of each shop and kind to look up at the API; 0 for none",
     ),
 ]
 Out = Annotated[

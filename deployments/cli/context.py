@@ -56,7 +56,7 @@ def run(work: Coroutine[Any, Any, int], *, as_json: bool) -> None:
     """
     if as_json:
         use_language(Language.ENGLISH)
-    # Warnings of the stores would stand between the tables; each command says itself what is away.
+    # Warnings of the stores would break up the tables; each command reports what is away.
     with _only_errors_logged():
         code = _carry_out(work, as_json=as_json)
     raise typer.Exit(code)
@@ -108,7 +108,7 @@ class PrintableConsole(Console):
 
 
 def console() -> Console:
-    """Made anew for each use: standard output may have been replaced since."""
+    """A new one for each use: standard output may have been replaced since."""
     width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
     return PrintableConsole(width=width, highlight=False)
 
@@ -123,7 +123,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     return made
 
 
-#: Seconds, and how so many of them are said.
+#: Seconds per unit, and its text.
 _UNITS = (
     (86_400, N_("{number} d")),
     (3600, N_("{number} h")),

@@ -9,7 +9,6 @@ import typer
 
 from deployments.cli.context import (
     AsJson,
-    Operator,
     PipelineName,
     open_operator,
     print_json,
@@ -17,6 +16,7 @@ from deployments.cli.context import (
 )
 from deployments.cli.language import _
 from lib.errors import DocumentNotFound, StoreUnavailable
+from lib.operations.operator import Operator
 from lib.operations.pause import pause as hold
 from lib.operations.pause import pipeline_entry, shop_breakers, shop_entry
 from lib.operations.pause import resume as let_go
@@ -99,6 +99,6 @@ def _accounts_of(operator: Operator, shop: str) -> list[str]:
     names = shop_breakers(operator, shop)
     if not names:
         raise DocumentNotFound(
-            _("shop {shop} has no active account of its own in AccountShop", shop=repr(shop))
+            _("shop {shop} has no active account in AccountShop", shop=repr(shop))
         )
     return names

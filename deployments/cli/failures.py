@@ -12,7 +12,6 @@ from rich.text import Text
 from deployments.cli.context import (
     ATTENTION,
     AsJson,
-    Operator,
     console,
     local_time,
     open_operator,
@@ -35,12 +34,13 @@ from deployments.cli.selection import (
     read_groups,
 )
 from lib.errors import SyncError
+from lib.operations.operator import Operator
 from lib.tracking.failures import FailureFilter
 
 app = typer.Typer(help="Documents that failed, and why.", no_args_is_help=True)
 
 WhichState = Annotated[State, typer.Option("--state", help="of which failure records")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="show at most so many")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="show at most this number")]
 
 
 @app.command("list")

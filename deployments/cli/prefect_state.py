@@ -20,10 +20,10 @@ _SECONDS = 15
 
 @asynccontextmanager
 async def prefect_errors(seconds: float = _SECONDS) -> AsyncIterator[None]:
-    """Names errors of Prefect's client, which is given so many seconds.
+    """Names errors of Prefect's client, which may take this number of seconds.
 
     Raises:
-        ConfigurationError: no server is set. Prefect would start one of its own, with nothing in.
+        ConfigurationError: no server is set. Prefect would start an empty one.
         StoreUnavailable: it cannot be reached or does not answer.
     """
     if not PREFECT_API_URL.value():

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-#: Told of so many more things that are done.
+#: Receives the number of things done since its last call.
 Advance = Callable[[int], None]
 
 #: Seconds without a bar: what is done by then needs none.

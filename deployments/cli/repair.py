@@ -15,7 +15,6 @@ from rich.text import Text
 from deployments.cli.context import (
     ATTENTION,
     AsJson,
-    Operator,
     PipelineName,
     console,
     open_operator,
@@ -41,6 +40,7 @@ from deployments.cli.selection import (
 from lib.errors import DocumentNotFound, StoreUnavailable
 from lib.models import DocumentRef, StoredDocument, SyncStatus
 from lib.operations.decision import Decision, Effect, preview
+from lib.operations.operator import Operator
 from lib.operations.requeue import NotRecorded, read_documents
 from lib.operations.requeue import requeue as carry_out
 from lib.operations.resolve import preview as preview_resolve
@@ -274,7 +274,7 @@ def _tell(results: list[Result], yes: bool, json: bool, preview: str) -> None:
     out.print(table(_n("{count} document", "{count} documents", len(results)), heads, rows))
     if yes:
         heads = [_("pipeline"), _("document"), _("result")]
-        rows = [(r.ref.pipeline, r.ref.local_id, r.text) for r in results]
-        out.print(table(_("Each of them"), heads, rows))
+        each = [(r.ref.pipeline, r.ref.local_id, r.text) for r in results]
+        out.print(table(_("Each of them"), heads, each))
     elif wanted := sum(result.done is None for result in results):
         out.print(Text(_(preview, count=wanted)))

@@ -19,7 +19,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from deployments.cli.prefect_state import prefect_errors, run_url
 from lib.operations.events import Run
 
-#: The server answers with at most so many runs at once.
+#: The server returns at most this number of runs at once.
 _PAGE = 200
 
 

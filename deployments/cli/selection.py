@@ -1,4 +1,4 @@
-"""Options by which failures are chosen, alike in every command that takes them."""
+"""Options by which failures are chosen, the same in every command that takes them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.cli.context import Operator, PipelineName
+from deployments.cli.context import PipelineName
 from deployments.cli.language import _
 from deployments.cli.progress import progress
 from lib.clock import utc_now
 from lib.errors import AmbiguousDocument, DocumentNotFound
 from lib.models import StoredDocument
+from lib.operations.operator import Operator
 from lib.pipelines import PIPELINES, get_pipeline
 from lib.tracking.failure_groups import drug_codes_of, without_drug_codes
 from lib.tracking.failures import FailureFilter, FailureGroup, group_failures

@@ -17,7 +17,6 @@ from prefect.exceptions import ObjectNotFound
 from deployments.cli.context import (
     ATTENTION,
     AsJson,
-    Operator,
     PipelineName,
     open_operator,
     print_json,
@@ -29,6 +28,7 @@ from deployments.cli.selection import Pharmacy, one_document
 from deployments.cli.status import refusal_of
 from lib.errors import AlreadySent, ConfigurationError, StoreUnavailable, SyncError
 from lib.models import StoredDocument, SyncStatus
+from lib.operations.operator import Operator
 from lib.pipelines import Pipeline, get_pipeline
 
 #: Seconds between two looks at the run, and until a run that has not begun is explained.

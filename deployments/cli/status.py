@@ -179,7 +179,9 @@ def _workers(pool: PoolState | None) -> str:
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="show it anew until Ctrl-C")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="show it again and again until Ctrl-C")
+    ] = False,
     every: Annotated[float, typer.Option(min=0.5, help="seconds between two looks")] = 5.0,
     json: AsJson = False,
 ) -> None:

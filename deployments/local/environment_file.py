@@ -48,5 +48,5 @@ def read_environment(state_dir: Path) -> dict[str, str]:
 
 
 def command_prefix(state_dir: Path, default: Path) -> str:
-    """What stands before a command that is to find this stack; nothing in the default folder."""
+    """The prefix of a command that is to find this stack; nothing in the default folder."""
     return "" if state_dir == default else f"STATE={shlex.quote(str(state_dir))} "

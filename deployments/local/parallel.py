@@ -1,4 +1,4 @@
-"""Running several things at once, and commands that end by themselves."""
+"""Running several things at once, and commands that end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deployments.local.supervisor.stack import ROOT, Stack
 def run_command(
     stack: Stack, name: str, command: Sequence[str], environment: Mapping[str, str]
 ) -> None:
-    """Run a command to its end, with its output in a log file of its own.
+    """Run a command to its end, with its output in a separate log file.
 
     Raises:
         LauncherError: it failed; the text has the end of its output.

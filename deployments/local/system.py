@@ -98,7 +98,7 @@ def start_system(
         settings: more settings of the service, by section and name.
         sandbox_options: how the sandbox of the national API behaves.
         pools: work pools that get a worker.
-        report: is told what has been done.
+        report: receives what has been done.
 
     Raises:
         PartFailed, LauncherError: a part or a step failed.
@@ -212,6 +212,6 @@ def _settings_environment(*layers: Mapping[str, Mapping[str, object]]) -> dict[s
 
 
 def check_complete(system: System) -> None:
-    """Raise LauncherError, with the end of its log, if a part has stopped by itself."""
+    """Raise LauncherError, with the end of its log, if a part has stopped unexpectedly."""
     for name in system.stack.stopped_parts():
         raise LauncherError(str(system.stack.failure(name)))

@@ -19,7 +19,7 @@ _INI = Path(__file__).parents[2] / "alembic.ini"
 def migrate(url: str | URL, *branches: str, settings: SourceSettings | None = None) -> None:
     """Bring branches (`business`, `sync`) of a database to their newest revision, in this order.
 
-    May be repeated. Leaves the caller's logging as it is.
+    Idempotent. Leaves the caller's logging as it is.
 
     Raises:
         ConfigurationError: the database refuses the login or lacks a table that `sync` extends.

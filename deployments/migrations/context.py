@@ -31,16 +31,18 @@ class _SourceOnly(BaseSettings):
     source: SourceSettings
 
 
-def source_settings(config: Config) -> SourceSettings:
+def source_settings(config: Config | None) -> SourceSettings:
     """The settings a program gave, else those of the environment and the file of settings.
 
     Raises:
         ConfigurationError: they are missing or wrong.
     """
-    settings = config.attributes.get("settings")
+    if config is None:
+        raise ConfigurationError("migrations run by alembic only")
+    settings: SourceSettings | None = config.attributes.get("settings")
     if settings is None:
         try:
-            settings = _SourceOnly(_env_file=settings_file()).source  # type: ignore[call-arg]
+            settings = _SourceOnly(_env_file=settings_file()).source
         except ValidationError as error:
             raise ConfigurationError(explain(error)) from None
         config.attributes["settings"] = settings
@@ -55,7 +57,7 @@ def source_url(config: Config) -> str | URL:
     Raises:
         ConfigurationError: there is none.
     """
-    url = config.attributes.get("url")
+    url: str | URL | None = config.attributes.get("url")
     if url is not None:
         return url
     secret = source_settings(config).url

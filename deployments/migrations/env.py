@@ -29,7 +29,7 @@ def run_offline() -> None:
 
 
 def run_online() -> None:
-    """Run the statements, each revision in a transaction of its own."""
+    """Run the statements, each revision in a separate transaction."""
     settings = source_settings(context.config)
     engine = create_source_engine(source_url(context.config), settings)
     try:

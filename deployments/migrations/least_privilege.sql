@@ -1,5 +1,5 @@
 -- The rights of the service's login, and no more. Run it after the migration `sync`, as somebody who
--- may create logins and grant rights; may be repeated:
+-- may create logins and grant rights; idempotent:
 --
 --   sqlcmd -I -S sqlserver.example -d Pharmacy -i deployments/migrations/least_privilege.sql \
 --     -v ServiceLogin="dqg" ServicePassword="..."

@@ -3,7 +3,7 @@
     python -m deployments.server.apply
     python -m deployments.server.apply --type kubernetes --default image=HOST/dqg-sync:0.1.0
 
-The order matters: a deployment needs its pool, an alert its deployment. May be repeated; at an
+The order matters: a deployment needs its pool, an alert its deployment. Idempotent; run it at an
 installation, and after each change of version. The options are those of
 `deployments.server.work_pools`.
 Run it where the runs will find the code at the same path, so from the image for everything that

@@ -48,7 +48,7 @@ class DrainFailed(Exception):
 
 
 async def drain(pool: str, limit: float, *, calm: float = _ASKED_BEFORE_SECONDS) -> None:
-    """Pause a pool and return when none of its runs is under way. May be repeated.
+    """Pause a pool and return when none of its runs is under way. Idempotent.
 
     Args:
         limit: seconds to wait for runs.
@@ -74,7 +74,7 @@ async def drain(pool: str, limit: float, *, calm: float = _ASKED_BEFORE_SECONDS)
 
 
 async def resume(pool: str) -> None:
-    """Let a pool's workers take runs again. May be repeated.
+    """Let a pool's workers take runs again. Idempotent.
 
     Raises:
         ObjectNotFound: there is no such pool.

@@ -1,4 +1,4 @@
-"""Creates the work pools, or brings them up to date. May be repeated.
+"""Creates the work pools, or brings them up to date. Idempotent.
 
     python -m deployments.server.work_pools
     python -m deployments.server.work_pools --type kubernetes --default image=HOST/dqg-sync:0.1.0

@@ -35,7 +35,7 @@ async def observe(
     Args:
         backlog: counts of each pipeline.
         paused: accounts of the shops that nothing was claimed for.
-        standings: what was told last; an account that was told is looked at again.
+        standings: what was reported last; an account that was reported is looked at again.
 
     Raises:
         StoreUnavailable: the source database or Redis is away; nothing is known then.
@@ -61,7 +61,7 @@ async def observe(
 async def _look_again(
     services: Services, standings: Mapping[str, Standing]
 ) -> dict[str, list[PlaceState]]:
-    """By subject, the accounts that were told to be refused, as they are now."""
+    """By subject, the accounts that were reported to be refused, as they are now."""
     refused = {
         key.removeprefix(_ACCOUNT): standing.places
         for key, standing in standings.items()

@@ -1,6 +1,6 @@
-"""What a person is told: one message when a state turns bad, one when it is good again.
+"""What alerts report: one message when a state turns bad, one when it is good again.
 
-`observe` looks at what `orchestrate` knows, `judge` compares that with what was told before
+`observe` looks at what `orchestrate` knows, `judge` compares that with what was reported before
 (`lib.alerts.state`), and what has changed is an event for Prefect, whose automations
 (`deployments/server/alerts/`) make a message of it.
 
@@ -11,7 +11,7 @@
     account the API refused the account             it is closed, and logged in since
 
 Between a limit and its half nothing changes, so that a value that swings around the limit is not
-told again and again. A pause by hand is told to nobody: a person made it.
+reported again and again. A pause by hand is not reported: a person made it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NAMESPACE = UUID("6b2f5f0a-0d5c-4a3e-9f5b-3f0e6f3a7c11")
 
 
 class AlertKind(StrEnum):
-    """What can be told; the values are part of event names and of keys in Redis."""
+    """What can be reported; the values are part of event names and of keys in Redis."""
 
     PENDING = "pending"
     FAILURES = "failures"
@@ -56,7 +56,7 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What was told last of one subject.
+    """What was reported last of one subject.
 
     Attributes:
         changes: how often it changed; the next message is the next number.
@@ -74,7 +74,7 @@ class PlaceState:
 
     Attributes:
         breaker: name of the account's breaker.
-        logged_in: whether a token of this login is known; None where nobody has looked.
+        logged_in: whether a token of this login is known; None where it was not checked.
     """
 
     place: Place
@@ -114,7 +114,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A condition that differs from what was told last."""
+    """A condition that differs from what was reported last."""
 
     condition: Condition
     before: Standing
@@ -138,7 +138,7 @@ class Change:
 
 
 def judge(conditions: Iterable[Condition], standings: Mapping[str, Standing]) -> list[Change]:
-    """What has to be told. Pure. A subject of which nothing was told counts as good."""
+    """What has to be reported. Pure. A subject of which nothing was reported counts as good."""
     changes = []
     for condition in conditions:
         before = standings.get(condition.key, Standing())
@@ -203,11 +203,11 @@ def account_conditions(
     paused: Iterable[PlaceState],
     told: Mapping[str, Iterable[PlaceState]],
 ) -> list[Condition]:
-    """Of each account that is refused, or was when it was told last.
+    """Of each account that is refused, or was when it was reported last.
 
     Args:
         paused: places whose account is refused now.
-        told: by subject, what is known now of the places of a refusal that was told.
+        told: by subject, what is known now of the places of a refusal that was reported.
     """
     found: dict[str, Condition] = {}
     refused: defaultdict[str, list[PlaceState]] = defaultdict(list)

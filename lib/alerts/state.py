@@ -1,4 +1,4 @@
-"""What was told last of every alert, shared by all processes through Redis."""
+"""What was reported last of every alert, shared by all processes through Redis."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from lib.alerts.conditions import Standing
 from lib.errors import StoreUnavailable
 from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script, redis_errors
 
-#: Nothing was looked at for so long: then everything counts as good again.
+#: Nothing was checked for this time: then everything counts as good again.
 _KEEP_MS = 30 * 24 * 3600 * 1000
 _GENERATION = "generation"
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What was told, by key of the subject.
+    """What was reported, by key of the subject.
 
     Attributes:
         generation: another one after Redis has lost what it knew, so that the numbers of changes,
-            which then begin anew, do not make the ids of other events.
+            which then begin again, do not make the ids of other events.
     """
 
     generation: str
@@ -34,7 +34,7 @@ class Told:
 class AlertStandings:
     """One hash, a field a subject.
 
-    There is no stand-in for Redis: a process that knows nothing of what was told would tell it
+    There is no stand-in for Redis: a process that does not know what was reported would report it
     again each time it looks. Every method raises `StoreUnavailable` while Redis is away.
     """
 
@@ -45,7 +45,7 @@ class AlertStandings:
         self._fallback = fallback or fallback_for(redis)
 
     async def read(self) -> Told:
-        """Of every subject that ever changed, what was told last."""
+        """Of every subject that ever changed, what was reported last."""
         with redis_errors():
             if await self._redis.type(self._key) not in ("hash", "none"):
                 await self._redis.delete(self._key)
@@ -62,7 +62,7 @@ class AlertStandings:
         return Told(generation, {key: s for key, s in standings.items() if s is not None})
 
     async def write(self, key: str, before: Standing, after: Standing) -> bool:
-        """Note what has been told; False where another process did so first."""
+        """Note what has been reported; False where another process did so first."""
         old = "" if before == Standing() else _text(before)
         with redis_errors():
             done = await self._replace(keys=[self._key], args=[key, old, _text(after), _KEEP_MS])

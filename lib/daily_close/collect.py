@@ -35,7 +35,7 @@ def yesterday() -> date:
 async def read_day(
     services: Services, day: date, sample: int, progress: OnProgress = lambda *_: None
 ) -> DayClose:
-    """Every document of the day, compared across the stores. May be repeated.
+    """Every document of the day, compared across the stores. Idempotent.
 
     MongoDB or the API being away is a note of the close, not an error.
 

@@ -149,7 +149,7 @@ class ShopClose:
 
 @dataclass(frozen=True, slots=True)
 class DayClose:
-    """A day as it stands in all stores, documents in an order that never changes.
+    """A day as it is in all stores, documents in an order that never changes.
 
     Attributes:
         notes: what could not be compared, and why.
@@ -263,7 +263,7 @@ def choose_sample(documents: Iterable[DailyDocument], size: int) -> list[DailyDo
 
 
 def spread(count: int, size: int) -> list[int]:
-    """Up to `size` indexes spread evenly over so many items."""
+    """Up to `size` indexes spread evenly over `count` items."""
     if count <= size:
         return list(range(count))
     return [(2 * n + 1) * count // (2 * size) for n in range(size)]

@@ -70,7 +70,7 @@ def checksum(rows: Iterable[Row]) -> str:
     """SHA-256 over the rows' cells: quoting, line ends and a byte order mark make no difference."""
     digest = hashlib.sha256()
     for row in rows:
-        # JSON keeps cells apart whatever stands in them.
+        # JSON keeps cells apart whatever they hold.
         digest.update(json.dumps(list(row), ensure_ascii=False).encode("utf-8") + b"\n")
     return digest.hexdigest()
 
@@ -101,7 +101,7 @@ def write_file(path: Path, rows: Sequence[Row]) -> None:
 
 
 def verify_file(path: Path) -> Verification:
-    """Compute the checksum of a file's rows anew.
+    """Compute the checksum of a file's rows again.
 
     Raises:
         BadCloseFile: it cannot be read, or is no daily close.

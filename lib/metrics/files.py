@@ -33,7 +33,7 @@ _LOCK = "fold.lock"
 _SIZE = 64 * 1024
 #: Fits into that size; more would mean that a label is not bounded.
 _MOST_KEYS = 400
-#: So many files are folded by the next process, should nobody read them.
+#: This number of files is folded by the next process, if no exporter reads them.
 _MANY_FILES = 50
 #: A file that is being made becomes whole within this many seconds.
 _BEING_MADE = 60.0
@@ -101,7 +101,7 @@ class ProcessFile:
                 self._values.write_value(text, value, time.time())
 
     def close(self) -> None:
-        """From now on the file counts as one of a dead process. May be repeated."""
+        """From now on the file counts as one of a dead process. Idempotent."""
         with self._lock:
             if self._descriptor >= 0:
                 self._values.close()
@@ -123,7 +123,7 @@ class ProcessFile:
 def read(folder: Path) -> Reading:
     """All values of all processes, dead and alive; folds the files of dead ones.
 
-    May be repeated, and by several processes at once.
+    Idempotent, also when run by several processes at once.
 
     Raises:
         OSError: the folder cannot be used.
@@ -137,7 +137,7 @@ def read(folder: Path) -> Reading:
 
 
 def fold_many(folder: Path) -> None:
-    """Fold the files of dead processes where there are many, and nobody else does it just now.
+    """Fold the files of dead processes where there are many, unless another process does it now.
 
     Raises:
         OSError: the folder cannot be used.

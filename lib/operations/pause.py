@@ -16,7 +16,7 @@ _SEPARATOR = ": "
 
 
 def shop_breakers(operator: Operator, shop: str) -> list[str]:
-    """Breakers of a shop's own accounts; none where it has no account of its own.
+    """Breakers of a shop's own accounts; none where it has no account.
 
     The installation's account is not among them: holding it would hold every shop.
     """
@@ -29,7 +29,7 @@ async def pause(
     """Force breakers open until they are resumed. Idempotent.
 
     Args:
-        entry: for the audit log; MongoDB being away hinders nobody from pausing.
+        entry: for the audit log; a pause is possible also while MongoDB is away.
 
     Returns:
         How they are now; None where Redis is away, and nothing was changed.
@@ -42,7 +42,7 @@ async def pause(
 async def resume(
     operator: Operator, names: Sequence[str], *, entry: AuditEntry
 ) -> dict[str, BreakerSnapshot] | None:
-    """Let breakers go on, those that opened by themselves included. As `pause`."""
+    """Let breakers go on, those that opened automatically included. As `pause`."""
     for name in names:
         await operator.breakers.end_forced_open(name)
         await operator.breakers.reset(name)

@@ -25,7 +25,7 @@ class Status:
 
     Attributes:
         shop_breakers: by shop, the one that is furthest from closed.
-        open_failures: failure records nobody has settled, by pipeline and shop; None: not known.
+        open_failures: failure records without a decision, by pipeline and shop; None: not known.
         pools: None: not known; a pool that is None is not there.
         foreign: documents with a status of other software, which are left alone.
         away: what could not be asked, and what it said.
@@ -40,14 +40,14 @@ class Status:
     away: dict[str, str] = field(default_factory=dict)
 
     def open_by_pipeline(self) -> dict[str, int]:
-        """Failure records nobody has settled, of all shops together; nothing if not known."""
+        """Failure records without a decision, of all shops together; nothing if not known."""
         counts = dict.fromkeys(PIPELINES, 0)
         for (name, _shop), count in (self.open_failures or {}).items():
             counts[name] = counts.get(name, 0) + count
         return counts if self.open_failures is not None else {}
 
     def open_of(self, summary: ShopSummary) -> int | None:
-        """Failure records nobody has settled of one pipeline and shop; None: not known."""
+        """Failure records without a decision of one pipeline and shop; None: not known."""
         if self.open_failures is None:
             return None
         return self.open_failures.get((summary.pipeline, summary.shop), 0)

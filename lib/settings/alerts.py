@@ -8,7 +8,7 @@ from lib.settings.section import Seconds, Section
 
 
 class AlertSettings(Section):
-    """What is told to a person, and where to; see docs/alerts.md."""
+    """What alerts report, and where to; see docs/alerts.md."""
 
     webhook_url: SecretStr | None = Field(
         None, description="address that gets one POST for each alert and each recovery"
@@ -26,13 +26,13 @@ class AlertSettings(Section):
         "`mailtos://USER:PASSWORD@smtp.example?from=dqg@example.vn&to=operator@example.vn`",
     )
     pending_seconds: Seconds = Field(
-        3600, description="age of the oldest pending document above which it is told"
+        3600, description="age of the oldest pending document above which an alert is sent"
     )
     failure_rate: float = Field(
-        0.2, gt=0, le=1, description="share of failed documents from which on it is told"
+        0.2, gt=0, le=1, description="share of failed documents from which on an alert is sent"
     )
     failure_count: int = Field(
-        20, ge=1, description="and only if at least so many documents failed"
+        20, ge=1, description="and only if at least this number of documents failed"
     )
     failure_window: float = Field(
         3600, ge=60, le=86_400, description="seconds back over which failures are counted"

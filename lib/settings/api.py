@@ -42,12 +42,12 @@ class ApiSettings(Section):
     proxy: SecretStr | None = Field(None, description="outbound HTTP proxy (http or https)")
     ca_file: str | None = Field(None, description="PEM file of a private certificate authority")
     username: str | None = Field(
-        None, description="account for shops that have none of their own in AccountShop"
+        None, description="account for shops without an account in AccountShop"
     )
     password: SecretStr | None = Field(None, description="password of that account")
     account_key: SecretStr | None = Field(
         None,
-        description="keys of the passwords that AccountShop holds encrypted, parted by commas: "
+        description="keys of the passwords that AccountShop holds encrypted, separated by commas: "
         "the first one encrypts, all of them decrypt",
     )
     connect_timeout: Seconds = Field(10, description="seconds to reach the API")

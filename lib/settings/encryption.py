@@ -1,4 +1,4 @@
-"""Passwords as they may stand in `AccountShop`: encrypted with Fernet, under keys that rotate.
+"""Passwords as they may be in `AccountShop`: encrypted with Fernet, under keys that rotate.
 
 Fernet authenticates what it encrypts: a token that was cut or changed is not decrypted to
 something else, it is not decrypted at all.

@@ -63,7 +63,7 @@ class RateSettings(Section):
     per_account: str | None = Field(
         None, description="calls of one account, e.g. `10/second` or `5/second;100/minute`"
     )
-    per_pipeline: str | None = Field(None, description="calls of one pipeline, written likewise")
+    per_pipeline: str | None = Field(None, description="calls of one pipeline, in the same format")
     max_wait: Seconds = Field(
         30, description="seconds a call waits for its turn before its document is put back"
     )

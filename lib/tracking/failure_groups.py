@@ -21,7 +21,7 @@ async def failure_groups(
     """Failures folded by reason; where no payload was kept, the lines tell the drug codes.
 
     Args:
-        limit: look at so many records only, the newest; 0 for all of them.
+        limit: number of records to look at, the newest; 0 for all of them.
 
     Raises:
         StoreUnavailable.
@@ -48,7 +48,7 @@ async def drug_codes_of(
     """Drug codes of these records' lines, by pipeline and record.
 
     Args:
-        seen: told of so many more records that have been read.
+        seen: receives the number of records read since its last call.
 
     Raises:
         StoreUnavailable.

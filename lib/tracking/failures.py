@@ -1,4 +1,4 @@
-"""What operators read of the logs: failure records, folded into groups of those alike.
+"""What operators read of the logs: failure records, grouped by reason.
 
 Nothing here changes anything. Every read raises `StoreUnavailable` while MongoDB is away.
 """
@@ -127,7 +127,7 @@ class FailureLog:
 
         Args:
             limit: 0 for all of them.
-            seen: is told of so many more records, again and again.
+            seen: receives the number of records read since its last call.
         """
         fields = dict.fromkeys((*_SUMMARY_FIELDS, "drug_codes"), True)
         fields |= dict.fromkeys((f"payload.{name}.{_DRUG_CODE}" for name in _LINES), True)
@@ -148,7 +148,7 @@ class FailureLog:
             return await self._failures.count_documents(wanted.query())
 
     async def open_by_shop(self) -> dict[tuple[str, str], int]:
-        """How many records nobody has settled, by pipeline and shop."""
+        """Number of records without a decision, by pipeline and shop."""
         place = {"$concat": ["$pipeline", "/", "$shop_pharmacy_code"]}
         steps = [
             {"$match": FailureFilter().query()},

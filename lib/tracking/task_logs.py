@@ -43,7 +43,7 @@ class LoggedDocument:
 
 @dataclass(frozen=True, slots=True)
 class CallCount:
-    """Calls to the API within one hour that ended alike and took alike long.
+    """Calls to the API within one hour with the same end and similar duration.
 
     Attributes:
         error_class: empty where the document was accepted or found.

@@ -1,6 +1,6 @@
 """MongoDB: `task_logs`, an entry a dispatch of a document; `sync_failures`, one a final failure.
 
-Every write is an upsert on an `_id` made of claim token and record id, so it may be repeated and
+Every write is an upsert on an `_id` made of claim token and record id, so it is idempotent and
 may come before the write it follows. MongoDB being away stops nothing: writes wait in a bounded
 buffer, a warning says so, and `reconcile` fills what is missing from the source database.
 """
@@ -55,7 +55,7 @@ class TrackingStore:
     """Writes and reads both collections. Open it with `async with`; connects on first use.
 
     Attributes:
-        database: for whoever else reads them, as long as the store is open.
+        database: for other readers, as long as the store is open.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class TrackingStore:
             await self._client.admin.command("ping")
 
     async def prepare(self) -> None:
-        """Creates the indexes; MongoDB being away is only a warning. May be repeated."""
+        """Creates the indexes; MongoDB being away is only a warning. Idempotent."""
         try:
             await self.ensure_indexes()
         except StoreUnavailable as error:
             logger.warning("log indexes not checked: %s", error, extra={"action": "mongo_away"})
 
     async def ensure_indexes(self) -> None:
-        """Creates what is missing. May be repeated.
+        """Creates what is missing. Idempotent.
 
         Raises:
             StoreUnavailable.
@@ -178,7 +178,7 @@ class TrackingStore:
     async def close_all(
         self, refs: Iterable[DocumentRef], token: str, status: LogStatus, message: str
     ) -> None:
-        """Closes entries of one claim whose run never did. May be repeated."""
+        """Closes entries of one claim whose run never did. Idempotent."""
         values = {"status": status.value, "message": message, "closed_at": self._clock()}
         for future in [self._writes.put_nowait(self._log(ref, token, values)) for ref in refs]:
             await future
@@ -291,7 +291,7 @@ class TrackingStore:
         return {row["_id"]: row["flow_run_id"] for row in rows if row.get("flow_run_id")}
 
     async def open_failures(self, *, limit: int = 1000) -> list[dict[str, Any]]:
-        """Failure records nobody has settled, at most `limit`.
+        """Failure records without a decision, at most `limit`.
 
         Raises:
             StoreUnavailable.

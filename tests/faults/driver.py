@@ -57,7 +57,7 @@ def die_at(moment: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("a killed process goes on")
 
-    orchestrate_module.dispatch = dispatch_and_die
+    orchestrate_module.dispatch = dispatch_and_die  # type: ignore[attr-defined]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -206,7 +206,7 @@ async def test_the_command_says_what_it_did_and_that_nobody_is_told(system: Syst
     done = await asyncio.to_thread(command, system.environment, system.prefect)
     assert done.returncode == 0, done.stderr
     assert "unchanged" in done.stdout
-    assert "nobody is told" in done.stdout
+    assert "no message is sent" in done.stdout
     wrong = {**system.environment, "DQG_ALERTS__EMAIL_URL": "mailtos://u:hidden@smtp.example"}
     refused = await asyncio.to_thread(command, wrong, system.prefect)
     assert refused.returncode == 1

@@ -90,7 +90,8 @@ def make_trouble(system: System) -> None:
 
 def break_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Defects whose errors quote what they were working on, as foreign errors do."""
-    build, parse = adapter.build_payload, adapter.parse_submit
+    module: Any = adapter
+    build, parse = module.build_payload, module.parse_submit
 
     def broken_build(document: Any, *arguments: Any) -> Any:
         if document.ref.local_id == "BUG-BUILD":

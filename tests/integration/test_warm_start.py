@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -274,7 +275,7 @@ def test_the_memory_of_the_preloaded_process_does_not_grow(shared: Machine) -> N
                 assert connection is not None
                 with connection:
                     files = [null.fileno()] * 3
-                    launcher.socket.send_fds(connection, [b"r"], [*files, request])
+                    socket.send_fds(connection, [b"r"], [*files, request])
                     os.close(request)
                     assert connection.recv(1) == launcher.STARTED
                     assert connection.recv(4) == launcher.STATUS.pack(0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import atheris
 
@@ -63,7 +64,7 @@ def fuzz_answer(data: bytes) -> None:
 
 def fuzz_document(data: bytes) -> None:
     """One document of any values, judged by the property that the unit tests hold it to."""
-    judge = payload_properties.test_a_document_becomes_a_proper_body_or_field_errors
+    judge: Any = payload_properties.test_a_document_becomes_a_proper_body_or_field_errors
     judge.hypothesis.fuzz_one_input(data)
 
 

@@ -281,7 +281,7 @@ class Sending(RuleBasedStateMachine):
     @rule()
     def save_accepted(self) -> None:
         """Reconcile writes the acceptances that were logged but not saved."""
-        entries = list(self.services.tracking.open.values())
+        entries = list(self.services.tracking.open.values())  # type: ignore[attr-defined]
         self.loop.run(save_accepted(self.services, Repairs()))
         for entry in entries:
             row = self.rows[entry.ref.record_id]

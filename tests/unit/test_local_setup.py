@@ -11,14 +11,39 @@ import pytest
 
 from deployments.local.supervisor.stack import ROOT
 
+PROJECT = """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+#: Builds a package that is only the command `dqg`.
+BACKEND = """\
+import zipfile
+
+INFO = "dqg_sync-0.dist-info"
+
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    name = "dqg_sync-0-py3-none-any.whl"
+    with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
+        wheel.writestr(f"{INFO}/METADATA", "Metadata-Version: 2.1\\nName: dqg-sync\\nVersion: 0\\n")
+        wheel.writestr(f"{INFO}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\n")
+        wheel.writestr(f"{INFO}/entry_points.txt", "[console_scripts]\\ndqg = site:main\\n")
+        wheel.writestr(f"{INFO}/RECORD", "")
+    return name
+"""
+
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A folder with the installer and with locked requirements that need nothing."""
+    """A folder with the installer, and a project that needs nothing and builds itself."""
     folder = tmp_path / "check out"
     (folder / ".ci").mkdir(parents=True)
     (folder / ".ci" / "install").symlink_to(ROOT / ".ci" / "install")
     (folder / "requirements-dev.txt").write_text("# nothing\n")
+    (folder / "pyproject.toml").write_text(PROJECT)
+    (folder / "backend.py").write_text(BACKEND)
     return folder
 
 
@@ -47,6 +72,7 @@ def test_an_environment_is_made_once_and_again_when_the_lock_changes(checkout: P
     assert "making the virtual environment" in first.stdout
     mark = checkout / ".venv" / "mark"
     mark.touch()
+    assert (checkout / ".venv" / "bin" / "dqg").exists()
     assert install(checkout).stdout == ""
     (checkout / "requirements-dev.txt").write_text("# nothing else\n")
     assert "making the virtual environment" in install(checkout).stdout

@@ -41,7 +41,7 @@ async def check_address(patient: Patient) -> Sequence[Finding]:
 async def check_logins(patient: Patient) -> Sequence[Finding]:
     """Each account can log in; one that was refused is not tried again until its pause ends.
 
-    One that has a token does not log in anew: that could end the token of a run. One that is
+    One that has a token does not log in again: that could end the token of a run. One that is
     refused pauses as it would in a run, so that asking again and again locks no account.
     """
     settings = patient.settings

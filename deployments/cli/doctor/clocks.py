@@ -22,7 +22,7 @@ def note_clock(patient: Patient, part: str, told: float, asked_at: float) -> Non
 def wrong_clocks(offsets: Mapping[str, float], tolerance: float = TOLERANCE) -> dict[str, float]:
     """The clocks that differ from what most of them say, and by how many seconds.
 
-    Of two that differ nobody can tell which one is wrong: then it is both.
+    Of two that differ it is unknown which one is wrong: then both are reported.
     """
     middle = statistics.median(offsets.values())
     if len(offsets) == 2:

@@ -93,7 +93,7 @@ async def _prefect() -> Sequence[Finding]:
     except httpx.HTTPError:
         return found  # prefect-server says it
     if answer.is_success:
-        text = _("the Prefect server asks for no password: whoever reaches it can run code")
+        text = _("the Prefect server asks for no password: all who reach it can run code")
         todo = _("set PREFECT_SERVER_API_AUTH_STRING there, PREFECT_API_AUTH_STRING on clients")
         found.append(note(text, todo))
     return found

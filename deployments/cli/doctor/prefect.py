@@ -45,7 +45,7 @@ async def check_server(patient: Patient) -> Sequence[Finding]:
                 )
             ]
     if "date" in answer.headers:
-        # Whole seconds are told, cut off.
+        # The header has whole seconds, cut off.
         told = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5
         note_clock(patient, "Prefect server", told, before)
     if version.split(".")[:2] != prefect.__version__.split(".")[:2]:

@@ -50,7 +50,7 @@ async def check_driver(patient: Patient) -> Sequence[Finding]:
     else:
         url = await source_url(patient.settings)
     if settings.odbc_driver is not None and str(url).startswith("mssql"):
-        # The driver first: of a wrong path nobody should hear only that the manager is missing.
+        # The driver first: a wrong path must be reported even where the manager is missing too.
         find_odbc_driver(settings.odbc_driver)
     patient.engine = create_source_engine(url, settings)
     patient.source = open_source(

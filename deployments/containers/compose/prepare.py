@@ -3,7 +3,7 @@
     python -m deployments.containers.compose.prepare
     python -m deployments.containers.compose.prepare --trial
 
-May be repeated: a file that is there stays as it is. Imports only the standard library, so any
+Idempotent: a file that is there stays as it is. Imports only the standard library, so any
 Python 3.11 or newer will do.
 """
 

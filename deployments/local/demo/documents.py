@@ -87,7 +87,7 @@ def seed_demo(
     by_hand: bool = True,
     pipelines: Collection[str] = tuple(_SHARES),
 ) -> DemoPlan:
-    """Insert the demo's shops and documents. May be repeated.
+    """Insert the demo's shops and documents. Idempotent.
 
     Args:
         documents: how many in all; by default the hand-made ones alone, which come first.
@@ -113,7 +113,7 @@ def add_locked_out_shop(
 ) -> tuple[DocumentRef, ...]:
     """Insert a shop whose login the API refuses, with sound sales that must stay pending.
 
-    May be repeated.
+    Idempotent.
     """
     shop = LOCKED_OUT_SHOP
     add_shops(engine, tables, [shop], {shop.account: password})

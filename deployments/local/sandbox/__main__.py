@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that nobody ever reads half of it."""
+    """Write a file so that no process ever reads half of it."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.write_text(text, encoding="ascii")
     draft.replace(path)

@@ -153,7 +153,7 @@ class NationalApi:
         return self._accepted(resource, record)
 
     def _duplicate(self, resource: Resource, record: DocumentRecord) -> Response | None:
-        """The answer to a code that is there already; None to store it again all the same."""
+        """The answer to a code that is there already; None to store it again."""
         options = self._sandbox.options
         kind = "reject" if resource.name in options.reject_duplicates_for else options.duplicates
         if kind == "accept":

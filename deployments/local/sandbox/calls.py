@@ -18,7 +18,7 @@ class Call:
     Attributes:
         at: unix time of arrival.
         usr: of the login, or of the token; None when that is not known.
-        status: of the answer; None while it is under way, and for ever when none was given.
+        status: of the answer; None while it is under way, and when none was given.
         faults: ids of the faults that fired.
         done: the call is over.
     """

@@ -44,7 +44,7 @@ class SandboxAdmin:
 
     def __init__(self, base_url: str, *, timeout: float = 10) -> None:
         self.base_url = base_url.rstrip("/")
-        # A proxy from the environment must not stand between two processes of one machine.
+        # A proxy from the environment must not be used between two processes of one machine.
         self._http = httpx.Client(
             base_url=f"{self.base_url}/_sandbox", timeout=timeout, trust_env=False
         )
@@ -98,7 +98,7 @@ class SandboxAdmin:
             time.sleep(_POLL_SECONDS)
 
     def wait_accepted(self, count: int, *, timeout: float = 20) -> None:
-        """Wait until at least so many documents are accepted.
+        """Wait until at least this number of documents is accepted.
 
         Raises:
             TimeoutError: they are not in time.

@@ -155,7 +155,7 @@ class FaultBook:
         self._to_skip.clear()
 
     def seed(self, seed: int) -> None:
-        """Start the random numbers anew."""
+        """Start the random numbers again."""
         self._random.seed(seed)
 
     def meet(self, call: Call) -> Misfortune:

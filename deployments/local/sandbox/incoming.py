@@ -42,7 +42,7 @@ class Incoming:
 
 
 async def read_json(request: Request) -> Incoming:
-    """Read the whole body; what is wrong with it is told later, by `Incoming.require`."""
+    """Read the whole body; what is wrong with it is reported later, by `Incoming.require`."""
     body = await _read(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":

@@ -100,7 +100,7 @@ class Connections:
 
 
 class _Server(uvicorn.Server):
-    """Hangs up on clients whose calls hang when it stops, so that these end by themselves."""
+    """Hangs up on clients whose calls hang when it stops, so that these end."""
 
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)

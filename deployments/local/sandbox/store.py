@@ -114,7 +114,7 @@ class DocumentStore:
         return found if found is not None and found.stored else None
 
     def accept(self, key: DocumentKey, body: Mapping[str, Any]) -> DocumentRecord:
-        """Store a document as a new one with a national code of its own."""
+        """Store a document as a new one with a new national code."""
         record = self.record(key)
         self._sequence += 1
         record.stored = True

@@ -18,7 +18,7 @@ RUN_PART = Path(__file__).with_name("run_service.py")
 
 
 class Control:
-    """Calls to one supervisord over its Unix socket. Every call has a connection of its own.
+    """Calls to one supervisord over its Unix socket. Every call opens a connection.
 
     All methods raise `OSError` or `xmlrpc.client.Error` when supervisord does not answer.
     """
@@ -42,7 +42,7 @@ class Control:
 
 
 def main_config(folder: Path, socket: Path, password: str, log_file: Path, as_root: bool) -> str:
-    """Configuration of supervisord itself; that of each part is a file of its own beside it."""
+    """Configuration of supervisord itself; each part has a separate file beside it."""
     return "\n".join(
         [
             "[unix_http_server]",

@@ -21,7 +21,7 @@ class NotReady(Exception):
 
 
 class PartFailed(Exception):
-    """A part stopped by itself or did not become ready in time.
+    """A part stopped unexpectedly or did not become ready in time.
 
     Attributes:
         log_tail: the last lines it wrote.

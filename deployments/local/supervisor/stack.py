@@ -179,7 +179,7 @@ class Stack:
             raise
 
     def stop(self, name: str) -> None:
-        """Stop a part and wait for its end. May be repeated."""
+        """Stop a part and wait for its end. Idempotent."""
         self._ask_to_stop(name)
         self._wait_for_end([name])
 
@@ -227,7 +227,7 @@ class Stack:
 
     def failure(self, name: str) -> PartFailed:
         """An error that tells that a part is not running any more, with the end of its log."""
-        return self._failure(self._parts[name], "has stopped by itself", 0)
+        return self._failure(self._parts[name], "has stopped unexpectedly", 0)
 
     def _wait_until_ready(self, part: Part, log_start: int) -> None:
         deadline = time.monotonic() + part.ready_seconds
@@ -297,7 +297,7 @@ class Stack:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has at this moment, and that was not given out before."""
+    """A port of 127.0.0.1 that is free at this moment, and that was not given out before."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -322,7 +322,7 @@ def _private_folder() -> Path:
 
 
 def write_private(path: Path, content: str) -> None:
-    """Write a file that nobody else may read."""
+    """Write a file that only this user may read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(content)

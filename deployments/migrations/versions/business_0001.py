@@ -189,7 +189,8 @@ def downgrade() -> None:
 def _columns(table: str, named: sa.Table) -> list[sa.Column[Any]]:
     columns = []
     if table != ACCOUNT_TABLE:
-        columns.append(sa.Column(named.c.id.name, sa.Integer(), sa.Identity(1, 1), nullable=False))
+        identity = sa.Identity(always=True)
+        columns.append(sa.Column(named.c.id.name, sa.Integer(), identity, nullable=False))
     for standard, type_ in _TABLES[table].items():
         optional = standard in _OPTIONAL or (table, standard) in _OPTIONAL_IN
         columns.append(

@@ -5,7 +5,7 @@ sent one after another, but a person should know of them. Written out as a scrip
 everything, because a script cannot look first.
 
 On SQL Server filtered indexes demand of every writer of the table the SET options that current
-drivers have by default (QUOTED_IDENTIFIER, ANSI_NULLS and their kin ON).
+drivers have by default (QUOTED_IDENTIFIER, ANSI_NULLS and the related ones ON).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ depends_on = None
 
 logger = logging.getLogger("deployments.migrations")
 
-_UTC_MOMENT = sa.DateTime().with_variant(mssql.DATETIME2(7), "mssql")
+_UTC_MOMENT = sa.DateTime().with_variant(mssql.DATETIME2(7), "mssql")  # type: ignore[no-untyped-call]
 
 _COLUMNS: dict[str, Any] = {
     "sync_claim_token": sa.Unicode(36),
@@ -105,7 +105,9 @@ class _Index:
         self._include = [column.name for column in include]
 
     def options(self, dialect: str) -> dict[str, Any]:
-        options = {f"{dialect}_where": self._where} if self._where is not None else {}
+        options: dict[str, Any] = {}
+        if self._where is not None:
+            options[f"{dialect}_where"] = self._where
         if self._include:
             options[f"{dialect}_include"] = self._include
         return options

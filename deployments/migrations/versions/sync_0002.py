@@ -3,7 +3,7 @@
 `dqg_installation` gets its first row here: the server and the database this runs in. A restored
 copy brings that row along, and is found to be another place.
 
-The claim index is made anew with the document's own date in it, oldest first by that date, so that
+The claim index is made again with the document's own date in it, oldest first by that date, so that
 documents before the cut-off cost a claim nothing, however many there are. Adds only what is
 missing; written out as a script (`--sql`) it does everything.
 """
@@ -26,7 +26,7 @@ down_revision = "sync_0001"
 branch_labels = None
 depends_on = None
 
-_UTC_MOMENT = sa.DateTime().with_variant(mssql.DATETIME2(7), "mssql")
+_UTC_MOMENT = sa.DateTime().with_variant(mssql.DATETIME2(7), "mssql")  # type: ignore[no-untyped-call]
 _TABLE = "dqg_installation"
 
 
@@ -64,7 +64,7 @@ def downgrade() -> None:
 def _make_table(schema: str | None) -> None:
     table = op.create_table(
         _TABLE,
-        sa.Column("id", sa.Integer(), sa.Identity(1, 1), nullable=False),
+        sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
         sa.Column("server_name", sa.Unicode(256), nullable=False),
         sa.Column("database_name", sa.Unicode(256), nullable=False),
         sa.Column("recorded_at", _UTC_MOMENT, nullable=False),

@@ -1,4 +1,4 @@
-"""Applies the alerts to the Prefect server of PREFECT_API_URL. May be repeated.
+"""Applies the alerts to the Prefect server of PREFECT_API_URL. Idempotent.
 
 `python -m deployments.server.alerts`: after an upgrade, and after a change of the settings
 `DQG_ALERTS__…` that say where messages go.
@@ -26,7 +26,7 @@ def main() -> int:
     _report(applied)
     if settings.webhook_url is None and settings.email_url is None:
         print(
-            "nobody is told: set DQG_ALERTS__WEBHOOK_URL or DQG_ALERTS__EMAIL_URL; until then "
+            "no message is sent: set DQG_ALERTS__WEBHOOK_URL or DQG_ALERTS__EMAIL_URL; until then "
             "alerts are only to be seen in the UI, under Event Feed"
         )
     return 0
@@ -43,7 +43,7 @@ def _report(applied: Applied) -> None:
             print(f"{what} {name}")
     print(f"{len(applied.unchanged)} unchanged")
     for name in applied.switched_off:
-        print(f"switched off in the UI, tells nobody: {name}")
+        print(f"switched off in the UI, sends no message: {name}")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Applied:
 
 
 async def apply_alerts(alerts: Sequence[Alert], settings: AlertSettings) -> Applied:
-    """Make the server have exactly these alerts. May be repeated: what is as it should be stays.
+    """Make the server have exactly these alerts. Idempotent: what is as it should be stays.
 
     An automation that somebody switched off in the UI stays off. Of several of one name the
     first is kept.

@@ -61,7 +61,7 @@ def _webhook(settings: AlertSettings, url: str) -> Block:
 
 
 def _mail(url: str) -> Block:
-    # Prefect has no block of its own for SMTP. That for Slack hands an address which is not
+    # Prefect has no block for SMTP. That for Slack hands an address which is not
     # Slack's to Apprise as it is, and Apprise sends mail.
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))

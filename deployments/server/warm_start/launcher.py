@@ -190,7 +190,7 @@ def log_path(path: str) -> str:
 def socket_path(version: str) -> str:
     """The socket of this user's fork server for this code, environment and control group.
 
-    The control group because its limits, and its end, are to apply to the runs of its own workers.
+    The control group because its limits, and its end, are to apply only to the runs of its workers.
 
     Raises:
         ColdStart: the folder for sockets is not private, or its name is too long.

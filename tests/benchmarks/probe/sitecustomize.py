@@ -39,7 +39,7 @@ def _count_calls(path: str, api_url: str) -> None:
 
 def _sample(folder: str) -> None:
     # The folder of this file is on the path, so the sampler beside it needs no package.
-    import sampler
+    import sampler  # type: ignore[import-not-found]
 
     sampler.start(Path(folder))
 
