@@ -60,7 +60,8 @@ bench: setup
 	@$(BIN)/python -m tests.benchmarks $(if $(filter 1,$(PROFILE)),profile)
 
 test: setup
-	$(BIN)/python -m pytest tests/unit tests/properties tests/integration tests/e2e $(ARGS)
+	$(BIN)/python -m pytest tests/unit tests/properties tests/integration tests/e2e \
+		$(or $(ARGS),--cov --cov-report=term)
 
 lint: setup
 	$(BIN)/ruff check
