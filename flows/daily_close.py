@@ -23,7 +23,7 @@ async def daily_close(
     """Compare source database, logs and national API for all documents of one day.
 
     The run fails where a document of the day is not accepted or the stores disagree. The result is
-    the artifact `daily-close`; `./dqg close` also writes every document to a file.
+    the artifact `daily-close`; `dqg close` also writes every document to a file.
 
     Args:
         day: the date of the documents; yesterday in Vietnam if left empty.

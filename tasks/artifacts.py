@@ -299,7 +299,7 @@ def _groups_description(total: int, groups: int) -> str:
     if groups > _GROUPS_SHOWN:
         parts.append(f"The largest {_GROUPS_SHOWN} groups are shown.")
     parts.append(
-        "The example leads to its run. Correct the cause, then `./dqg requeue --group` and the "
+        "The example leads to its run. Correct the cause, then `dqg requeue --group` and the "
         "group's name."
     )
     return " ".join(parts)
@@ -346,7 +346,7 @@ def description_of(close: DayClose) -> str:
             for ref in (item.ref,)
         ]
         if len(differences) > _DIFFERENCES_SHOWN:
-            lines.append(f"- and {len(differences) - _DIFFERENCES_SHOWN} more: `./dqg close`")
+            lines.append(f"- and {len(differences) - _DIFFERENCES_SHOWN} more: `dqg close`")
     return "\n".join(lines)
 
 

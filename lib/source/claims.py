@@ -186,7 +186,7 @@ class Claims:
         return self._run(work)
 
     def renew(self, pipeline: Pipeline, token: str, lease: timedelta) -> int:
-        """Extend the lease of the documents a token still holds. May be repeated.
+        """Extend the lease of the documents a token still holds. Idempotent.
 
         Returns:
             How many that is: 0 when the claim is lost or every document is done.

@@ -42,7 +42,7 @@ class Documents:
         self._tables = tables
 
     def load(self, pipeline: Pipeline, token: str) -> list[Document]:
-        """Headers and lines of all documents a token holds, oldest first. May be repeated."""
+        """Headers and lines of all documents a token holds, oldest first. Idempotent."""
         return self._run(lambda c: _load(c, self._tables, pipeline, token))
 
     def find(

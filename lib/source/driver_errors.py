@@ -184,7 +184,7 @@ def _hint(error: DBAPIError) -> str:
             "docs/installation.md, Certificates"
         )
     if _sqlstate(error) in _TYPE_STATES or not _TYPE_NUMBERS.isdisjoint(_numbers(error)):
-        return " A column has another type than the service expects: ./dqg doctor names it"
+        return " A column has another type than the service expects: dqg doctor names it"
     return ""
 
 

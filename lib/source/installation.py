@@ -68,7 +68,7 @@ class Installation:
         raise UnconfirmedDatabase(
             f"nothing is sent from here: this is {self.here}, but recorded is {recorded}. If this "
             f"is a copy of the production database, leave it so. If documents are to be sent from "
-            f"here from now on: ./dqg installation confirm --why ..."
+            f"here from now on: dqg installation confirm --why ..."
         )
 
 

@@ -45,7 +45,7 @@ class Outcomes:
     def save(self, results: Sequence[Outcome]) -> set[tuple[str, int]]:
         """Write outcomes of any mix of pipelines and claims, each under its fencing token.
 
-        May be repeated: an outcome that was already written counts as written.
+        Idempotent: an outcome that was already written counts as written.
 
         Returns:
             Pipeline and record id of what was written. The rest had lost its claim and belongs to
@@ -66,7 +66,7 @@ class Outcomes:
     def record_acceptance(self, ref: DocumentRef, national_id: str | None, message: str) -> bool:
         """Mark a document SYNC_SUCCESS that the API is known to have, whoever holds it.
 
-        May be repeated.
+        Idempotent.
 
         Returns:
             False where it already was, or is gone.
@@ -79,7 +79,7 @@ class Outcomes:
     def resolve_by_hand(self, ref: DocumentRef, national_id: str, message: str) -> bool:
         """Mark a SYNC_FAILED document SYNC_SUCCESS that a person entered at the portal.
 
-        May be repeated: with the same national id it counts as done.
+        Idempotent: with the same national id it counts as done.
 
         Returns:
             False where it is not failed, somebody holds it, or it is gone; nothing was changed.
@@ -92,7 +92,7 @@ class Outcomes:
     def requeue(self, pipeline: Pipeline, record_ids: Sequence[int]) -> int:
         """Make SYNC_FAILED documents pending again, their attempts counted afresh.
 
-        May be repeated. Others are left alone.
+        Idempotent. Others are left alone.
 
         Returns:
             How many were made pending.

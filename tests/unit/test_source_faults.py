@@ -147,7 +147,7 @@ def test_an_old_tls_version_is_a_setting_with_a_hint() -> None:
 
 def test_a_wrong_type_says_who_names_the_column() -> None:
     for error in (_odbc("22018", "Conversion failed", 245), _psycopg("42883")):
-        assert "./dqg doctor" in str(_translated(error))
+        assert "dqg doctor" in str(_translated(error))
 
 
 def test_what_is_our_own_mistake_stays_what_it_is() -> None:

@@ -49,7 +49,7 @@ class TokenSource(Protocol):
         ...
 
     async def drop(self, account: Account, token: str) -> None:
-        """Forget a token the API refused, but not one that has replaced it. May be repeated."""
+        """Forget a token the API refused, but not one that has replaced it. Idempotent."""
         ...
 
 
