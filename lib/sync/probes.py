@@ -46,7 +46,9 @@ async def probe_accounts(services: Services, paused: Iterable[PlaceState]) -> in
         for state in paused
         if state.breaker.tripped and is_due(state.breaker)
     }
-    chosen = list(due.values())[: services.settings.breaker.login_probes]
+    # Those that were tried the fewest times come first, however short the cool-down is.
+    in_turn = sorted(due.values(), key=lambda state: state.breaker.openings)
+    chosen = in_turn[: services.settings.breaker.login_probes]
     await asyncio.gather(*(_try_login(services, state) for state in chosen))
     return len(chosen)
 
