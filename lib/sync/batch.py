@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
-from lib.errors import StoreUnavailable
+from lib.errors import ClaimLost, StoreUnavailable
 from lib.models import Acceptance, Document, LogStatus
 from lib.pipelines import Pipeline
 from lib.record import Record
 from lib.services import Services
 from lib.sync.lease import Lease
+from lib.write_batcher import WriteBatcher
 
 logger = logging.getLogger("dqg.batch")
 
@@ -43,6 +44,10 @@ class Batch:
         self.services = services
         self.lease = lease
         self.records = {document.ref.record_id: Record(document) for document in documents}
+        # Without a delay: what asks while one statement is under way shares the next.
+        self._intents: WriteBatcher[int, bool] = WriteBatcher(
+            self._mark_sending, delay=0, size=services.settings.sync.write_batch_size
+        )
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records.values())
@@ -54,6 +59,25 @@ class Batch:
         """Notes which run works on a record."""
         record.run_id = run_id
         self.services.tracking.started(record, self.run_id)
+
+    async def mark_sending(self, record: Record) -> None:
+        """Check that the claim still holds a record, and note that it may be sent from now on.
+
+        Records that ask at the same time share one statement. Until its outcome is saved, another
+        holder of the document, or a second start of this run, looks it up before sending it.
+
+        Raises:
+            ClaimLost: the claim is over, or another one has the document.
+            StoreUnavailable.
+        """
+        if not await self._intents.put(record.ref.record_id):
+            raise ClaimLost("the claim on this document is over; another run takes over")
+
+    async def _mark_sending(self, record_ids: Sequence[int]) -> list[bool]:
+        held = await asyncio.to_thread(
+            self.services.source.claims.mark_sending, self.pipeline, self.token, record_ids
+        )
+        return [record_id in held for record_id in record_ids]
 
     def counts(self) -> Counter[str]:
         """How many records have which outcome; `open` where none is saved."""

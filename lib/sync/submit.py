@@ -32,9 +32,12 @@ class RecordContext:
 
         Raises:
             Throttled: the rate limit allows no call for longer than one may wait.
-            ClaimLost: too little of the lease is left.
+            ClaimLost: the claim is over, or too little of the lease is left.
+            StoreUnavailable: before a send, the claim cannot be checked.
         """
         await self._batch.services.rate_limiter.acquire(self._names)
+        if action is Action.SUBMIT:
+            await self._batch.mark_sending(self._record)
         self._batch.lease.ensure_held()
 
     def note(self, attempt: Attempt) -> None:

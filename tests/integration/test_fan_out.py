@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from lib.models import Acceptance
 from lib.operations.events import events_of_log
 from lib.pipelines import SALE
 from lib.record import Record
+from lib.resilience.breaker import Breakers, Permit
 from lib.source.outcomes import Outcomes
 from lib.sync import submit as submission
 from lib.sync.batch import Batch
@@ -183,3 +185,44 @@ async def test_doubtful_values_are_shown_to_people(system: System) -> None:
     assert doubt in accepted.details
     artifact = await latest_artifact("sale-result")
     assert "han_dung" in str(artifact.data)
+
+
+@pytest.mark.parametrize("granularity", ["flow", "task"])
+async def test_a_document_whose_claim_was_given_away_meanwhile_is_not_sent(
+    system: System, monkeypatch: pytest.MonkeyPatch, granularity: str
+) -> None:
+    system.add("sale", "TAKEN")
+    token = claim_all(system)
+    admit = Breakers.admit
+
+    async def admit_late(breakers: Breakers, names: Sequence[str]) -> Permit:
+        """The last thing before the send; another holder comes while it lasts."""
+        permit = await admit(breakers, names)
+        system.source.claims.release(SALE, token, unconfirmed=True, costs_attempt=False)
+        return permit
+
+    monkeypatch.setattr(Breakers, "admit", admit_late)
+    await sale(claim_token=token, granularity=granularity, return_state=True)
+    assert system.admin.summary()["posts"] == 0
+    assert system.document("sale", "TAKEN").unconfirmed
+
+
+async def test_a_second_start_of_a_run_looks_up_what_the_first_has_sent(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.admin.set_options(duplicates="accept")
+    for number in range(3):
+        system.add("sale", f"HD-{number}")
+    token = claim_all(system)
+
+    async def vanish(batch: Batch, record: Record, result: object) -> None:
+        raise StoreUnavailable("source", "away")
+
+    with monkeypatch.context() as away:
+        away.setattr(records, "record_outcome", vanish)
+        await sale(claim_token=token, return_state=True)
+    # Not even the log knows: the source database alone does.
+    system.mongo.task_logs.delete_many({})
+    state = await sale(claim_token=token, return_state=True)
+    assert state.message == "3 accepted"
+    assert [system.accepted("sale", f"HD-{number}") for number in range(3)] == [1, 1, 1]
