@@ -222,7 +222,7 @@ class Paused(Unavailable):
 
 
 class Throttled(Paused):
-    """The rate limit or a Retry-After stands in the way for longer than a call may wait."""
+    """The rate limit or a Retry-After holds calls back for longer than one may wait."""
 
     error_class = "throttled"
 

@@ -30,11 +30,11 @@ async def emit_alert_events(
         Exception: Prefect does not take events. In both cases the next call emits it.
     """
     services = current_services()
-    told = await services.alerts.read()
-    conditions = await observe(services, backlog, paused, told.standings)
-    changes = judge(conditions, told.standings)
+    known = await services.alerts.read()
+    conditions = await observe(services, backlog, paused, known.standings)
+    changes = judge(conditions, known.standings)
     if changes:
-        await _emit(changes, told.generation)
+        await _emit(changes, known.generation)
     for change in changes:
         await services.alerts.write(change.key, change.before, change.after)
     return [change.event for change in changes]

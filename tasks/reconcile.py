@@ -55,7 +55,7 @@ _SCHEDULER_LIMITS = {
 async def repair_logs() -> Repairs:
     """Bring source database and MongoDB back to agreement. Idempotent.
 
-    Each step stands alone; MongoDB being away is reported, not raised.
+    A failed step does not stop the others; MongoDB being away is reported, not raised.
     """
     services = current_services()
     repairs = Repairs()
@@ -98,7 +98,7 @@ async def repair_claims() -> Repairs:
 
 @task(cache_policy=NO_CACHE)
 async def repair_runs(own_run_id: str) -> Repairs:
-    """Set runs that Prefect shows as running, but nobody works on, to Crashed. Idempotent."""
+    """Set runs to Crashed that Prefect shows as running and no process works on. Idempotent."""
     services = current_services()
     repairs = Repairs()
     async with get_client() as client:
@@ -188,8 +188,8 @@ async def _runs_of(client: PrefectClient, tokens: list[str]) -> dict[str, FlowRu
 async def _crash_dead_batches(client: PrefectClient, services: Services, repairs: Repairs) -> None:
     """Batch runs a worker took that hold no document and have shown no sign of life for a while.
 
-    Also those that are still being started: where the worker dies meanwhile nobody takes them
-    again. One that lives after all finds nothing to do. A manual run claims only once it has
+    Also those that are still being started: where the worker dies meanwhile no other takes them.
+    One that is alive after all finds nothing to do. A manual run claims only once it has
     started, so before that it holds nothing in any case and is left alone.
     """
     held = set()

@@ -83,7 +83,7 @@ async def _read_secret(reference: SecretReference) -> str:
 
     variable = environment_name((reference.section, reference.field))
     if not PREFECT_API_URL.value():
-        # Prefect would start a server of its own, without any block.
+        # Prefect would start a separate server, without any block.
         raise ConfigurationError(f"{variable} names a Secret block, and PREFECT_API_URL is not set")
     try:
         async with asyncio.timeout(_BLOCK_SECONDS):

@@ -1,6 +1,6 @@
 """Brings source database and logs back to agreement. Lists first, then repairs one by one.
 
-Every step may be repeated and may run beside live batches: it touches only what has had its time.
+Every step is idempotent and may run beside live batches: it changes only what is overdue.
 """
 
 from __future__ import annotations
