@@ -6,7 +6,7 @@ one code (same pharmacy, same local id) at most one is under a live claim.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -199,6 +199,32 @@ class Claims:
                 .where(header.c.sync_claim_token == token)
                 .values({header.c.sync_lease_expires_at: utc_in(lease.total_seconds())})
             ).rowcount
+
+        return self._run(work)
+
+    def mark_sending(self, pipeline: Pipeline, token: str, record_ids: Iterable[int]) -> set[int]:
+        """Note that documents are about to be sent, where the token still holds them. Idempotent.
+
+        Until an outcome says otherwise they count as unconfirmed from now on.
+
+        Returns:
+            Record ids of those that may be sent: held by the token, under a live lease.
+        """
+        header = self._tables.header(pipeline)
+
+        def work(connection: Connection) -> set[int]:
+            return set(
+                connection.execute(
+                    update(header)
+                    .where(
+                        header.c.sync_claim_token == token,
+                        is_live(header),
+                        one_of(header.c.id, sorted(set(record_ids))),
+                    )
+                    .values({header.c.sync_unconfirmed: true()})
+                    .returning(header.c.id)
+                ).scalars()
+            )
 
         return self._run(work)
 
