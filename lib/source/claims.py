@@ -45,6 +45,7 @@ from lib.source.dialects import (
     local_now,
     lock,
     lock_skipping_locked,
+    one_of,
     read_current,
     seconds_until,
     utc_in,
