@@ -91,8 +91,7 @@ VARIANTS: tuple[tuple[str, dict[str, str], str], ...] = (
 def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
     """Profile batch run and server, then compare settings; print both, give both for JSON."""
     counts = {
-        "group": options.documents,
-        "task": min(options.documents, 2000),
+        "task": options.documents,
         "flow": min(options.documents, 200),
     }
     samples = parts.stack.state_dir / "samples"

@@ -26,7 +26,7 @@ _PARTS = (
     ("lib/resilience/breaker_rules.py", "breakers and limits: Redis"),
     ("lib/resilience/rate_limiter.py", "breakers and limits: Redis"),
     ("lib/resilience/redis_fallback.py", "breakers and limits: Redis"),
-    ("lib/write_batcher.py", "grouping of writes"),
+    ("lib/write_batcher.py", "batching of writes"),
     ("lib/", "the rest of lib"),
     ("prefect/events/", "Prefect: events"),
     ("prefect/logging/", "Prefect: logs"),
