@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
@@ -195,9 +195,9 @@ async def test_a_document_whose_claim_was_given_away_meanwhile_is_not_sent(
     token = claim_all(system)
     admit = Breakers.admit
 
-    async def admit_late(breakers: Breakers, names: Sequence[str]) -> Permit:
+    async def admit_late(breakers: Breakers, *args: Any, **options: Any) -> Permit:
         """The last thing before the send; another holder comes while it lasts."""
-        permit = await admit(breakers, names)
+        permit = await admit(breakers, *args, **options)
         system.source.claims.release(SALE, token, unconfirmed=True, costs_attempt=False)
         return permit
 
