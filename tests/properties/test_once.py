@@ -32,7 +32,7 @@ from sqlalchemy import Engine, UniqueConstraint, delete, insert, select, update
 from sqlalchemy.schema import DropConstraint
 
 from deployments.migrations import BUSINESS, SYNC, migrate
-from lib.errors import AlreadySent, DocumentBusy
+from lib.errors import AlreadySent, ClaimLost, DocumentBusy
 from lib.models import Acceptance, OutcomeKind, SyncStatus
 from lib.pipelines import SALE
 from lib.record import Record
@@ -247,7 +247,11 @@ class Sending(RuleBasedStateMachine):
         before, again = self.database.rows()[number], record.outcome is not None
         self.loop.run(self._finish(holder, record))
         outcome = record.outcome
-        if outcome is not None and before["sync_claim_token"] == holder.token:
+        if (
+            outcome is not None
+            and before["sync_claim_token"] == holder.token
+            and not (self._gave_up(holder, record))
+        ):
             self.rows[number] = Row(
                 self.rows[number].code,
                 status=_STATUS_AFTER[outcome.kind],
@@ -258,6 +262,16 @@ class Sending(RuleBasedStateMachine):
             # A former holder's write, or one that is repeated.
             assert self.database.rows()[number] == before
             assert again or outcome is None or not record.saved or before["status"] == SUCCESS
+
+    def _gave_up(self, holder: Holder, record: Record) -> bool:
+        """A holder that knows its lease is over leaves what it did not send to the next one."""
+        result = holder.results[record.ref.record_id]
+        return (
+            isinstance(result, ClaimLost)
+            and holder.batch.lease.lost
+            and record.acceptance is None
+            and not record.saved
+        )
 
     async def _finish(self, holder: Holder, record: Record) -> None:
         await record_outcome(holder.batch, record, holder.results[record.ref.record_id])
