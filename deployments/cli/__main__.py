@@ -11,6 +11,7 @@ from deployments.cli import (
     accounts,
     close,
     configuration,
+    console,
     control,
     failures,
     installation,
@@ -63,6 +64,7 @@ app.add_typer(accounts.app, name="accounts")
 app.command("doctor")(doctor)
 app.add_typer(installation.app, name="installation")
 app.add_typer(close.app, name="close")
+app.add_typer(console.app, name="console")
 
 if __name__ == "__main__":
     app(prog_name="dqg")

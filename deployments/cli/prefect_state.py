@@ -15,11 +15,12 @@ from lib.errors import ConfigurationError, StoreUnavailable
 from lib.sync.planning import PoolState
 from tasks.claims import read_pool
 
-_SECONDS = 15
+#: Seconds that a command waits for Prefect.
+SECONDS = 15.0
 
 
 @asynccontextmanager
-async def prefect_errors(seconds: float = _SECONDS) -> AsyncIterator[None]:
+async def prefect_errors(seconds: float = SECONDS) -> AsyncIterator[None]:
     """Names errors of Prefect's client, which may take this number of seconds.
 
     Raises:

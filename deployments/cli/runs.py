@@ -16,14 +16,16 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from deployments.cli.prefect_state import prefect_errors, run_url
+from deployments.cli.prefect_state import SECONDS, prefect_errors, run_url
 from lib.operations.events import Run
 
 #: The server returns at most this number of runs at once.
 _PAGE = 200
 
 
-async def read_runs(ids: Iterable[str | None], names: Collection[str] = ()) -> dict[str, Run]:
+async def read_runs(
+    ids: Iterable[str | None], names: Collection[str] = (), *, seconds: float = SECONDS
+) -> dict[str, Run]:
     """The runs of these ids, and the newest flow runs of these names, by id.
 
     Those that Prefect does not know (any more) are left out.
@@ -33,7 +35,7 @@ async def read_runs(ids: Iterable[str | None], names: Collection[str] = ()) -> d
     """
     wanted = sorted({run_id for run_id in ids if run_id and _is_id(run_id)})
     found: dict[str, Run] = {}
-    async with prefect_errors(), get_client() as client:
+    async with prefect_errors(seconds), get_client() as client:
         if names:
             by_name = FlowRunFilter(name=FlowRunFilterName(any_=list(names)))
             for run in await client.read_flow_runs(

@@ -17,6 +17,7 @@ from rich.console import Console
 from deployments.local.environment_file import command_prefix
 from deployments.local.errors import LauncherError
 from deployments.local.options import DEFAULT_STATE, Options, read_options
+from deployments.local.parts.console import start_console
 from deployments.local.preflight import check_machine
 from deployments.local.progress import Display, Meter, Snapshot, make_display
 from deployments.local.state import empty_state
@@ -73,6 +74,7 @@ def run(options: Options, console: Console, lock: int) -> int:
         ) as system,
         make_display(console, system.prefect.ui_url, stack.log_dir) as display,
     ):
+        display.say(f"console: {start_console(stack, system.prefect, system.environment)}")
         watch = Watch(system, display)
         limit = options.deadline_for(len(system.plan.documents))
         end = watch.until_done(deadline=limit if options.exit_when_done else None)

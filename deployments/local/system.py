@@ -147,6 +147,7 @@ def start_system(
             "mongo": {"url": mongo_url, "database": MONGO_DATABASE},
             "redis": {"url": redis_url},
             "api": {"base_url": sandbox.api_url},
+            "console": {"users_file": stack.private_dir / "console-users.json"},
         },
         settings or {},
     )

@@ -170,10 +170,11 @@ def _document_row(day: str, closed: ClosedDocument) -> Row:
 
 
 def _row(**cells: object) -> Row:
-    return [_cell(cells.get(column)) for column in COLUMNS]
+    return [safe_cell(cells.get(column)) for column in COLUMNS]
 
 
-def _cell(value: object) -> str:
+def safe_cell(value: object) -> str:
+    """A value as text that no spreadsheet runs as a formula."""
     if value is None:
         return ""
     text = str(value)

@@ -18,6 +18,7 @@ from lib.errors import ConfigurationError
 from lib.settings.alerts import AlertSettings
 from lib.settings.api import ApiSettings, EmptyOptional, Fractions
 from lib.settings.cli import CliSettings, Language
+from lib.settings.console import ConsoleSettings
 from lib.settings.limits import BreakerSettings, RateSettings
 from lib.settings.metrics import MetricsSettings
 from lib.settings.stores import MongoSettings, RedisSettings, SourceSettings
@@ -29,6 +30,7 @@ __all__ = [
     "ApiSettings",
     "BreakerSettings",
     "CliSettings",
+    "ConsoleSettings",
     "EmptyOptional",
     "Fractions",
     "Granularity",
@@ -75,6 +77,7 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     warm_start: WarmStartSettings = Field(default_factory=WarmStartSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    console: ConsoleSettings = Field(default_factory=ConsoleSettings)
 
     @model_validator(mode="after")
     def _a_source(self) -> Settings:

@@ -1,14 +1,16 @@
-"""`make messages`: brings the catalogue of translations up to date with the code, and compiles it.
+"""`make messages`: brings the catalogues of translations up to date, and compiles them.
 
-New texts are added without a translation, to be written into the catalogue by hand; texts that are
-gone are dropped. `dqg` reads the compiled file with the standard library.
+There is one for the command line and one for the console. New texts are added without a
+translation, to be written into the catalogue by hand; texts that are gone are dropped. The compiled
+files are read with the standard library.
 """
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +22,46 @@ from babel.messages.pofile import read_po, write_po
 
 from deployments.cli.__main__ import app
 from deployments.cli.language import DOMAIN, LOCALE, help_key
+from deployments.console import language as console_language
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = LOCALE / "vi" / "LC_MESSAGES" / f"{DOMAIN}.po"
-COMPILED = SOURCE.with_suffix(".mo")
 #: The functions that take texts, each with its arguments that are texts.
-KEYWORDS = {"_": None, "N_": None, "_n": (1, 2)}
+KEYWORDS = {"_": None, "N_": None, "_n": (1, 2), "ngettext": (1, 2)}
 
 
-def catalogue() -> Catalog:
-    """The catalogue as it is stored."""
-    with SOURCE.open("rb") as file:
-        return read_po(file, locale="vi", domain=DOMAIN)
+@dataclass(frozen=True)
+class Domain:
+    """The texts of one program.
 
+    Attributes:
+        template: a catalogue of the texts of its code, without translations.
+    """
 
-def updated() -> Catalog:
-    """The stored translations, with exactly the texts of the code."""
-    found = catalogue()
-    template = _template()
-    template.creation_date = found.creation_date
-    found.update(template, no_fuzzy_matching=True, update_creation_date=False)
-    found.obsolete.clear()
-    return found
+    name: str
+    locale: Path
+    template: Callable[[], Catalog]
+
+    @property
+    def source(self) -> Path:
+        return self.locale / "vi" / "LC_MESSAGES" / f"{self.name}.po"
+
+    @property
+    def compiled(self) -> Path:
+        return self.source.with_suffix(".mo")
+
+    def catalogue(self) -> Catalog:
+        """The catalogue as it is stored."""
+        with self.source.open("rb") as file:
+            return read_po(file, locale="vi", domain=self.name)
+
+    def updated(self) -> Catalog:
+        """The stored translations, with exactly the texts of the code."""
+        found = self.catalogue()
+        template = self.template()
+        template.creation_date = found.creation_date
+        found.update(template, no_fuzzy_matching=True, update_creation_date=False)
+        found.obsolete.clear()
+        return found
 
 
 def as_source(messages: Catalog) -> bytes:
@@ -57,8 +77,7 @@ def compiled(messages: Catalog) -> bytes:
     return file.getvalue()
 
 
-def _template() -> Catalog:
-    """A catalogue of the texts of the code, each with the module that shows it."""
+def _texts_of_cli() -> Catalog:
     found = Catalog(domain=DOMAIN, fuzzy=False)
     for folder in (LOCALE.parent, Path(typer.__file__).parent):
         for name, line, text, _comments, _context in extract_from_dir(
@@ -70,6 +89,22 @@ def _template() -> Catalog:
     for text, module in helps(typer.main.get_command(app)):
         found.add(text, locations=[(module, 0)])
     return found
+
+
+def _texts_of_console() -> Catalog:
+    found = Catalog(domain=console_language.DOMAIN, fuzzy=False)
+    for name, line, text, _comments, _context in extract_from_dir(
+        console_language.FOLDER,
+        method_map=[("**.py", "python"), ("**/templates/**.html", "jinja2")],
+        keywords=KEYWORDS,
+    ):
+        found.add(text, locations=[(f"console/{name}", line)])
+    return found
+
+
+CLI = Domain(DOMAIN, LOCALE, _texts_of_cli)
+CONSOLE = Domain(console_language.DOMAIN, console_language.LOCALE, _texts_of_console)
+DOMAINS = (CLI, CONSOLE)
 
 
 def helps(command: Any) -> Iterator[tuple[str, str]]:
@@ -84,13 +119,23 @@ def helps(command: Any) -> Iterator[tuple[str, str]]:
 
 def main() -> int:
     """Returns the exit status: 1 where a text has no translation."""
-    messages = updated()
-    SOURCE.write_bytes(as_source(messages))
-    COMPILED.write_bytes(compiled(messages))
-    missing = [message.id for message in messages if message.id and not message.string]
-    for text in missing:
-        print(f"{SOURCE.relative_to(ROOT)}: no translation of {text!r}", file=sys.stderr)
+    missing = []
+    for domain in DOMAINS:
+        messages = domain.updated()
+        domain.source.write_bytes(as_source(messages))
+        domain.compiled.write_bytes(compiled(messages))
+        missing += [
+            (domain.source, message.id)
+            for message in messages
+            if message.id and not _is_translated(message.string)
+        ]
+    for source, text in missing:
+        print(f"{source.relative_to(ROOT)}: no translation of {text!r}", file=sys.stderr)
     return 1 if missing else 0
+
+
+def _is_translated(text: str | tuple[str, ...] | None) -> bool:
+    return bool(text) if isinstance(text, str | None) else all(text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,103 @@
+"""Logging in and out, and the choice of the language."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import ceil
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from deployments.console.sessions import new_session
+from deployments.console.users import verify_password
+from deployments.console.web import (
+    LANGUAGE_COOKIE,
+    SESSION_COOKIE,
+    console_of,
+    keep_session,
+    own_path,
+    page,
+    read_form,
+    read_session,
+    redirect,
+    set_cookie,
+    user_of,
+)
+from lib.errors import StoreUnavailable
+from lib.settings import Language
+from lib.tracking.audit import Action, AuditEntry
+
+logger = logging.getLogger("dqg.console")
+router = APIRouter()
+
+_YEAR = 365 * 24 * 3600
+#: Each takes 32 MB.
+_GUESSES_AT_ONCE = asyncio.Semaphore(4)
+_LONGEST = 200
+
+
+@router.get("/login")
+async def show_login(request: Request) -> Response:
+    session = read_session(request)
+    if user_of(request, session) is not None:
+        return redirect("/")
+    return page(request, "login.html", session, values={"problem": None, "minutes": 0})
+
+
+@router.post("/login")
+async def log_in(request: Request) -> Response:
+    session = read_session(request)
+    form = await read_form(request, session)
+    console = console_of(request)
+    name = form.get("name", [""])[0].strip()[:_LONGEST]
+    password = form.get("password", [""])[0][:_LONGEST]
+    address = request.client.host if request.client else ""
+
+    if wait := console.limiter.wait_seconds(address, name):
+        values = {"problem": "wait", "minutes": ceil(wait / 60)}
+        return page(request, "login.html", session, status=429, values=values)
+    user = console.users.find(name)
+    async with _GUESSES_AT_ONCE:
+        stored = None if user is None else user.password
+        good = await asyncio.to_thread(verify_password, password, stored)
+    if user is None or not good:
+        console.limiter.failed(address, name)
+        # Whoever types a password into the field of the name shall not find it in the log.
+        known = name if user is not None else ""
+        await _note(request, AuditEntry(Action.LOGIN_REFUSED, known, detail=address))
+        values = {"problem": "wrong", "minutes": 0}
+        return page(request, "login.html", session, status=401, values=values)
+    console.limiter.succeeded(address, name)
+    await _note(request, AuditEntry(Action.LOGGED_IN, name, detail=address))
+    response = redirect("/")
+    keep_session(request, response, new_session(user))
+    return response
+
+
+@router.post("/logout")
+async def log_out(request: Request) -> Response:
+    await read_form(request, read_session(request))
+    response = redirect("/login")
+    response.delete_cookie(SESSION_COOKIE)
+    return response
+
+
+@router.post("/language")
+async def choose_language(request: Request) -> Response:
+    form = await read_form(request, read_session(request))
+    response = redirect(own_path(form.get("next", ["/"])[0]))
+    language = form.get("language", [""])[0]
+    if language in list(Language):
+        set_cookie(request, response, LANGUAGE_COOKIE, language, _YEAR)
+    return response
+
+
+async def _note(request: Request, entry: AuditEntry) -> None:
+    """People can log in while MongoDB is away."""
+    stores = console_of(request).stores
+    try:
+        if stores is not None:
+            await stores.audit.note(entry)
+    except StoreUnavailable as error:
+        logger.warning("not in the audit log: %s by %s: %s", entry.action, entry.by, error)

@@ -1,0 +1,9 @@
+"use strict";
+// Copies the value beside the button; without a secure context it is selected, to be copied by hand.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const field = button.parentElement.querySelector("input");
+  field.select();
+  if (navigator.clipboard) navigator.clipboard.writeText(field.value);
+});

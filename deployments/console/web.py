@@ -1,0 +1,317 @@
+"""What every page of the console shares: the visitor, rights, forms, templates, headers."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import parse_qs
+
+from fastapi import HTTPException, Request
+from jinja2 import Environment
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from deployments.console.access import RIGHTS, Right, Role, User
+from deployments.console.sessions import (
+    LoginLimiter,
+    Session,
+    SessionCookies,
+    new_session,
+    stamp_of,
+)
+from deployments.console.users import UsersFile
+from lib.accounts import AccountDirectory
+from lib.errors import SyncError
+from lib.models import DocumentRef
+from lib.operations.operator import Operator
+from lib.operations.status import ReadPools
+from lib.operations.trace import ReadRuns
+from lib.settings import ConsoleSettings, Language
+
+SESSION_COOKIE = "dqg_session"
+LANGUAGE_COOKIE = "dqg_language"
+#: A form with every document of a large cause fits.
+_LARGEST_FORM = 1_000_000
+#: Seconds for which names and logins of shops are taken as read.
+_SHOPS_SECONDS = 30.0
+_LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """How people call a shop, and where they reach it."""
+
+    code: str
+    name: str = ""
+    phone: str = ""
+
+
+class Shops(Mapping[str, Shop]):
+    """Shops by code; one without an account has its code alone."""
+
+    def __init__(self, known: Mapping[str, Shop]) -> None:
+        self._known = known
+
+    def __getitem__(self, code: str) -> Shop:
+        return self._known.get(code.strip()) or Shop(code)
+
+    def __iter__(self) -> Any:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+#: Starts a run that sends one document now, and answers with its place in the UI.
+SendNow = Callable[[DocumentRef], Awaitable[str | None]]
+
+
+@dataclass(slots=True)
+class Console:
+    """The console of one process.
+
+    Attributes:
+        stores: opened with the application; what is read of accounts is renewed by `operator`.
+    """
+
+    settings: ConsoleSettings
+    users: UsersFile
+    cookies: SessionCookies
+    environments: Mapping[Language, Environment]
+    read_pools: ReadPools
+    read_runs: ReadRuns
+    limiter: LoginLimiter = field(default_factory=LoginLimiter)
+    stores: Operator | None = None
+    _shops: tuple[float, Operator, Shops] | None = None
+
+    async def operator(self) -> tuple[Operator, Shops]:
+        """The stores with the accounts as they are now, and the shops they belong to.
+
+        Raises:
+            StoreUnavailable: the source database is away.
+        """
+        assert self.stores is not None, "the application has not started"  # noqa: S101
+        now = time.monotonic()
+        if self._shops is None or now - self._shops[0] > _SHOPS_SECONDS:
+            rows = await asyncio.to_thread(self.stores.source.accounts.all)
+            known = {
+                row.shop_pharmacy_code.strip(): Shop(
+                    row.shop_pharmacy_code.strip(), row.shop_name, row.phone_number
+                )
+                for row in rows
+            }
+            directory = AccountDirectory(rows, self.stores.settings.api)
+            self._shops = (now, replace(self.stores, accounts=directory), Shops(known))
+        return self._shops[1], self._shops[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks, and what came with the form."""
+
+    request: Request
+    session: Session
+    user: User
+    form: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def console(self) -> Console:
+        return console_of(self.request)
+
+    def value(self, name: str) -> str:
+        """A field of the form or of the address, without blanks at its ends; empty if missing."""
+        found = self.form.get(name) or [self.request.query_params.get(name, "")]
+        return found[0].strip()
+
+    def page(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+        return page(
+            self.request, template, self.session, user=self.user, status=status, values=values
+        )
+
+
+def console_of(request: Request) -> Console:
+    console: Console = request.app.state.console
+    return console
+
+
+def require(right: Right) -> Callable[[Request], Awaitable[Visitor]]:
+    """A dependency: the visitor, logged in, with this right, and with a form that is ours.
+
+    It sends people who are not logged in to the login, and answers 403 without the right.
+    """
+
+    async def visitor(request: Request) -> Visitor:
+        session = read_session(request)
+        user = user_of(request, session)
+        if user is None:
+            raise NotLoggedIn
+        form = await read_form(request, session) if request.method == "POST" else {}
+        if not user.may(right):
+            raise HTTPException(403)
+        return Visitor(request, session, user, form)
+
+    visitor.right = right  # type: ignore[attr-defined]
+    return visitor
+
+
+class NotLoggedIn(Exception):
+    """The visitor has no session, or it is over."""
+
+
+def read_session(request: Request) -> Session:
+    """The session of the cookie, or a new one without a user."""
+    found = getattr(request.state, "session", None) or console_of(request).cookies.read(
+        request.cookies.get(SESSION_COOKIE)
+    )
+    request.state.session = found or new_session()
+    session: Session = request.state.session
+    return session
+
+
+def user_of(request: Request, session: Session) -> User | None:
+    """The user who is logged in, by a session or by a trusted proxy; their role as it is now."""
+    console = console_of(request)
+    if (name := proxy_user(request)) is not None:
+        return console.users.find(name)
+    user = console.users.find(session.user) if session.user else None
+    return user if user is not None and session.stamp == stamp_of(user) else None
+
+
+def proxy_user(request: Request) -> str | None:
+    """The name a trusted proxy gives; None where the header does not count or is missing."""
+    settings = console_of(request).settings
+    if settings.proxy_header is None or request.client is None:
+        return None
+    try:
+        address = ip_address(request.client.host)
+    except ValueError:
+        return None
+    if not any(address in network for network in settings.trusted_proxies):
+        return None
+    return request.headers.get(settings.proxy_header) or None
+
+
+async def read_form(request: Request, session: Session) -> dict[str, list[str]]:
+    """The fields of a form of ours.
+
+    Raises:
+        HTTPException: 400 where it does not carry the session's token, 413 where it is too long.
+    """
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _LARGEST_FORM:
+            raise HTTPException(413)
+    form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
+    token = form.get("csrf", [""])[0]
+    if not secrets.compare_digest(token.encode(), session.csrf.encode()):
+        raise HTTPException(400)
+    return form
+
+
+def language_of(request: Request) -> Language:
+    try:
+        return Language(request.cookies.get(LANGUAGE_COOKIE, ""))
+    except ValueError:
+        return console_of(request).settings.language
+
+
+def page(
+    request: Request,
+    template: str,
+    session: Session,
+    *,
+    user: User | None = None,
+    status: int = 200,
+    values: Mapping[str, Any] | None = None,
+) -> HTMLResponse:
+    """A page; it carries the session on."""
+    console = console_of(request)
+    language = language_of(request)
+    text = (
+        console.environments[language]
+        .get_template(template)
+        .render(
+            csrf=session.csrf,
+            user=user,
+            rights=RIGHTS[user.role] if user else frozenset(),
+            own_shops_only=user is not None and user.role is Role.SHOP,
+            language=language.value,
+            path=request.url.path,
+            by_proxy=proxy_user(request) is not None,
+            **(values or {}),
+        )
+    )
+    response = HTMLResponse(text, status)
+    keep_session(request, response, session)
+    return response
+
+
+def keep_session(request: Request, response: Response, session: Session) -> None:
+    """Write the cookie where the browser does not have it yet."""
+    console = console_of(request)
+    if console.cookies.read(request.cookies.get(SESSION_COOKIE)) == session:
+        return
+    set_cookie(request, response, SESSION_COOKIE, console.cookies.write(session))
+
+
+def set_cookie(
+    request: Request, response: Response, name: str, value: str, seconds: int | None = None
+) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=seconds,
+        httponly=True,
+        samesite="strict",
+        # A browser sends no secure cookie over plain HTTP, which is all there is on loopback.
+        secure=request.url.hostname not in _LOOPBACK_NAMES,
+    )
+
+
+def redirect(path: str) -> RedirectResponse:
+    """To a page of ours, after a form."""
+    return RedirectResponse(path, 303)
+
+
+def own_path(path: str) -> str:
+    """The path if it is one of this console, else its first page."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
+
+
+async def error_page(request: Request, error: Exception) -> Response:
+    """What went wrong, in words, without what a store said."""
+    if isinstance(error, NotLoggedIn):
+        return redirect("/login")
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    store = None
+    if isinstance(error, SyncError):
+        status, store = 503, getattr(error, "store", None)
+    session = read_session(request)
+    values = {"status": status, "store": store}
+    return page(
+        request,
+        "error.html",
+        session,
+        user=user_of(request, session),
+        status=status,
+        values=values,
+    )

@@ -1,0 +1,169 @@
+"""The day of each role in the console, in a real browser, on a desk and on a telephone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from flows.pipelines import sale
+from lib.pipelines import SALE
+from tests.support.browser import PROGRAMS, find_browser, open_page
+from tests.support.console import PASSWORD, add_users, running_console
+from tests.support.system import System
+
+pytestmark = pytest.mark.timeout(600)
+UNKNOWN = {"drug_code": "DQG99999999"}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """The system's browser. Without one the tests are skipped, but not where they must run."""
+    program = find_browser()
+    if program is None:
+        reason = f"none of {', '.join(PROGRAMS)} is on PATH"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return program
+
+
+@pytest.fixture
+def console(system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The console with three failures of two causes, and an accepted document."""
+    system.add("sale", "HD-U1", line=UNKNOWN, customer_name="Nguyễn Thị Bí Mật")
+    system.add("sale", "HD-U2", shop="SHOP02", line=UNKNOWN)
+    system.add("sale", "HD-BLANK", line={"lot_number": " "})
+    system.add("sale", "HD-GOOD")
+    claim = system.source.claims.claim(
+        SALE, token=str(uuid4()), limit=100, lease=timedelta(seconds=60)
+    )
+
+    async def run_batch() -> None:
+        await sale(claim_token=claim.token, return_state=True)
+
+    asyncio.run(run_batch())
+    monkeypatch.setenv("DQG_CONSOLE__USERS_FILE", str(tmp_path / "users.json"))
+    add_users(tmp_path / "users.json")
+    with running_console() as address:
+        yield address
+
+
+@contextmanager
+def logged_in(program: str, folder: Path, address: str, name: str, width: int) -> Iterator[Page]:
+    """A page on which a person has logged in; nothing on it breaks the policy."""
+    with open_page(program, folder) as page:
+        page.set_viewport_size({"width": width, "height": 800})
+        problems: list[str] = []
+        page.on("console", lambda m: problems.append(m.text) if "Policy" in m.text else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(f"{address}/login")
+        page.get_by_label("Tên đăng nhập").fill(name)
+        page.get_by_label("Mật khẩu").fill(PASSWORD)
+        page.get_by_role("button", name="Đăng nhập").click()
+        expect(page.get_by_role("heading", name="Tổng quan hôm nay")).to_be_visible()
+        fits(page)
+        yield page
+        fits(page)
+        assert problems == []
+
+
+def fits(page: Page) -> None:
+    """Fails where the page has to be moved sideways to be read."""
+    page.wait_for_load_state()
+    wide = "document.documentElement.scrollWidth > window.innerWidth"
+    assert not page.evaluate(wide), f"{page.url} is wider than the screen"
+
+
+def open_from_menu(page: Page, name: str) -> None:
+    page.get_by_role("navigation").get_by_role("link", name=name).click()
+    fits(page)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_shop_manager_finds_the_blank_lot(
+    chromium: str, console: str, tmp_path: Path, width: int
+) -> None:
+    with logged_in(chromium, tmp_path, console, "shop", width) as page:
+        expect(page.get_by_text("SHOP02")).to_have_count(0)
+        page.get_by_role("link", name="2 cần xử lý").click()
+        cause = page.get_by_role("article").filter(has_text="so_lo")
+        expect(cause).to_contain_text("số lô (so_lo): để trống")
+        expect(cause).to_contain_text("Nhập số lô trong phần mềm bán hàng")
+        cause.get_by_role("link", name="HD-BLANK").click()
+        expect(page.get_by_text("dòng 1, số lô")).to_be_visible()
+        fits(page)
+        expect(page.get_by_role("button", name="Gửi lại")).to_have_count(0)
+        page.get_by_role("searchbox").fill("HD-U2")
+        with page.expect_response("**/documents?code=HD-U2") as found:
+            page.get_by_role("search").get_by_role("button").click()
+        assert found.value.status == 404
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_an_operator_sends_a_cause_again(
+    chromium: str, console: str, system: System, tmp_path: Path, width: int
+) -> None:
+    with logged_in(chromium, tmp_path, console, "operator", width) as page:
+        open_from_menu(page, "Cần xử lý")
+        cause = page.get_by_role("article").filter(has_text="DQG99999999")
+        cause.get_by_role("link", name="Xem và gửi lại").click()
+        fits(page)
+        page.get_by_label("Vì sao bây giờ gửi được?").fill("mã thuốc đã có trong danh mục")
+        page.get_by_role("button", name="Gửi lại 2 chứng từ").click()
+        expect(page.get_by_role("heading", name="2 chứng từ được gửi lại")).to_be_visible()
+        assert system.document("sale", "HD-U1").status == "PENDING_SYNC"
+        page.get_by_role("link", name="HD-U1").click()
+        expect(page.get_by_text("đang chờ gửi", exact=False)).to_be_visible()
+
+        open_from_menu(page, "Tạm dừng")
+        kind = page.get_by_role("article").filter(has_text="Hóa đơn bán")
+        kind.get_by_label("Lý do").fill("cổng bảo trì")
+        kind.get_by_role("button", name="Tạm dừng").click()
+        expect(kind).to_contain_text("operator dừng vì: cổng bảo trì")
+        open_from_menu(page, "Tổng quan")
+        expect(page.get_by_role("alert")).to_contain_text("Hóa đơn bán")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_an_accountant_copies_a_national_code_and_enters_one_by_hand(
+    chromium: str, console: str, system: System, tmp_path: Path, width: int
+) -> None:
+    with logged_in(chromium, tmp_path, console, "accountant", width) as page:
+        page.get_by_role("searchbox").fill("HD-GOOD")
+        page.get_by_role("search").get_by_role("button").click()
+        national_id = system.document("sale", "HD-GOOD").national_id
+        expect(page.get_by_label("Mã quốc gia", exact=True)).to_have_value(national_id or "")
+        page.goto(f"{console}/documents?code=HD-U1")
+        expect(page.get_by_text("Bí Mật")).to_have_count(0)
+        fits(page)
+        page.get_by_role("button", name="Hiện họ tên").click()
+        expect(page.get_by_text("Nguyễn Thị Bí Mật")).to_be_visible()
+        page.get_by_label("Mã quốc gia, đúng như trên cổng").fill("QG-77")
+        page.get_by_label("Lý do").fill("đã nhập tay")
+        page.get_by_role("button", name="Đã nhập; không gửi nữa").click()
+        expect(page.get_by_role("status")).to_contain_text("đã xong")
+        assert system.document("sale", "HD-U1").national_id == "QG-77"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_an_inspector_reads_who_did_what_and_downloads_it(
+    chromium: str, console: str, system: System, tmp_path: Path, width: int
+) -> None:
+    with logged_in(chromium, tmp_path, console, "viewer", width) as page:
+        open_from_menu(page, "Nhật ký")
+        page.get_by_label("Việc").select_option(label="đăng nhập")
+        page.get_by_role("button", name="Xem").click()
+        expect(page.get_by_role("row").filter(has_text="viewer")).to_contain_text("đăng nhập")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Tải về CSV").click()
+        assert "viewer" in Path(download.value.path()).read_text("utf-8-sig")
+        page.get_by_role("button", name="English").click()
+        expect(page.get_by_role("heading", name="Who did what, when and why")).to_be_visible()

@@ -1,0 +1,247 @@
+"""What the pages of the console show and do, on the real parts, without JavaScript."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from flows.pipelines import sale
+from lib.pipelines import SALE
+from tests.support.cli import dqg, dqg_json
+from tests.support.console import Browserless, add_users, running_console
+from tests.support.system import System
+from tests.support.waiting import wait_until
+
+UNKNOWN = {"drug_code": "DQG99999999"}
+
+
+def send_pending(system: System) -> None:
+    """Claims everything pending, as `orchestrate` does, and runs the batch in this process."""
+    claim = system.source.claims.claim(
+        SALE, token=str(uuid4()), limit=100, lease=timedelta(seconds=60)
+    )
+
+    async def run_batch() -> None:
+        await sale(claim_token=claim.token, return_state=True)
+
+    asyncio.run(run_batch())
+
+
+@pytest.fixture
+def failed(system: System) -> System:
+    """Two documents with a drug code nobody knows, one with a blank lot, one accepted."""
+    system.add("sale", "U-1", line=UNKNOWN, customer_name="Nguyễn Thị Bí Mật")
+    system.add("sale", "U-2", shop="SHOP02", line=UNKNOWN)
+    system.add("sale", "BLANK", line={"lot_number": " "})
+    system.add("sale", "GOOD")
+    send_pending(system)
+    system.add("sale", "WAITS")
+    return system
+
+
+@pytest.fixture
+def console(failed: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("DQG_CONSOLE__USERS_FILE", str(tmp_path / "users.json"))
+    add_users(tmp_path / "users.json")
+    with running_console() as address:
+        yield address
+
+
+@pytest.fixture
+def operator(console: str) -> Iterator[Browserless]:
+    with Browserless(console, "operator") as person:
+        yield person
+
+
+def tiles(page: str) -> list[str]:
+    """The big numbers: accepted, waiting, needs a person."""
+    return [part.split("</b>")[0] for part in page.split("<b>")[1:4]]
+
+
+def key_of(page: str, text: str) -> str:
+    """The key of the cause whose article has this text."""
+    (article,) = [part for part in page.split("<article>") if text in part]
+    return article.split("/causes/")[1].split('"')[0]
+
+
+def test_the_overview_counts_today_in_big_numbers(operator: Browserless) -> None:
+    page = operator.get("/", 200)
+    assert tiles(page) == ["1", "1", "3"]
+    assert "Hóa đơn bán" in page
+    assert "tài khoản: tốt" in page
+
+
+def test_a_shop_manager_sees_the_numbers_of_the_own_shop(console: str) -> None:
+    with Browserless(console, "shop") as manager:
+        assert tiles(manager.get("/", 200)) == ["1", "1", "2"]
+
+
+def test_a_platform_that_is_down_is_a_banner(operator: Browserless, failed: System) -> None:
+    dqg_json("pause", "pipeline", "sale", "--why", "cổng bảo trì", "--by", "lan")
+    page = operator.get("/", 200)
+    assert "lan dừng vì: cổng bảo trì" in page
+    assert "Chứng từ gần nhất được nhận lúc" in page
+
+
+def test_causes_are_in_plain_vietnamese_with_what_to_do(operator: Browserless) -> None:
+    page = operator.get("/causes", 200)
+    assert page.index("DQG99999999") < page.index("so_lo")
+    blank = page.split("<article>")[2]
+    assert "số lô" in blank
+    assert "để trống" in blank
+    assert "DQG00010421 Paracetamol Sao Khuê 500mg" in blank
+    assert "Nhập số lô" in blank
+    assert "2 nhà thuốc" in page.split("<article>")[1]
+
+
+def test_a_cause_is_sent_again_after_a_look_and_with_a_reason(
+    operator: Browserless, failed: System
+) -> None:
+    key = key_of(operator.get("/causes"), "DQG99999999")
+    page = operator.get(f"/causes/{key}", 200)
+    assert "U-1" in page
+    assert "U-2" in page
+    # Nothing happens without a reason.
+    assert operator.post(f"/causes/{key}/requeue", scope="all").status_code == 422
+    assert failed.statuses("sale")["U-1"] == "SYNC_FAILED"
+    result = operator.post(f"/causes/{key}/requeue", scope="all", why="mã đã có").text
+    assert "2 chứng từ được gửi lại" in result
+    assert failed.statuses("sale") | {"U-1": "PENDING_SYNC", "U-2": "PENDING_SYNC"} == (
+        failed.statuses("sale")
+    )
+    record = failed.mongo.sync_failures.find_one({"local_id": "U-1"})
+    assert (record["state"], record["settled_by"]) == ("requeued", "operator")
+    assert "mã đã có" in operator.get("/audit?document=U-1", 200)
+
+
+def test_only_the_chosen_documents_are_sent_again(operator: Browserless, failed: System) -> None:
+    key = key_of(operator.get("/causes"), "DQG99999999")
+    operator.get(f"/causes/{key}")
+    none = operator.post(f"/causes/{key}/requeue", scope="selected", why="x")
+    assert none.status_code == 422
+    ref = failed.document("sale", "U-2").ref
+    chosen = f"sale/{ref.record_id}"
+    operator.post(f"/causes/{key}/requeue", scope="selected", why="x", document=[chosen])
+    statuses = failed.statuses("sale")
+    assert (statuses["U-1"], statuses["U-2"]) == ("SYNC_FAILED", "PENDING_SYNC")
+
+
+def test_a_shop_manager_finds_the_blank_lot(console: str) -> None:
+    with Browserless(console, "shop") as manager:
+        page = manager.get("/causes", 200)
+        assert "để trống" in page
+        assert "SHOP02" not in page
+        assert "U-2" not in manager.get(f"/causes/{key_of(page, 'DQG99999999')}", 200)
+        document = manager.get("/documents?code=BLANK", 200)
+        assert "<b>dòng 1, số lô</b> (so_lo): để trống" in document
+        assert "Gửi lại</button>" not in document
+
+
+def test_a_document_shows_both_sides_and_hides_names_until_that_is_logged(
+    operator: Browserless, failed: System
+) -> None:
+    page = operator.get("/documents?code=U-1", 200)
+    assert "DQG99999999" in page
+    assert "ma_thuoc" in page  # of the answer
+    assert "Diễn biến" in page
+    assert "Bí Mật" not in page
+    ref = failed.document("sale", "U-1").ref
+    assert failed.mongo.audit.count_documents({"action": "revealed"}) == 0
+    fields = {"code": "U-1", "document": f"sale/{ref.record_id}"}
+    assert "Bí Mật" in operator.post("/documents/reveal", **fields).text
+    (kept,) = failed.mongo.audit.find({"action": "revealed"})
+    assert (kept["by"], kept["documents"]) == ("operator", ["U-1"])
+
+
+def test_an_accepted_document_shows_its_national_code(
+    operator: Browserless, failed: System
+) -> None:
+    national_id = failed.document("sale", "GOOD").national_id
+    assert national_id
+    assert f'value="{national_id}"' in operator.get("/documents?code=GOOD", 200)
+
+
+def test_a_document_entered_at_the_portal_is_never_sent(
+    operator: Browserless, failed: System
+) -> None:
+    operator.get("/documents?code=U-1")
+    ref = failed.document("sale", "U-1").ref
+    fields = {"code": "U-1", "document": f"sale/{ref.record_id}", "why": "nhập tay"}
+    assert operator.post("/documents/resolve", **fields).status_code == 422
+    assert operator.post("/documents/resolve", **fields, national_id="QG-77").status_code == 200
+    document = failed.document("sale", "U-1")
+    assert (document.status, document.national_id) == ("SYNC_SUCCESS", "QG-77")
+
+
+def test_one_document_is_sent_again(operator: Browserless, failed: System) -> None:
+    operator.get("/documents?code=BLANK")
+    ref = failed.document("sale", "BLANK").ref
+    fields = {"code": "BLANK", "document": f"sale/{ref.record_id}"}
+    assert operator.post("/documents/requeue", **fields, why="đã sửa").status_code == 200
+    assert failed.statuses("sale")["BLANK"] == "PENDING_SYNC"
+
+
+def test_a_shop_is_paused_and_resumed_in_words(operator: Browserless, failed: System) -> None:
+    operator.get("/pauses", 200)
+    assert operator.post("/pauses/pause", shop="SHOP02").status_code == 422
+    assert operator.post("/pauses/pause", shop="SHOP02", why="kiểm kê").status_code == 303
+    assert "operator dừng vì: kiểm kê" in operator.get("/pauses", 200)
+    assert dqg_json("status", status=1)["shop_breakers"]["SHOP02"]["state"] == "held"
+    assert operator.post("/pauses/resume", shop="SHOP02").status_code == 303
+    assert dqg_json("status", status=1)["shop_breakers"]["SHOP02"]["state"] == "closed"
+    actions = [row["action"] for row in failed.mongo.audit.find({"shops": "SHOP02"})]
+    assert actions == ["paused", "resumed"]
+
+
+def test_what_the_command_line_does_is_in_the_audit_log_too(
+    operator: Browserless, failed: System
+) -> None:
+    words = ("--yes", "--why", "=1+1", "--by", "lan")
+    dqg_json("requeue", "U-2", *words)
+    page = operator.get("/audit?by=lan", 200)
+    assert "U-2" in page
+    rows = list(csv.reader(io.StringIO(operator.get("/audit.csv?by=lan", 200).lstrip("\ufeff"))))
+    (row,) = rows[1:]
+    assert row[1:3] == ["lan", "gửi lại"]
+    # A spreadsheet would run it.
+    assert row[6] == "'=1+1"
+
+
+def test_without_mongodb_the_overview_says_so_and_nothing_is_decided(
+    failed: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DQG_MONGO__URL", "mongodb://127.0.0.1:9")
+    monkeypatch.setenv("DQG_MONGO__TIMEOUT", "0.5")
+    monkeypatch.setenv("DQG_CONSOLE__USERS_FILE", str(tmp_path / "users.json"))
+    add_users(tmp_path / "users.json")
+    with running_console() as address, Browserless(address, "operator") as person:
+        page = person.get("/", 200)
+        assert "MongoDB" in page
+        assert tiles(page) == ["1", "1", "?"]
+        assert "MongoDB" in person.get("/causes", 503)
+
+
+def test_a_day_is_compared_and_its_file_proves_itself(
+    console: str, failed: System, tmp_path: Path
+) -> None:
+    with Browserless(console, "accountant") as person:
+        person.get("/close", 200)
+        assert person.post("/close", day="2026-11-02").headers["location"] == "/close/2026-11-02"
+        wait_until(
+            lambda: "Tải về CSV" in person.get("/close/2026-11-02", 200), "the day is compared"
+        )
+        page = person.get("/close/2026-11-02")
+        assert "chưa khóa được" in page
+        assert "3 chứng từ lỗi" in page
+        sha256 = page.split('value="')[-1].split('"')[0]
+        file = tmp_path / "close.csv"
+        file.write_bytes(person.client.get("/close/2026-11-02/file").content)
+        assert "unchanged: 5 documents" in dqg("close", "verify", str(file), "--sha256", sha256)
+        assert "2026-11-02" in person.get("/audit?action=closed_day", 200)
