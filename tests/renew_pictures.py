@@ -7,11 +7,12 @@ import tempfile
 from pathlib import Path
 
 from deployments.local.errors import LauncherError
+from deployments.local.parts.console import start_console
 from deployments.local.supervisor.service import PartFailed
 from deployments.local.supervisor.stack import Stack
 from deployments.local.system import start_system
 from tests.support.browser import PROGRAMS, find_browser, open_page
-from tests.support.pictures import FOLDER, take_pictures
+from tests.support.pictures import FOLDER, take_console_pictures, take_pictures
 from tests.support.running import drain
 from tests.support.ui import Ui
 
@@ -30,6 +31,8 @@ def main() -> int:
                 print("the demo documents are done")
                 with open_page(program, state) as page:
                     take_pictures(Ui(page, system.prefect.ui_url), system, FOLDER)
+                    console = start_console(stack, system.prefect, system.environment)
+                    take_console_pictures(page, console, FOLDER)
         except (PartFailed, LauncherError, AssertionError) as problem:
             print(f"error: {problem}", file=sys.stderr)
             return 1

@@ -73,6 +73,6 @@ def create_app(
             response.headers["Cache-Control"] = "max-age=3600"
         return response
 
-    for error in (StarletteHTTPException, HTTPException, SyncError, NotLoggedIn):
+    for error in (StarletteHTTPException, HTTPException, SyncError, NotLoggedIn, Exception):
         app.add_exception_handler(error, error_page)
     return app

@@ -260,7 +260,7 @@ def page(
             **(values or {}),
         )
     )
-    response = HTMLResponse(text, status)
+    response = HTMLResponse(text, status, HEADERS)
     keep_session(request, response, session)
     return response
 

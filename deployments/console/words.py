@@ -220,7 +220,7 @@ def account_state(context: Context, snapshot: BreakerSnapshot | None) -> str:
         return _say(context, N_("not known"))
     if snapshot.state is BreakerState.CLOSED:
         return _say(context, N_("good"))
-    if snapshot.state is BreakerState.HELD:
+    if snapshot.state is BreakerState.FORCED_OPEN:
         by, why = held_by(snapshot.reason)
         return _say(context, N_("stopped by %(by)s because: %(why)s"), by=by, why=why)
     if snapshot.state is BreakerState.OPEN and snapshot.seconds_left:

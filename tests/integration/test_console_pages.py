@@ -193,7 +193,7 @@ def test_a_shop_is_paused_and_resumed_in_words(operator: Browserless, failed: Sy
     assert operator.post("/pauses/pause", shop="SHOP02").status_code == 422
     assert operator.post("/pauses/pause", shop="SHOP02", why="kiểm kê").status_code == 303
     assert "operator dừng vì: kiểm kê" in operator.get("/pauses", 200)
-    assert dqg_json("status", status=1)["shop_breakers"]["SHOP02"]["state"] == "held"
+    assert dqg_json("status", status=1)["shop_breakers"]["SHOP02"]["state"] == "forced_open"
     assert operator.post("/pauses/resume", shop="SHOP02").status_code == 303
     assert dqg_json("status", status=1)["shop_breakers"]["SHOP02"]["state"] == "closed"
     actions = [row["action"] for row in failed.mongo.audit.find({"shops": "SHOP02"})]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+from playwright.sync_api import Page, expect
 
+from deployments.local.parts.console import DEMO_USERS, DemoConsole
 from deployments.local.system import System
 from tests.support.ui import Ui
 
@@ -47,6 +49,24 @@ def take_pictures(ui: Ui, system: System, folder: Path) -> None:
     ui.open_latest_artifact("orchestrate-summary")
     ui.shows("cancellation")
     ui.picture(folder / "orchestrate-summary.png", width=1800, height=440)
+
+
+def take_console_pictures(page: Page, console: DemoConsole, folder: Path) -> None:
+    """Write the pictures of the console, as the administrator of the demo sees it.
+
+    Raises:
+        AssertionError, playwright's Error: a page does not show what its picture is for.
+    """
+    page.set_viewport_size({"width": 1200, "height": 800})
+    page.goto(f"{console.url}/login")
+    page.get_by_label("Tên đăng nhập").fill(DEMO_USERS[0].name)
+    page.get_by_label("Mật khẩu").fill(console.password)
+    page.get_by_role("button", name="Đăng nhập").click()
+    expect(page.get_by_role("heading", name="Tổng quan hôm nay")).to_be_visible()
+    page.screenshot(path=folder / "console-overview.png")
+    page.goto(f"{console.url}/causes")
+    expect(page.get_by_role("article").first).to_contain_text("Cần làm")
+    page.screenshot(path=folder / "console-causes.png")
 
 
 def first_run(system: System, name: str) -> tuple[str, str]:

@@ -41,11 +41,16 @@ def calls(*names: str) -> Iterator[tuple[str, ast.Call]]:
 
 
 def placeholders(text: str) -> set[str]:
-    return {name for _text, name, _spec, _conversion in Formatter().parse(text) if name}
+    """Of either kind: the console's templates use `%`."""
+    named = {name for _text, name, _spec, _conversion in Formatter().parse(text) if name}
+    return named | set(re.findall(r"%\((\w+)\)s", text))
 
 
-def texts() -> list[Message]:
-    return [message for message in messages.catalogue() if message.id]
+each_domain = pytest.mark.parametrize("domain", messages.DOMAINS, ids=lambda domain: domain.name)
+
+
+def texts(domain: messages.Domain) -> list[Message]:
+    return [message for message in domain.catalogue() if message.id]
 
 
 def english(message: Message) -> str:
@@ -57,23 +62,27 @@ def vietnamese(message: Message) -> str:
     return message.string if isinstance(message.string, str) else message.string[0]
 
 
-def test_the_catalogue_has_exactly_the_texts_of_the_code() -> None:
-    assert messages.SOURCE.read_bytes() == messages.as_source(messages.updated()), "`make messages`"
+@each_domain
+def test_the_catalogue_has_exactly_the_texts_of_the_code(domain: messages.Domain) -> None:
+    assert domain.source.read_bytes() == messages.as_source(domain.updated()), "`make messages`"
 
 
-def test_the_compiled_catalogue_is_current() -> None:
-    compiled = messages.compiled(messages.catalogue())
-    assert messages.COMPILED.read_bytes() == compiled, "`make messages`"
+@each_domain
+def test_the_compiled_catalogue_is_current(domain: messages.Domain) -> None:
+    compiled = messages.compiled(domain.catalogue())
+    assert domain.compiled.read_bytes() == compiled, "`make messages`"
 
 
-def test_every_text_has_its_vietnamese() -> None:
-    assert [english(message) for message in texts() if not vietnamese(message)] == []
+@each_domain
+def test_every_text_has_its_vietnamese(domain: messages.Domain) -> None:
+    assert [english(message) for message in texts(domain) if not vietnamese(message)] == []
 
 
-def test_placeholders_are_the_same_in_both_languages() -> None:
+@each_domain
+def test_placeholders_are_the_same_in_both_languages(domain: messages.Domain) -> None:
     wrong = [
         english(message)
-        for message in texts()
+        for message in texts(domain)
         if placeholders(english(message)) != placeholders(vietnamese(message))
     ]
     assert wrong == []

@@ -104,10 +104,11 @@ def test_every_service_is_bounded_and_has_no_rights(name: str) -> None:
     assert "privileged" not in service
 
 
-def test_only_ui_and_metrics_are_published_and_only_on_this_machine() -> None:
+def test_only_ui_console_and_metrics_are_published_and_only_on_this_machine() -> None:
     published = {name: s["ports"] for name, s in services().items() if "ports" in s}
     assert published == {
         "prefect-ui": ["127.0.0.1:4200:4200"],
+        "console": ["127.0.0.1:4300:4300"],
         "metrics": ["127.0.0.1:9464:9464"],
     }
 
