@@ -76,6 +76,9 @@ REASONS = (
     N_("is blank"),
     N_("contains a control character or broken Unicode"),
     N_("is longer than # characters"),
+    N_("must be one of #, #"),
+    N_("must be one of #, #, #"),
+    N_("must be one of #, #, #, #"),
     N_("is not text"),
     N_("must not be negative"),
     N_("must be greater than zero"),
@@ -179,6 +182,7 @@ _UNITS = (
     (60, N_("%(number)s minutes")),
     (1, N_("%(number)s seconds")),
 )
+_NUMBER = re.compile(r"\b\d+\b")
 _STATUS = re.compile(r"^(?:HTTP (?:#|\d+): )?(?:(?:Dòng|line) #: )?", re.IGNORECASE)
 
 
@@ -188,8 +192,13 @@ def _say(context: Context, text: str, **values: Any) -> str:
 
 @pass_context
 def said(context: Context, text: str) -> str:
-    """A text marked by `N_`, in the language of the page."""
-    return _say(context, text) if text else ""
+    """A text marked by `N_`, in the language of the page; numbers in it stay what they are."""
+    if not text:
+        return ""
+    found = _say(context, _NUMBER.sub("#", text))
+    for number_in_text in _NUMBER.findall(text):
+        found = found.replace("#", number_in_text, 1)
+    return found.replace("#", "…")
 
 
 @pass_context

@@ -65,7 +65,8 @@ class AuditFilter:
         if self.by is not None:
             query["by"] = self.by
         if self.document is not None:
-            query["documents"] = self.document
+            # Not by equality: the local stack's server then finds nothing through its index.
+            query["documents"] = {"$in": [self.document]}
         bounds = {"$gte": self.since, "$lt": self.until}
         if bounds := {name: moment for name, moment in bounds.items() if moment is not None}:
             query["created_at"] = bounds
