@@ -14,6 +14,7 @@ from deployments.console.users import verify_password
 from deployments.console.web import (
     LANGUAGE_COOKIE,
     SESSION_COOKIE,
+    address_of,
     console_of,
     keep_session,
     own_path,
@@ -52,7 +53,7 @@ async def log_in(request: Request) -> Response:
     console = console_of(request)
     name = form.get("name", [""])[0].strip()[:_LONGEST]
     password = form.get("password", [""])[0][:_LONGEST]
-    address = request.client.host if request.client else ""
+    address = address_of(request)
 
     if wait := console.limiter.wait_seconds(address, name):
         values = {"problem": "wait", "minutes": ceil(wait / 60)}

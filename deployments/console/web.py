@@ -197,16 +197,28 @@ def user_of(request: Request, session: Session) -> User | None:
 
 def proxy_user(request: Request) -> str | None:
     """The name a trusted proxy gives; None where the header does not count or is missing."""
-    settings = console_of(request).settings
-    if settings.proxy_header is None or request.client is None:
+    header = console_of(request).settings.proxy_header
+    if header is None or not _is_from_proxy(request):
         return None
+    return request.headers.get(header) or None
+
+
+def address_of(request: Request) -> str:
+    """Where the request comes from: behind a trusted proxy, what that proxy saw."""
+    address = request.client.host if request.client else ""
+    if _is_from_proxy(request):
+        seen = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+        return seen or address
+    return address
+
+
+def _is_from_proxy(request: Request) -> bool:
     try:
-        address = ip_address(request.client.host)
+        address = ip_address(request.client.host if request.client else "")
     except ValueError:
-        return None
-    if not any(address in network for network in settings.trusted_proxies):
-        return None
-    return request.headers.get(settings.proxy_header) or None
+        return False
+    trusted = console_of(request).settings.trusted_proxies
+    return any(address in network for network in trusted)
 
 
 async def read_form(request: Request, session: Session) -> dict[str, list[str]]:

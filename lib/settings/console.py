@@ -37,5 +37,5 @@ class ConsoleSettings(Section):
         "instead of a password, e.g. `X-Forwarded-Email`",
     )
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
-        (), description='JSON, addresses the header is believed from: `["10.0.0.7/32"]`'
+        (), description='JSON, addresses of proxies whose headers are believed: `["10.0.0.7/32"]`'
     )

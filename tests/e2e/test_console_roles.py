@@ -95,7 +95,7 @@ def test_a_shop_manager_finds_the_blank_lot(
         expect(page.get_by_text("SHOP02")).to_have_count(0)
         page.get_by_role("link", name="2 cần xử lý").click()
         cause = page.get_by_role("article").filter(has_text="so_lo")
-        expect(cause).to_contain_text("số lô (so_lo): để trống")
+        expect(cause).to_contain_text("Số lô (so_lo): để trống")
         expect(cause).to_contain_text("Nhập số lô trong phần mềm bán hàng")
         cause.get_by_role("link", name="HD-BLANK").click()
         expect(page.get_by_text("dòng 1, số lô")).to_be_visible()

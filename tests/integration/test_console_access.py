@@ -193,6 +193,19 @@ def test_a_trusted_proxy_names_the_user(console: str) -> None:
         assert person.client.get("/").status_code == 303
 
 
+@pytest.mark.settings(console={"trusted_proxies": '["127.0.0.1/32"]'})
+def test_behind_a_proxy_each_address_is_slowed_down_by_itself(console: str) -> None:
+    with Browserless(console) as guesser:
+        guesser.client.headers["X-Forwarded-For"] = "10.1.1.1, 10.2.2.2"
+        statuses = [guesser.log_in("viewer", "wrong password").status_code for _ in range(6)]
+        assert statuses[-1] == 429
+        # The first one is what the guesser says; the proxy adds the last one.
+        guesser.client.headers["X-Forwarded-For"] = "10.9.9.9, 10.2.2.2"
+        assert guesser.log_in("viewer").status_code == 429
+        guesser.client.headers["X-Forwarded-For"] = "10.1.1.1, 10.3.3.3"
+        assert guesser.log_in("viewer").status_code == 303
+
+
 @pytest.mark.settings(
     console={"proxy_header": "X-Forwarded-Email", "trusted_proxies": '["10.0.0.7/32"]'}
 )
