@@ -26,7 +26,6 @@ from deployments.console.sessions import (
 from deployments.console.users import UsersFile
 from lib.accounts import AccountDirectory
 from lib.errors import SyncError
-from lib.models import DocumentRef
 from lib.operations.operator import Operator
 from lib.operations.status import ReadPools
 from lib.operations.trace import ReadRuns
@@ -78,10 +77,6 @@ class Shops(Mapping[str, Shop]):
 
     def __len__(self) -> int:
         return len(self._known)
-
-
-#: Starts a run that sends one document now, and answers with its place in the UI.
-SendNow = Callable[[DocumentRef], Awaitable[str | None]]
 
 
 @dataclass(slots=True)

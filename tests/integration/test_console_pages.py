@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import Engine, event
 
 from flows.pipelines import sale
 from lib.pipelines import SALE
@@ -76,6 +77,39 @@ def test_the_overview_counts_today_in_big_numbers(operator: Browserless) -> None
     assert tiles(page) == ["1", "1", "3"]
     assert "Hóa đơn bán" in page
     assert "tài khoản: tốt" in page
+
+
+def test_the_overview_of_many_shops_takes_no_more_statements(
+    operator: Browserless, failed: System
+) -> None:
+    operator.get("/", 200)
+    few = statements(lambda: operator.get("/", 200))
+    for number in range(30):
+        failed.add("sale", f"MANY-{number}", shop=f"MANY{number}")
+    page = ""
+
+    def look() -> None:
+        nonlocal page
+        page = operator.get("/", 200)
+
+    assert statements(look) == few
+    assert "MANY29" in page
+
+
+def statements(work: Callable[[], object]) -> int:
+    """How many statements the source databases of this process are sent meanwhile."""
+    count = 0
+
+    def note(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        work()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return count
 
 
 def test_a_shop_manager_sees_the_numbers_of_the_own_shop(console: str) -> None:
