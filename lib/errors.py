@@ -277,13 +277,15 @@ class StoreUnavailable(SyncError):
 
     Attributes:
         store: which one.
+        locked: only because another session holds a lock on what was to be read or written.
     """
 
     error_class = "store"
 
-    def __init__(self, store: str, message: str) -> None:
+    def __init__(self, store: str, message: str, *, locked: bool = False) -> None:
         super().__init__(f"{store}: {message}")
         self.store = store
+        self.locked = locked
 
 
 class UnexpectedError(SyncError):

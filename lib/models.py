@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from lib.errors import FieldError
+from lib.errors import FieldError, SyncError
 
 
 class SyncStatus(StrEnum):
@@ -19,6 +19,13 @@ class SyncStatus(StrEnum):
     PENDING = "PENDING_SYNC"  # not sent yet, or to be sent again
     SUCCESS = "SYNC_SUCCESS"  # accepted by the national API
     FAILED = "SYNC_FAILED"  # refused, or given up: a person has to look
+
+    @classmethod
+    def read(cls, text: str | None) -> SyncStatus | str:
+        """The status in a column, compared as a database does; any other text as it is."""
+        found = {status.value.casefold(): status for status in cls}
+        bare = (text or "").strip()
+        return found.get(bare.casefold(), bare)
 
 
 class LogStatus(StrEnum):
@@ -56,11 +63,37 @@ class DocumentRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """What our own table says of a document beyond its claim.
+
+    Attributes:
+        crashes: holders that vanished since the document was last made pending.
+        crashed_at: when the last of them was noticed.
+        state: the last final outcome, `accepted` or `failed`; None where there was none.
+        national_id, payload_digest: of the last acceptance, also when the row has changed since.
+        settled_at: when the last final outcome was written.
+    """
+
+    crashes: int = 0
+    crashed_at: datetime | None = None
+    state: str | None = None
+    national_id: str | None = None
+    payload_digest: str | None = None
+    settled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document's bookkeeping as the source database has it now."""
+    """A document's bookkeeping as the source database has it now.
+
+    Attributes:
+        status: one of ours, or the text that other software wrote.
+        message: of the last attempt while the document is pending, else the header's.
+        created_at: None where the column has no value.
+    """
 
     ref: DocumentRef
-    status: SyncStatus
+    status: SyncStatus | str
     national_id: str | None
     message: str | None
     claim_token: str | None
@@ -69,7 +102,19 @@ class StoredDocument:
     attempts: int
     next_attempt_at: datetime | None
     unconfirmed: bool
-    created_at: datetime
+    created_at: datetime | None
+    delivery: Delivery = field(default_factory=Delivery)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for a value that the driver cannot read; no payload takes it.
+
+    Attributes:
+        reason: why, without the value.
+    """
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +131,10 @@ class Document:
     """One claimed document with everything that is needed to send it.
 
     Attributes:
-        unconfirmed: an earlier holder vanished without an outcome, so the API may have it.
+        unconfirmed: the API may have it: an earlier holder vanished without an outcome, or the row
+            carries a national id already.
         attempts: claims so far, this one included.
+        national_id: what the row or our own table carries already, to be confirmed by the API.
         header, lines: column values by the column names of the standard schema, whatever the
             installation calls them.
     """
@@ -98,6 +145,8 @@ class Document:
     attempts: int
     header: Mapping[str, Any]
     lines: Sequence[Mapping[str, Any]]
+    national_id: str | None = None
+    delivery: Delivery = field(default_factory=Delivery)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +180,7 @@ class Outcome:
         retry_in: RELEASED only: not to be claimed again before this has passed.
         unconfirmed: the API may have the document; the next holder looks it up first.
         costs_attempt: False gives the claim's attempt back (nothing was the document's fault).
+        payload_digest: ACCEPTED only: SHA-256 of what was accepted, in hexadecimal.
         error_class, http_status, answer, field_errors: for the failure record.
     """
 
@@ -142,10 +192,41 @@ class Outcome:
     retry_in: timedelta = timedelta(0)
     unconfirmed: bool = False
     costs_attempt: bool = True
+    payload_digest: str | None = None
     error_class: str | None = None
     http_status: int | None = None
     answer: str | None = None
     field_errors: tuple[FieldError, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Pipeline and record id."""
+        return self.ref.pipeline, self.ref.record_id
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What became of outcomes that were to be saved, by pipeline and record id.
+
+    What is in none of these had lost its claim: nothing of it was changed.
+
+    Attributes:
+        written: the claim is settled as the outcome says, now or by an earlier try.
+        overtaken: of those, documents whose status other software changed meanwhile, with that
+            status; it was left as it is.
+        failed: could not be written now, with the reason: a locked row, a value that is refused.
+    """
+
+    written: frozenset[tuple[str, int]] = frozenset()
+    overtaken: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    failed: Mapping[tuple[str, int], SyncError] = field(default_factory=dict)
+
+    def __or__(self, other: Saved) -> Saved:
+        return Saved(
+            self.written | other.written,
+            {**self.overtaken, **other.overtaken},
+            {**self.failed, **other.failed},
+        )
 
 
 @dataclass(frozen=True, slots=True)

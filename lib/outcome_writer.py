@@ -7,9 +7,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from lib.errors import StoreUnavailable
+from lib.errors import StoreUnavailable, SyncError
 from lib.metrics.recorder import Metrics
-from lib.models import Outcome, OutcomeKind
+from lib.models import Outcome, OutcomeKind, Saved
 from lib.record import Record
 from lib.settings import SyncSettings
 from lib.source.store import Source
@@ -41,7 +41,7 @@ class OutcomeWriter:
         self._tracking = tracking
         self._metrics = metrics or Metrics()
         self._sleep = sleep
-        self._batcher: WriteBatcher[Outcome, bool] = WriteBatcher(
+        self._batcher: WriteBatcher[Outcome, bool | SyncError] = WriteBatcher(
             self._save, delay=settings.write_batch_delay, size=settings.write_batch_size
         )
 
@@ -57,7 +57,10 @@ class OutcomeWriter:
                 accepted document later, any other is claimed again when the lease has run out.
         """
         record.outcome = outcome
-        record.saved = await self._batcher.put(outcome)
+        saved = await self._batcher.put(outcome)
+        if isinstance(saved, SyncError):
+            raise saved
+        record.saved = saved
         if not record.saved:
             self.give_up(record, outcome)
             return False
@@ -82,17 +85,33 @@ class OutcomeWriter:
         )
         self._tracking.lost(record)
 
-    async def _save(self, outcomes: Sequence[Outcome]) -> list[bool]:
+    async def _save(self, outcomes: Sequence[Outcome]) -> list[bool | SyncError]:
+        saved, left = Saved(), list(outcomes)
         for delay in (*_DELAYS, None):
             started = time.perf_counter()
             try:
-                saved = await asyncio.to_thread(self._source.outcomes.save, outcomes)
-                self._metrics.saved(len(outcomes), time.perf_counter() - started)
-                break
+                now = await asyncio.to_thread(self._source.outcomes.save, left)
             except StoreUnavailable as error:
                 self._metrics.save_failed()
                 if delay is None:
                     raise
                 logger.warning("outcomes not saved yet: %s", error, extra={"action": "save_retry"})
-                await self._sleep(delay)
-        return [(o.ref.pipeline, o.ref.record_id) in saved for o in outcomes]
+            else:
+                self._metrics.saved(len(left) - len(now.failed), time.perf_counter() - started)
+                saved = Saved(saved.written | now.written, saved.overtaken, now.failed)
+                self._note_overtaken(now)
+                left = [outcome for outcome in left if outcome.key in now.failed]
+                if not left or delay is None:
+                    break
+            await self._sleep(delay)
+        return [saved.failed.get(o.key) or o.key in saved.written for o in outcomes]
+
+    def _note_overtaken(self, saved: Saved) -> None:
+        for (pipeline, record_id), status in saved.overtaken.items():
+            logger.warning(
+                "%s %s: the outcome is on record, but its status was set to %s meanwhile",
+                pipeline,
+                record_id,
+                status,
+                extra={"action": "status_overtaken", "pipeline": pipeline},
+            )

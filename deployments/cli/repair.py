@@ -86,7 +86,7 @@ def _result(decision: Decision, done: str) -> Result:
     if decision.effect is Effect.DONE:
         text = done
     elif decision.effect in (Effect.HELD, Effect.NOT_FAILED):
-        text = _(_EFFECTS[decision.effect], status=decision.document.status.value)
+        text = _(_EFFECTS[decision.effect], status=str(decision.document.status))
     else:
         text = _(_EFFECTS[decision.effect])
     return Result(decision.ref, decision.done, text)
@@ -184,7 +184,7 @@ async def _one(
         DocumentNotFound, AmbiguousDocument.
     """
     found = await one_document(operator, local_id, pipeline, pharmacy_code)
-    failed = [document for document in found if document.status is SyncStatus.FAILED]
+    failed = [document for document in found if document.status == SyncStatus.FAILED]
     return (failed or found)[0]
 
 

@@ -112,7 +112,7 @@ async def _send(
                 pipeline=pipeline.name,
                 document=local_id,
                 shop=document.ref.shop_pharmacy_code,
-                status=document.status.value,
+                status=str(document.status),
                 run=run_url(str(following.run_id)) or following.run_id,
             )
         )
@@ -136,9 +136,9 @@ def _to_be_sent(rows: list[StoredDocument], force: bool) -> StoredDocument:
     Raises:
         AlreadySent.
     """
-    pending = [row for row in rows if row.status is SyncStatus.PENDING]
+    pending = [row for row in rows if row.status == SyncStatus.PENDING]
     chosen = (pending or rows)[0]
-    if chosen.status is SyncStatus.SUCCESS and not force:
+    if chosen.status == SyncStatus.SUCCESS and not force:
         raise AlreadySent(
             _(
                 "{document} is accepted already as {national_id}: only --force sends it again",
@@ -237,8 +237,8 @@ async def _result(
     found = await asyncio.to_thread(operator.source.documents.get, pipeline, [ref.record_id])
     document = found[0] if found else None
     # An accepted one that was to be sent again still is accepted while nothing has happened.
-    happened = following.completed or before.status is not SyncStatus.SUCCESS
-    accepted = document is not None and document.status is SyncStatus.SUCCESS and happened
+    happened = following.completed or before.status != SyncStatus.SUCCESS
+    accepted = document is not None and document.status == SyncStatus.SUCCESS and happened
     if not following.final and following.waits_for is None and following.state in _WAITING:
         following.waits_for = await _waits_for(pipeline)
     return {
@@ -248,7 +248,7 @@ async def _result(
         "shop": ref.shop_pharmacy_code,
         "record_id": ref.record_id,
         "accepted": accepted,
-        "status": document.status.value if document else None,
+        "status": str(document.status) if document else None,
         "national_id": document.national_id if document else None,
         "reason": None if accepted else _reason(document, following),
         "run_id": str(following.run_id),

@@ -92,7 +92,7 @@ def as_json(found: Trace) -> dict[str, Any]:
 
 def _state(row: StoredDocument) -> dict[str, Any]:
     return {
-        "status": row.status.value,
+        "status": str(row.status),
         "national_id": row.national_id,
         "message": row.message,
         "claim_token": row.claim_token,
@@ -142,7 +142,7 @@ def _facts(found: Trace, document: Traced) -> list[tuple[str, object]]:
         unknown = _("not known") if found.away.get("SQL") else _("its row is gone")
         return [(_("status"), unknown)]
     facts: Mapping[str, object] = {
-        _("status"): row.status.value,
+        _("status"): str(row.status),
         _("national id"): row.national_id,
         _("message"): row.message,
         _("held by claim"): row.claim_token,

@@ -87,7 +87,7 @@ def key_of(ref: DocumentRef) -> Key:
 def _check_row(ref: DocumentRef, row: StoredDocument | None, wanted: SyncStatus) -> list[str]:
     if row is None:
         return [f"{_name(ref)}: is not in the source any more"]
-    if row.status is not wanted:
+    if row.status != wanted:
         reason = f" ({row.message})" if row.message else ""
         return [f"{_name(ref)}: {row.status}, must be {wanted}{reason}"]
     if wanted is SyncStatus.SUCCESS and not row.national_id:

@@ -22,7 +22,7 @@ def migrate(url: str | URL, *branches: str, settings: SourceSettings | None = No
     Idempotent. Leaves the caller's logging as it is.
 
     Raises:
-        ConfigurationError: the database refuses the login or lacks a table that `sync` extends.
+        ConfigurationError: the database refuses the login or lacks one of the pharmacy's tables.
         StoreUnavailable: it cannot be reached.
     """
     config = alembic_config(url, settings)
@@ -31,7 +31,7 @@ def migrate(url: str | URL, *branches: str, settings: SourceSettings | None = No
 
 
 def unmigrate(url: str | URL, *branches: str, settings: SourceSettings | None = None) -> None:
-    """Take branches back to nothing: `sync` loses our columns, `business` all documents.
+    """Take branches back to nothing: `sync` loses our tables, `business` all documents.
 
     Raises:
         ConfigurationError, StoreUnavailable.

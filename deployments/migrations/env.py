@@ -12,9 +12,26 @@ from deployments.migrations.context import VERSION_TABLE, source_settings, sourc
 from lib.errors import SyncError
 from lib.source.engine import create_source_engine, translate_errors
 
+#: What a filtered index needs of the session that makes it; an error undoes everything.
+SCRIPT_HEAD = """\
+SET QUOTED_IDENTIFIER, ANSI_NULLS, ANSI_PADDING, ANSI_WARNINGS ON;
+SET ARITHABORT, CONCAT_NULL_YIELDS_NULL, XACT_ABORT ON;
+SET NUMERIC_ROUNDABORT OFF;
+GO
+"""
+#: The tools for such scripts go on after an error, outside the transaction that it ended: from
+#: there on nothing is executed, the line that marks the migration as done included.
+SCRIPT_BATCH_END = """\
+GO
+IF @@TRANCOUNT = 0 SET NOEXEC ON;
+GO"""
+SCRIPT_END = """\
+SET NOEXEC OFF;
+GO"""
+
 
 def run_offline() -> None:
-    """Write the statements instead of running them."""
+    """Write the statements instead of running them, on SQL Server as one transaction."""
     settings = source_settings(context.config)
     url = make_url(source_url(context.config))
     context.configure(
@@ -22,10 +39,16 @@ def run_offline() -> None:
         version_table=VERSION_TABLE,
         version_table_schema=settings.db_schema,
         literal_binds=True,
-        transaction_per_migration=True,
+        mssql_batch_separator=SCRIPT_BATCH_END,
     )
+    output = context.get_context().impl.static_output
+    on_sql_server = url.get_backend_name() == "mssql"
+    if on_sql_server:
+        output(SCRIPT_HEAD)
     with context.begin_transaction():
         context.run_migrations()
+    if on_sql_server:
+        output(SCRIPT_END)
 
 
 def run_online() -> None:

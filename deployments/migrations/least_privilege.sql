@@ -1,15 +1,16 @@
--- The rights of the service's login, and no more. Run it after the migration `sync`, as somebody who
--- may create logins and grant rights; idempotent:
+-- The rights of the service's login, and no more. Run it after the migration `sync`, as an
+-- administrator who may grant rights; idempotent. The login itself is made before, so that its
+-- password is on no command line and in no file: in SQL Server Management Studio (Security, Logins,
+-- New Login), or in a session of sqlcmd, which shows nothing of it to other users of the machine:
 --
---   sqlcmd -I -S sqlserver.example -d Pharmacy -i deployments/migrations/least_privilege.sql \
---     -v ServiceLogin="dqg" ServicePassword="..."
+--   1> CREATE LOGIN [dqg] WITH PASSWORD = N'...';
+--
+--   sqlcmd -I -b -S sqlserver.example -d Pharmacy -i deployments/migrations/least_privilege.sql \
+--     -v ServiceLogin="dqg"
 --
 -- Where schema, tables or columns have other names (DQG_SOURCE__DB_SCHEMA, __TABLES, __COLUMNS),
 -- write those here.
 
-IF NOT EXISTS (SELECT 1 FROM sys.server_principals WHERE name = N'$(ServiceLogin)')
-    CREATE LOGIN [$(ServiceLogin)] WITH PASSWORD = N'$(ServicePassword)';
-GO
 IF NOT EXISTS (SELECT 1 FROM sys.database_principals WHERE name = N'$(ServiceLogin)')
     CREATE USER [$(ServiceLogin)] FOR LOGIN [$(ServiceLogin)];
 GO
@@ -31,16 +32,20 @@ GRANT SELECT ON dbo.AccountShop TO dqg_service;
 -- Where documents may be sent from, and which migrations have run. An administrator confirms and
 -- migrates, with a login of his own.
 GRANT SELECT ON dbo.dqg_installation TO dqg_service;
+GRANT SELECT ON dbo.dqg_account TO dqg_service;
 GRANT SELECT ON dbo.dqg_alembic_version TO dqg_service;
 
--- Of a document these columns are written, and no other. Nothing is ever inserted or deleted.
-GRANT UPDATE (status, sync_response_message, updated_at, national_receipt_id,
-    sync_claim_token, sync_lease_expires_at, sync_attempts, sync_next_attempt_at, sync_unconfirmed)
+-- Of a document these four columns are written, and no other. Nothing of the pharmacy is ever
+-- inserted or deleted.
+GRANT UPDATE (status, national_receipt_id, sync_response_message, updated_at)
     ON dbo.PurchaseReceipts TO dqg_service;
-GRANT UPDATE (status, sync_response_message, updated_at, national_invoice_id,
-    sync_claim_token, sync_lease_expires_at, sync_attempts, sync_next_attempt_at, sync_unconfirmed)
+GRANT UPDATE (status, national_invoice_id, sync_response_message, updated_at)
     ON dbo.SalesInvoices TO dqg_service;
-GRANT UPDATE (status, sync_response_message, updated_at, national_slip_id,
-    sync_claim_token, sync_lease_expires_at, sync_attempts, sync_next_attempt_at, sync_unconfirmed)
+GRANT UPDATE (status, national_slip_id, sync_response_message, updated_at)
     ON dbo.GoodsIssueSlips TO dqg_service;
+
+-- How far each document came, in a table of the service.
+GRANT SELECT ON dbo.dqg_delivery TO dqg_service;
+GRANT INSERT ON dbo.dqg_delivery TO dqg_service;
+GRANT UPDATE ON dbo.dqg_delivery TO dqg_service;
 GO

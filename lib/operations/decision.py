@@ -49,7 +49,7 @@ def preview(document: StoredDocument) -> Decision:
     """Only a failed document that no run holds can be requeued or resolved."""
     if document.claim_token is not None:
         return Decision(document, Effect.HELD)
-    if document.status is not SyncStatus.FAILED:
+    if document.status != SyncStatus.FAILED:
         return Decision(document, Effect.NOT_FAILED)
     return Decision(document, Effect.POSSIBLE)
 

@@ -83,7 +83,7 @@ async def _requeue_chunk(
     }
     for decision in chunk:
         document = now.get(decision.ref.record_id)
-        done = document is not None and document.status is not SyncStatus.FAILED
+        done = document is not None and document.status != SyncStatus.FAILED
         decision.effect = Effect.DONE if done else Effect.CHANGED
     refs = [decision.ref for decision in chunk if decision.effect is Effect.DONE]
     if refs:

@@ -14,7 +14,7 @@ from lib.tracking.audit import Action
 
 def preview(document: StoredDocument, national_id: str) -> Decision:
     """What `resolve` would do; a repetition is possible, for the failure record may be open."""
-    if document.status is SyncStatus.SUCCESS and document.national_id == national_id:
+    if document.status == SyncStatus.SUCCESS and document.national_id == national_id:
         return Decision(document, Effect.ALREADY)
     return preview_failed(document)
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
+    Table,
     Unicode,
     and_,
+    delete,
+    insert,
     select,
     update,
 )
 
 from lib.errors import ConfigurationError
-from lib.source.dialects import (
-    lock,
-)
-from lib.source.tables import ENCRYPTED_COLUMN, SourceTables
+from lib.source.dialects import lock
+from lib.source.tables import ENCRYPTED_TABLE, SourceTables
 from lib.source.transactions import Transactions
+from lib.text import comparable
 
 ACTIVE = 1
 
@@ -72,13 +76,56 @@ class Accounts:
         self._tables = tables
 
     def all(self) -> list[ShopAccount]:
-        """Every shop's logins, switched off ones included."""
-        return self._run(lambda c: _accounts(c, self._tables))
+        """Every shop's logins, switched off ones included. Two statements."""
+        table, ours = self._tables.accounts, self._tables.encrypted
+        key = _key(table)
+        query = select(
+            *key,
+            table.c.password,
+            table.c.status,
+            table.c.updated_at,
+            table.c.shop_name,
+            table.c.phone_number,
+        ).order_by(*key)
+
+        def work(connection: Connection) -> list[ShopAccount]:
+            # Matched here: the two tables' collations need not be one.
+            encrypted = {
+                _comparable_key(row): row[-1]
+                for row in connection.execute(select(*_key(ours), ours.c.encrypted_password))
+            }
+            return [
+                ShopAccount(
+                    shop,
+                    pharmacy,
+                    account,
+                    SecretStr(password or ""),
+                    status == ACTIVE,
+                    updated_at,
+                    encrypted.get(_comparable_key((shop, pharmacy, account))),
+                    (name or "").strip(),
+                    (phone or "").strip(),
+                )
+                for (
+                    shop,
+                    pharmacy,
+                    account,
+                    password,
+                    status,
+                    updated_at,
+                    name,
+                    phone,
+                ) in connection.execute(query)
+            ]
+
+        return self._run(work)
 
     def change_password(
         self, account: ShopAccount, change: Callable[[StoredPassword], StoredPassword]
     ) -> StoredPassword | None:
         """Write the password of one account in another form, in one transaction.
+
+        `updated_at` stays as it is: it decides which row counts.
 
         Args:
             change: gets what is stored now, which may be newer than `account`. May be called again
@@ -90,90 +137,86 @@ class Accounts:
         Raises:
             ConfigurationError: the new form does not fit into its column, or did not arrive there.
         """
-        return self._run(lambda c: _change(c, self._tables, account, change))
+        return self._run(lambda c: self._change(c, account, change))
 
-
-def _accounts(connection: Connection, tables: SourceTables) -> list[ShopAccount]:
-    table = tables.accounts
-    rows = connection.execute(
-        select(
-            table.c.shop_pharmacy_code,
-            table.c.pharmacy_code,
-            table.c.account,
-            table.c.password,
-            table.c.status,
-            table.c.updated_at,
-            table.c[ENCRYPTED_COLUMN],
-            table.c.shop_name,
-            table.c.phone_number,
-        ).order_by(table.c.shop_pharmacy_code, table.c.pharmacy_code, table.c.account)
-    )
-    return [
-        ShopAccount(
-            *(shop, pharmacy, account, SecretStr(password), status == ACTIVE, updated_at),
-            *(encrypted, (name or "").strip(), (phone or "").strip()),
-        )
-        for shop, pharmacy, account, password, status, updated_at, encrypted, name, phone in rows
-    ]
-
-
-def _change(
-    connection: Connection,
-    tables: SourceTables,
-    account: ShopAccount,
-    change: Callable[[StoredPassword], StoredPassword],
-) -> StoredPassword | None:
-    table = tables.accounts
-    this_one = and_(
-        table.c.shop_pharmacy_code == account.shop_pharmacy_code,
-        table.c.pharmacy_code == account.pharmacy_code,
-        table.c.account == account.username,
-    )
-    # Locked, because other software may write a new password at any moment.
-    before = _read(connection, tables, this_one, locked=True)
-    if before is None:
-        return None
-    wanted = change(before)
-    if wanted == before:
-        return before
-    encrypted = table.c[ENCRYPTED_COLUMN]
-    for value, column in (
-        (wanted.plain.get_secret_value(), table.c.password),
-        (wanted.encrypted or "", encrypted),
-    ):
-        longest = column.type.length if isinstance(column.type, Unicode) else None
-        if longest is not None and len(value) > longest:
-            raise ConfigurationError(
-                f"the password of shop {account.shop_pharmacy_code} does not fit into "
-                f"{table.name}.{column.name}"
+    def _change(
+        self,
+        connection: Connection,
+        account: ShopAccount,
+        change: Callable[[StoredPassword], StoredPassword],
+    ) -> StoredPassword | None:
+        table, ours = self._tables.accounts, self._tables.encrypted
+        # Locked, because other software may write a new password at any moment.
+        before = self._read(connection, account, locked=True)
+        if before is None:
+            return None
+        wanted = change(before)
+        if wanted == before:
+            return before
+        for value, column in (
+            (wanted.plain.get_secret_value(), table.c.password),
+            (wanted.encrypted or "", ours.c.encrypted_password),
+        ):
+            longest = column.type.length if isinstance(column.type, Unicode) else None
+            if longest is not None and len(value) > longest:
+                raise ConfigurationError(
+                    f"the password of shop {account.shop_pharmacy_code} does not fit into "
+                    f"{column.table.name}.{column.name}"
+                )
+        if wanted.plain != before.plain:
+            connection.execute(
+                update(table)
+                .where(_is_row(table, account))
+                .values({table.c.password: wanted.plain.get_secret_value()})
             )
-    connection.execute(
-        update(table)
-        .where(this_one)
-        .values({table.c.password: wanted.plain.get_secret_value(), encrypted: wanted.encrypted})
-    )
-    after = _read(connection, tables, this_one)
-    if after is None or _parts(after) != _parts(wanted):
-        # A trigger or a narrower column: undone by what is raised.
-        raise ConfigurationError(
-            f"the password of shop {account.shop_pharmacy_code} was not stored as it was given"
-        )
-    return after
+        if wanted.encrypted != before.encrypted:
+            connection.execute(delete(ours).where(_is_row(ours, account)))
+            if wanted.encrypted is not None:
+                connection.execute(
+                    insert(ours).values(
+                        shop_pharmacy_code=account.shop_pharmacy_code.strip(),
+                        pharmacy_code=account.pharmacy_code.strip(),
+                        account=account.username.strip(),
+                        encrypted_password=wanted.encrypted,
+                    )
+                )
+        after = self._read(connection, account)
+        if after is None or _parts(after) != _parts(wanted):
+            # A trigger or a narrower column: undone by what is raised.
+            raise ConfigurationError(
+                f"the password of shop {account.shop_pharmacy_code} was not stored as it was given"
+            )
+        return after
+
+    def _read(
+        self, connection: Connection, account: ShopAccount, *, locked: bool = False
+    ) -> StoredPassword | None:
+        table, ours = self._tables.accounts, self._tables.encrypted
+        query = select(table.c.password).where(_is_row(table, account))
+        row = connection.execute(lock(query, table) if locked else query).one_or_none()
+        if row is None:
+            return None
+        encrypted = connection.execute(
+            select(ours.c.encrypted_password).where(_is_row(ours, account))
+        ).scalar_one_or_none()
+        return StoredPassword(SecretStr(row[0] or ""), encrypted)
+
+
+def _key(table: Table) -> list[Column[Any]]:
+    return [table.c.shop_pharmacy_code, table.c.pharmacy_code, table.c.account]
+
+
+def _comparable_key(row: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(comparable(text) for text in row[:3])
+
+
+def _is_row(table: Table, account: ShopAccount) -> ColumnElement[bool]:
+    values = [account.shop_pharmacy_code, account.pharmacy_code, account.username]
+    if table.name == ENCRYPTED_TABLE:
+        values = [value.strip() for value in values]
+    return and_(*(column == value for column, value in zip(_key(table), values, strict=True)))
 
 
 def _parts(password: StoredPassword) -> tuple[str, str]:
     """Both forms without the blanks that a column of fixed length appends."""
     return password.plain.get_secret_value().rstrip(), (password.encrypted or "").rstrip()
-
-
-def _read(
-    connection: Connection,
-    tables: SourceTables,
-    this_one: ColumnElement[bool],
-    *,
-    locked: bool = False,
-) -> StoredPassword | None:
-    table = tables.accounts
-    query = select(table.c.password, table.c[ENCRYPTED_COLUMN]).where(this_one)
-    row = connection.execute(lock(query, table) if locked else query).one_or_none()
-    return None if row is None else StoredPassword(SecretStr(row[0]), row[1])

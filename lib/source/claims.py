@@ -1,68 +1,68 @@
-"""Taking, keeping and giving back documents. A claim is a token with a lease on header rows.
+"""Taking, keeping and giving back documents. A claim is a token with a lease on delivery rows.
 
-What holds in every moment: a row under a claim has the status PENDING_SYNC, and of the rows with
-one code (same pharmacy, same local id) at most one is under a live claim.
+What the database holds by constraints: a document has one delivery row per platform, and of the
+rows with one code (same pharmacy, same local id) at most one carries a token. What a statement
+takes it takes under its full condition, so a race is decided without any lock hint.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Dialect,
-    Row,
-    Select,
-    Table,
     Update,
     and_,
     case,
-    exists,
     func,
-    literal,
-    or_,
+    null,
     select,
-    true,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from lib.errors import (
-    AlreadySent,
-    AmbiguousDocument,
-    BeforeCutOff,
     DocumentBusy,
-    DocumentNotFound,
 )
 from lib.models import Claim, DocumentRef, HeldClaim, SyncStatus
 from lib.pipelines import Pipeline
+from lib.source.claim_statements import (
+    bare_code,
+    code_of,
+    due_documents,
+    first_of_codes,
+    insert_statement,
+    take_statement,
+)
 from lib.source.counts import pending_shops
 from lib.source.dialects import (
+    MAX_IN_LIST,
     ROW_LOCK_HINT,
-    evaluated_once,
     local_now,
-    lock,
-    lock_skipping_locked,
     one_of,
-    read_current,
     seconds_until,
     utc_in,
     utc_now,
 )
+from lib.source.documents import choose_one
 from lib.source.rows import (
-    dated_from,
-    is_free,
+    age_or_least,
+    belongs,
     is_live,
-    is_pending,
-    live_flag,
+    read_rows,
     ref_columns,
-    same_code,
     to_ref,
 )
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
+from lib.text import comparable
+
+#: Documents inserted by one statement; each takes three of SQL Server's 2100 parameters.
+_INSERTED = 500
 
 
 class Claims:
@@ -77,6 +77,7 @@ class Claims:
     ) -> None:
         self._run = transactions.run
         self._tables = tables
+        self._delivery = tables.delivery
         self._cut_off = cut_off
 
     def claim(
@@ -89,42 +90,36 @@ class Claims:
         exclude_shops: Collection[str] = (),
         only_shops: Collection[str] | None = None,
     ) -> Claim:
-        """Claim up to `limit` pending documents, shops in equal shares, each call others.
+        """Claim up to `limit` pending documents: each shop the same share, its oldest first.
 
-        Not to be repeated with the same token after `StoreUnavailable`: what was claimed then, if
-        anything, comes free when the lease runs out.
+        What a shop leaves of its share goes to the others. Not to be repeated with the same token
+        after `StoreUnavailable`: what was claimed then, if anything, comes free when the lease
+        runs out.
         """
         if limit <= 0 or (only_shops is not None and not only_shops):
             return Claim(token, pipeline.name, ())
+        excluded = {comparable(shop) for shop in exclude_shops}
+        only = None if only_shops is None else {comparable(shop) for shop in only_shops}
+        chosen: list[DocumentRef] = []
 
-        def work(connection: Connection) -> Claim:
-            header = self._tables.header(pipeline)
-            waiting = [
+        def work(connection: Connection) -> set[int]:
+            shops = [
                 shop.code
-                for shop in pending_shops(connection, header, pipeline, self._cut_off)
-                if shop.code not in exclude_shops
-                and (only_shops is None or shop.code in only_shops)
+                for shop in pending_shops(connection, self._tables, pipeline, self._cut_off)
+                if (code := comparable(shop.code)) not in excluded
+                and (only is None or code in only)
             ]
-            taken: list[Row[Any]] = []
-            while waiting and len(taken) < limit:
-                share = max((limit - len(taken)) // len(waiting), 1)
-                unsatisfied = []
-                for shop in waiting:
-                    size = min(share, limit - len(taken))
-                    if size == 0:
-                        break
-                    due = due_documents(header, pipeline, shop, size, self._cut_off)
-                    found = connection.execute(
-                        claim_statement(header, pipeline, due, token, lease, connection)
-                    ).all()
-                    taken.extend(found)
-                    if len(found) == size:
-                        unsatisfied.append(shop)
-                waiting = unsatisfied
-            taken.sort(key=lambda row: (row.dated, row.created_at, row.id))
-            return Claim(token, pipeline.name, tuple(to_ref(pipeline, row) for row in taken))
+            chosen[:] = self._choose(connection, pipeline, shops, limit)
+            return self._take(connection, pipeline, chosen, token, lease)
 
-        return self._run(work)
+        try:
+            taken = self._run(work)
+        except IntegrityError:
+            # Another claim was faster with one of them, or holds the same code past its lease.
+            taken = set()
+            for ref in list(chosen):
+                taken |= self._take_alone(pipeline, ref, token, lease)
+        return Claim(token, pipeline.name, tuple(r for r in chosen if r.record_id in taken))
 
     def claim_one(
         self,
@@ -139,7 +134,7 @@ class Claims:
         """Claim one document for a person: whatever its status, before its next attempt too.
 
         Of several rows with this code and pharmacy, the pending one with the lowest id, else the
-        one with the lowest id.
+        one with the lowest id. Its status becomes PENDING_SYNC.
 
         Raises:
             DocumentNotFound: there is none.
@@ -148,43 +143,39 @@ class Claims:
             AlreadySent: it is SYNC_SUCCESS and `force` was not given.
             BeforeCutOff: it is dated before the cut-off and `force` was not given.
         """
+        busy = DocumentBusy(f"{pipeline.name} document {local_id!r} is being sent by another run")
+        header = self._tables.header(pipeline)
 
-        def work(connection: Connection) -> Claim:
-            header = self._tables.header(pipeline)
-            rows = _lock_code(connection, header, pipeline, local_id, pharmacy_code, self._cut_off)
-            label = f"{pipeline.name} document {local_id!r}"
-            if pharmacy_code is not None:
-                label += f" of pharmacy {pharmacy_code}"
-            if not rows:
-                raise DocumentNotFound(f"there is no {label}")
-            pharmacies = sorted({row.pharmacy_code for row in rows})
-            if len(pharmacies) > 1:
-                raise AmbiguousDocument(
-                    f"there is more than one {label}: name the pharmacy, "
-                    f"one of {', '.join(pharmacies)}"
-                )
-            if any(row.live for row in rows):
-                raise DocumentBusy(f"{label} is being sent by another run")
-            pending = [row for row in rows if row.status == SyncStatus.PENDING]
-            chosen = (pending or rows)[0]
-            if chosen.status == SyncStatus.SUCCESS and not force:
-                raise AlreadySent(f"{label} is already accepted; only force sends it again")
-            if not chosen.in_scope and not force:
-                raise BeforeCutOff(
-                    f"{label} is dated before {self._cut_off} (DQG_SYNC__NOT_BEFORE); "
-                    f"only force sends it"
-                )
+        def work(connection: Connection) -> DocumentRef:
+            chosen = choose_one(
+                connection,
+                self._tables,
+                pipeline,
+                local_id,
+                pharmacy_code,
+                force=force,
+                cut_off=self._cut_off,
+            )
             connection.execute(
                 update(header)
-                .where(header.c.id == chosen.id)
+                .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+                .where(
+                    header.c.id == chosen.record_id,
+                    header.c.status != SyncStatus.PENDING.value,
+                )
                 .values(
-                    _claimed(header, token, lease)
-                    | {header.c.status: SyncStatus.PENDING.value, header.c.updated_at: local_now()}
+                    {header.c.status: SyncStatus.PENDING.value, header.c.updated_at: local_now()}
                 )
             )
-            return Claim(token, pipeline.name, (to_ref(pipeline, chosen),))
+            self._end_expired(connection, pipeline, chosen)
+            if not self._take(connection, pipeline, [chosen], token, lease, early=True):
+                raise busy
+            return chosen
 
-        return self._run(work)
+        try:
+            return Claim(token, pipeline.name, (self._run(work),))
+        except IntegrityError:
+            raise busy from None
 
     def renew(self, pipeline: Pipeline, token: str, lease: timedelta) -> int:
         """Extend the lease of the documents a token still holds. Idempotent.
@@ -192,14 +183,16 @@ class Claims:
         Returns:
             How many that is: 0 when the claim is lost or every document is done.
         """
+        held = self._held(pipeline, token)
 
         def work(connection: Connection) -> int:
-            header = self._tables.header(pipeline)
-            return connection.execute(
-                update(header)
-                .where(header.c.sync_claim_token == token)
-                .values({header.c.sync_lease_expires_at: utc_in(lease.total_seconds())})
-            ).rowcount
+            connection.execute(
+                self._update()
+                .where(held)
+                .values({self._delivery.c.lease_expires_at: utc_in(lease.total_seconds())})
+            )
+            query = select(func.count()).select_from(self._delivery).where(held)
+            return int(connection.execute(query).scalar_one())
 
         return self._run(work)
 
@@ -211,23 +204,18 @@ class Claims:
         Returns:
             Record ids of those that may be sent: held by the token, under a live lease.
         """
-        header = self._tables.header(pipeline)
-
-        def work(connection: Connection) -> set[int]:
-            return set(
-                connection.execute(
-                    update(header)
-                    .where(
-                        header.c.sync_claim_token == token,
-                        is_live(header),
-                        one_of(header.c.id, sorted(set(record_ids))),
-                    )
-                    .values({header.c.sync_unconfirmed: true()})
-                    .returning(header.c.id)
-                ).scalars()
-            )
-
-        return self._run(work)
+        marked: set[int] = set()
+        ids = sorted(set(record_ids))
+        mark = (
+            self._update()
+            .where(self._held(pipeline, token), is_live(self._delivery))
+            .values({self._delivery.c.unconfirmed: True})
+            .returning(self._delivery.c.record_id)
+        )
+        for start in range(0, len(ids), MAX_IN_LIST):
+            some = mark.where(one_of(self._delivery.c.record_id, ids[start : start + MAX_IN_LIST]))
+            marked.update(self._run(partial(_scalars, statement=some)))
+        return marked
 
     def release(
         self,
@@ -236,150 +224,177 @@ class Claims:
         *,
         unconfirmed: bool | None,
         costs_attempt: bool,
-        only_expired: bool = False,
+        vanished: bool = False,
     ) -> list[DocumentRef]:
-        """Give back everything a token holds. May be repeated; then it finds nothing.
+        """Give back everything a token holds, by record id. Idempotent: then it finds nothing.
 
         Args:
             unconfirmed: whether the API may have the documents; None leaves the flag as it is.
             costs_attempt: False gives the claim's attempt back.
-            only_expired: leave documents alone whose lease has not run out.
+            vanished: its holder ended without outcomes; counted in `crashes`.
         """
+        delivery, header = self._delivery, self._tables.header(pipeline)
+        changes: dict[Any, Any] = {
+            delivery.c.claim_token: null(),
+            delivery.c.lease_expires_at: null(),
+        }
+        if unconfirmed is not None:
+            changes[delivery.c.unconfirmed] = unconfirmed
+        if not costs_attempt:
+            changes[delivery.c.attempts] = case(
+                (delivery.c.attempts > 0, delivery.c.attempts - 1), else_=0
+            )
+        if vanished:
+            changes[delivery.c.crashes] = delivery.c.crashes + 1
+            changes[delivery.c.crashed_at] = utc_now()
+        held = self._held(pipeline, token)
 
         def work(connection: Connection) -> list[DocumentRef]:
-            header = self._tables.header(pipeline)
-            values: dict[Any, Any] = {
-                header.c.sync_claim_token: None,
-                header.c.sync_lease_expires_at: None,
-            }
-            if unconfirmed is not None:
-                values[header.c.sync_unconfirmed] = unconfirmed
-            if not costs_attempt:
-                values[header.c.sync_attempts] = case(
-                    (header.c.sync_attempts > 0, header.c.sync_attempts - 1), else_=0
+            query = (
+                select(*ref_columns(header, pipeline))
+                .select_from(
+                    header.join(
+                        delivery,
+                        and_(belongs(delivery, pipeline), delivery.c.record_id == header.c.id),
+                    )
                 )
-            statement = update(header).where(header.c.sync_claim_token == token).values(values)
-            if only_expired:
-                statement = statement.where(is_free(header))
-            rows = connection.execute(statement.returning(*ref_columns(header, pipeline)))
-            return sorted((to_ref(pipeline, row) for row in rows), key=lambda ref: ref.record_id)
+                .where(held)
+                .order_by(header.c.id)
+            )
+            refs = [to_ref(pipeline, row) for row in read_rows(connection, query, header.c.id)]
+            released = connection.execute(
+                self._update().where(held).values(changes).returning(delivery.c.record_id)
+            )
+            ids = set(released.scalars())
+            return [ref for ref in refs if ref.record_id in ids]
 
         return self._run(work)
 
     def held(self, pipeline: Pipeline) -> list[HeldClaim]:
         """Every token found on documents, live or not, soonest to end first."""
+        delivery = self._delivery
+        left = func.max(func.coalesce(seconds_until(delivery.c.lease_expires_at), 0))
+        query = (
+            select(delivery.c.claim_token, func.count(), left)
+            .where(belongs(delivery, pipeline), delivery.c.claim_token.is_not(None))
+            .group_by(delivery.c.claim_token)
+        )
+        rows = self._run(lambda c: c.execute(query).all())
+        claims = [
+            HeldClaim(token, pipeline.name, count, float(left)) for token, count, left in rows
+        ]
+        return sorted(claims, key=lambda claim: claim.lease_seconds_left)
 
-        def work(connection: Connection) -> list[HeldClaim]:
-            header = self._tables.header(pipeline)
-            left = func.max(func.coalesce(seconds_until(header.c.sync_lease_expires_at), 0))
-            rows = connection.execute(
-                select(header.c.sync_claim_token, func.count(), left)
-                .where(header.c.sync_claim_token.is_not(None))
-                .group_by(header.c.sync_claim_token)
+    def _choose(
+        self, connection: Connection, pipeline: Pipeline, shops: Sequence[str], limit: int
+    ) -> list[DocumentRef]:
+        """Due documents in equal shares, oldest first, none of them with the code of another."""
+        found: dict[str, Sequence[Any]] = {}
+        waiting, room = list(shops), limit
+        while waiting and room > 0:
+            share = max(room // len(waiting), 1)
+            unsatisfied = []
+            for shop in waiting:
+                size = min(share, room)
+                if size == 0:
+                    break
+                before = len(found.get(shop, ()))
+                query = due_documents(self._tables, pipeline, shop, before + size, self._cut_off)
+                header = self._tables.header(pipeline)
+                found[shop] = read_rows(connection, query, header.c.id)
+                room -= len(found[shop]) - before
+                if len(found[shop]) == before + size:
+                    unsatisfied.append(shop)
+            waiting = unsatisfied
+        rows = [row for rows in found.values() for row in rows]
+        rows.sort(key=lambda row: (*(-age_or_least(age) for age in row[4:6]), row[0]))
+        refs = [to_ref(pipeline, row) for row in rows]
+        first = first_of_codes(connection, self._tables, pipeline, refs)
+        chosen: dict[tuple[str, str], DocumentRef] = {}
+        for ref in refs:
+            code = code_of(ref.pharmacy_code, ref.local_id)
+            if first.get(code, ref.record_id) == ref.record_id:
+                chosen.setdefault(code, ref)
+        return list(chosen.values())
+
+    def _take(
+        self,
+        connection: Connection,
+        pipeline: Pipeline,
+        refs: Sequence[DocumentRef],
+        token: str,
+        lease: timedelta,
+        *,
+        early: bool = False,
+    ) -> set[int]:
+        """Put the token on what is still free; record ids of what it holds now.
+
+        Args:
+            early: before the next attempt too.
+        """
+        ids = [ref.record_id for ref in refs]
+        for start in range(0, len(ids), MAX_IN_LIST):
+            connection.execute(
+                take_statement(
+                    self._tables, pipeline, ids[start : start + MAX_IN_LIST], token, lease, early
+                )
             )
-            claims = [
-                HeldClaim(token, pipeline.name, count, float(left)) for token, count, left in rows
-            ]
-            return sorted(claims, key=lambda claim: claim.lease_seconds_left)
+        for start in range(0, len(refs), _INSERTED):
+            connection.execute(
+                insert_statement(
+                    self._tables,
+                    pipeline,
+                    refs[start : start + _INSERTED],
+                    token,
+                    lease,
+                    connection.dialect,
+                )
+            )
+        held = select(self._delivery.c.record_id).where(self._held(pipeline, token))
+        return set(connection.execute(held).scalars())
 
-        return self._run(work)
+    def _take_alone(
+        self, pipeline: Pipeline, ref: DocumentRef, token: str, lease: timedelta
+    ) -> set[int]:
+        def work(connection: Connection) -> set[int]:
+            self._end_expired(connection, pipeline, ref)
+            return self._take(connection, pipeline, [ref], token, lease)
 
+        try:
+            return self._run(work)
+        except IntegrityError:
+            return set()
 
-def due_documents(
-    header: Table, pipeline: Pipeline, shop: str, limit: int, cut_off: date | None = None
-) -> Select[Any]:
-    """Ids of a shop's documents to be claimed now, locked; those others are claiming are left out.
-
-    The oldest by their own date come first, and none from before the cut-off. Of several rows with
-    one code only the lowest pending one of these is due, and none while another of them is under a
-    live claim.
-    """
-    due, other = header.alias("due"), header.alias("other")
-    rival = read_current(
-        select(other.c.id).where(
-            same_code(due, other, pipeline),
-            is_pending(other),
-            or_(
-                and_(other.c.id < due.c.id, dated_from(other, pipeline, cut_off)),
-                and_(other.c.id != due.c.id, is_live(other)),
-            ),
-        ),
-        other,
-    )
-    query = (
-        select(due.c.id)
-        .where(
-            is_pending(due),
-            due.c.shop_pharmacy_code == shop,
-            dated_from(due, pipeline, cut_off),
-            is_free(due),
-            or_(due.c.sync_next_attempt_at.is_(None), due.c.sync_next_attempt_at <= utc_now()),
-            ~exists(rival),
+    def _end_expired(self, connection: Connection, pipeline: Pipeline, ref: DocumentRef) -> None:
+        """Take the token off other rows of a code whose lease has run out: it bars this one."""
+        delivery = self._delivery
+        connection.execute(
+            self._update()
+            .where(
+                belongs(delivery, pipeline),
+                delivery.c.pharmacy_code == bare_code(ref.pharmacy_code),
+                delivery.c.local_id == bare_code(ref.local_id),
+                delivery.c.record_id != ref.record_id,
+                delivery.c.claim_token.is_not(None),
+                delivery.c.lease_expires_at <= utc_now(),
+            )
+            .values(
+                {
+                    delivery.c.claim_token: null(),
+                    delivery.c.lease_expires_at: null(),
+                    delivery.c.unconfirmed: True,
+                    delivery.c.crashes: delivery.c.crashes + 1,
+                    delivery.c.crashed_at: utc_now(),
+                }
+            )
         )
-        .order_by(due.c[pipeline.date_column], due.c.created_at, due.c.id)
-        .limit(limit)
-    )
-    return lock_skipping_locked(query, due)
+
+    def _held(self, pipeline: Pipeline, token: str) -> ColumnElement[bool]:
+        return and_(belongs(self._delivery, pipeline), self._delivery.c.claim_token == token)
+
+    def _update(self) -> Update:
+        return update(self._delivery).with_hint(ROW_LOCK_HINT, dialect_name="mssql")
 
 
-def claim_statement(
-    header: Table,
-    pipeline: Pipeline,
-    due: Select[Any],
-    token: str,
-    lease: timedelta,
-    connection: Connection | Dialect,
-) -> Update:
-    """The one statement that claims what `due` finds and answers with it."""
-    dialect = connection if isinstance(connection, Dialect) else connection.dialect
-    return (
-        update(header)
-        .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
-        .where(header.c.id.in_(evaluated_once(due, dialect)))
-        .values(_claimed(header, token, lease))
-        .returning(
-            *ref_columns(header, pipeline),
-            header.c[pipeline.date_column].label("dated"),
-            header.c.created_at,
-        )
-    )
-
-
-def _claimed(header: Table, token: str, lease: timedelta) -> dict[Any, Any]:
-    left_behind = header.c.sync_claim_token.is_not(None)
-    attempts = func.coalesce(header.c.sync_attempts, 0)
-    return {
-        header.c.sync_claim_token: token,
-        header.c.sync_lease_expires_at: utc_in(lease.total_seconds()),
-        # A holder that vanished says nothing about the document: its attempt becomes this one.
-        header.c.sync_attempts: case(
-            (and_(left_behind, attempts > 0), attempts), else_=attempts + 1
-        ),
-        header.c.sync_unconfirmed: case((left_behind, true()), else_=header.c.sync_unconfirmed),
-    }
-
-
-def _lock_code(
-    connection: Connection,
-    header: Table,
-    pipeline: Pipeline,
-    local_id: str,
-    pharmacy_code: str | None,
-    cut_off: date | None,
-) -> Sequence[Row[Any]]:
-    in_scope: ColumnElement[int] = literal(1)
-    if cut_off is not None:
-        in_scope = case((dated_from(header, pipeline, cut_off), 1), else_=0)
-    query = (
-        select(
-            *ref_columns(header, pipeline),
-            header.c.status,
-            live_flag(header),
-            in_scope.label("in_scope"),
-        )
-        .where(header.c[pipeline.local_id_column] == local_id)
-        .order_by(header.c.id)
-    )
-    if pharmacy_code is not None:
-        query = query.where(header.c.pharmacy_code == pharmacy_code)
-    return connection.execute(lock(query, header)).all()
+def _scalars(connection: Connection, statement: Update) -> Sequence[int]:
+    return connection.execute(statement).scalars().all()

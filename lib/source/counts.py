@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
-    Table,
+    Select,
     and_,
     case,
     distinct,
@@ -25,34 +26,32 @@ from lib.models import (
     SyncStatus,
 )
 from lib.pipelines import Pipeline
-from lib.source.dialects import (
-    age_in_seconds,
-    local_in,
-    local_midnight,
-    utc_now,
-)
+from lib.source.dialects import age_in_seconds, local_in, local_midnight, passing_locked, utc_now
 from lib.source.inspection import ForeignStatus, foreign_statuses
 from lib.source.rows import (
+    age_or_least,
     dated_from,
     is_free,
     is_live,
     is_pending,
+    with_delivery,
+    without,
 )
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
+from lib.text import comparable
 
 
 @dataclass(frozen=True, slots=True)
 class PendingShop:
-    """A shop with documents that nobody holds.
+    """A shop with documents that are not held.
 
     Attributes:
-        pharmacy_code, oldest: of its oldest such document, and that document's own date.
+        pharmacy_code: of its oldest such document.
     """
 
     code: str
     pharmacy_code: str
-    oldest: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,11 @@ class ShopSummary:
 
 
 class Counts:
-    """Counts and lists of shops, for planning and for people."""
+    """Counts and lists of shops, for planning and for people. None waits for a till's transaction.
+
+    Args:
+        cut_off: documents dated earlier are counted apart.
+    """
 
     def __init__(
         self, transactions: Transactions, tables: SourceTables, cut_off: date | None
@@ -94,23 +97,13 @@ class Counts:
             finished_within: count accepted and failed documents of this long only; all of them
                 is a scan of every document there ever was.
         """
-        return self._run(
-            lambda c: [
-                _summary(c, self._tables, p, finished_within, self._cut_off) for p in pipelines
-            ]
-        )
+        return self._run(lambda c: [self._summary(c, p, finished_within) for p in pipelines])
 
     def finished(
         self, pipelines: Sequence[Pipeline], within: timedelta
     ) -> dict[str, FinishedCount]:
-        """How many documents of each pipeline ended how, in so long; one statement each."""
-        return self._run(
-            lambda c: {p.name: _finished(c, self._tables.header(p), within) for p in pipelines}
-        )
-
-    def foreign_statuses(self, pipelines: Sequence[Pipeline]) -> list[ForeignStatus]:
-        """Statuses of other software, which are left alone; reads the statuses of all documents."""
-        return self._run(lambda c: foreign_statuses(c, self._tables, pipelines))
+        """Documents of each pipeline that ended within some time, by outcome; a statement each."""
+        return self._run(lambda c: {p.name: self._finished(c, p, within) for p in pipelines})
 
     def shop_summaries(
         self, pipelines: Sequence[Pipeline], *, finished_within: timedelta | None = None
@@ -119,178 +112,178 @@ class Counts:
 
         Args:
             finished_within: count accepted and failed documents of this long only; by default
-                those of today.
+                those of today. A shop without any such document is left out.
         """
         return self._run(
             lambda c: [
-                shop
-                for p in pipelines
-                for shop in _shop_summaries(c, self._tables, p, finished_within, self._cut_off)
+                shop for p in pipelines for shop in self._shop_summaries(c, p, finished_within)
             ]
         )
 
     def pending_shops(self, pipeline: Pipeline) -> list[PendingShop]:
-        """Shops with pending documents that nobody holds, due or waiting; oldest first."""
+        """Shops with pending documents that are not held, due or waiting; oldest first."""
+        return self._run(lambda c: pending_shops(c, self._tables, pipeline, self._cut_off))
+
+    def foreign_statuses(self, pipelines: Sequence[Pipeline]) -> list[ForeignStatus]:
+        """Statuses of other software, which are left alone; reads the statuses of all documents."""
+        return self._run(lambda c: foreign_statuses(c, self._tables, pipelines))
+
+    def _summary(
+        self, connection: Connection, pipeline: Pipeline, finished_within: timedelta | None
+    ) -> PipelineSummary:
+        row = connection.execute(pending_statement(self._tables, pipeline, self._cut_off)).one()
+        ends = self._finished(connection, pipeline, finished_within)
+        return PipelineSummary(
+            pipeline.name,
+            pending=row.due,
+            waiting=row.waiting,
+            in_flight=row.held,
+            batches=row.batches,
+            unconfirmed=row.unconfirmed,
+            succeeded=ends.succeeded,
+            failed=ends.failed,
+            oldest_pending_seconds=None if row.oldest is None else float(row.oldest),
+            before_cut_off=row.free - row.due,
+        )
+
+    def _finished(
+        self, connection: Connection, pipeline: Pipeline, within: timedelta | None
+    ) -> FinishedCount:
+        rows = connection.execute(finished_statement(self._tables, pipeline, within)).tuples()
+        ends = {SyncStatus.read(status): count for status, count in rows}
+        return FinishedCount(ends.get(SyncStatus.SUCCESS, 0), ends.get(SyncStatus.FAILED, 0))
+
+    def _shop_summaries(
+        self, connection: Connection, pipeline: Pipeline, finished_within: timedelta | None
+    ) -> list[ShopSummary]:
         header = self._tables.header(pipeline)
-        return self._run(lambda c: pending_shops(c, header, pipeline, self._cut_off))
+        place = (header.c.shop_pharmacy_code, header.c.pharmacy_code)
+        found: dict[str, ShopSummary] = {}
+
+        def shop_of(code: str) -> ShopSummary:
+            return found.get(comparable(code)) or ShopSummary(pipeline.name, code.strip())
+
+        statement = pending_statement(self._tables, pipeline, self._cut_off, *place)
+        for row in connection.execute(statement):
+            known = shop_of(row[0])
+            found[comparable(row[0])] = replace(
+                known,
+                pharmacy_codes=known.pharmacy_codes | {row[1].strip()},
+                pending=known.pending + row.due,
+                in_flight=known.in_flight + row.held,
+                unconfirmed=known.unconfirmed + row.unconfirmed,
+                oldest_pending_seconds=(
+                    known.oldest_pending_seconds
+                    if row.oldest is None
+                    else max(known.oldest_pending_seconds or 0.0, float(row.oldest))
+                ),
+                before_cut_off=known.before_cut_off + row.free - row.due,
+            )
+        statement = finished_statement(
+            self._tables, pipeline, finished_within, *place, today=finished_within is None
+        )
+        for shop, pharmacy, status, count in connection.execute(statement):
+            known = shop_of(shop)
+            good = SyncStatus.read(status) == SyncStatus.SUCCESS
+            found[comparable(shop)] = replace(
+                known,
+                pharmacy_codes=known.pharmacy_codes | {pharmacy.strip()},
+                succeeded=known.succeeded + count * good,
+                failed=known.failed + count * (not good),
+            )
+        return sorted(found.values(), key=lambda shop: shop.shop)
 
 
 def pending_shops(
-    connection: Connection, header: Table, pipeline: Pipeline, cut_off: date | None = None
+    connection: Connection, tables: SourceTables, pipeline: Pipeline, cut_off: date | None = None
 ) -> list[PendingShop]:
-    """Shops with pending documents that nobody holds, the one with the oldest document first.
+    """Shops with pending documents that are not held, the one with the oldest document first.
 
     Goes from shop to shop by an index seek each, two with a cut-off, however many documents there
     are on either side of it.
     """
+    header = tables.header(pipeline)
     shop, dated = header.c.shop_pharmacy_code, header.c[pipeline.date_column]
-    oldest = (
-        select(shop, header.c.pharmacy_code, dated)
-        .where(is_pending(header), is_free(header), dated_from(header, pipeline, cut_off))
+    oldest = passing_locked(
+        select(shop, header.c.pharmacy_code, age_in_seconds(dated))
+        .where(
+            is_pending(header),
+            dated_from(header, pipeline, cut_off),
+            without(tables, header, pipeline, is_live),
+        )
         .order_by(shop, dated, header.c.created_at, header.c.id)
-        .limit(1)
+        .limit(1),
+        header,
     )
-    found: list[PendingShop] = []
+    after = passing_locked(select(func.min(shop)).where(is_pending(header)), header)
+    found: list[tuple[float, PendingShop]] = []
     last: str | None = None
     while True:
         place: ColumnElement[bool] = true() if last is None else shop > last
         if cut_off is not None:
             # The shop first: looked for by date at once, each old document would be passed.
-            after = select(func.min(shop)).where(is_pending(header), place)
-            last = connection.execute(after).scalar_one()
+            last = connection.execute(after.where(place)).scalar_one()
             if last is None:
                 break
             place = shop == last
         row = connection.execute(oldest.where(place)).one_or_none()
         if row is not None:
-            found.append(PendingShop(*row))
-            last = found[-1].code
+            last = row[0]
+            found.append((age_or_least(row[2]), PendingShop(row[0], row[1].rstrip())))
         elif cut_off is None:
             break
-    return sorted(found, key=lambda shop: shop.oldest)
+    return [shop for _, shop in sorted(found, key=lambda pair: -pair[0])]
 
 
-def _summary(
-    connection: Connection,
-    tables: SourceTables,
-    pipeline: Pipeline,
-    finished_within: timedelta | None,
-    cut_off: date | None = None,
-) -> PipelineSummary:
-    header = tables.header(pipeline)
-    free, live = is_free(header), is_live(header)
+def pending_statement(
+    tables: SourceTables, pipeline: Pipeline, cut_off: date | None, *by: Column[Any]
+) -> Select[Any]:
+    """Counts of pending documents, by some columns of the header or all together."""
+    header, delivery = tables.header(pipeline), tables.delivery
+    live = is_live(delivery)
+    free = is_free(delivery)
     due = and_(free, dated_from(header, pipeline, cut_off))
-    row = connection.execute(
-        select(
-            _count(free),
-            _count(due),
-            _count(and_(due, header.c.sync_next_attempt_at > utc_now())),
-            _count(live),
-            func.count(distinct(case((live, header.c.sync_claim_token)))),
-            _count(header.c.sync_unconfirmed == True),  # noqa: E712 - SQL Server has no IS TRUE
-            _oldest(header, pipeline, cut_off),
-        ).where(is_pending(header))
-    ).one()
-    free_count, pending_count, waiting, held, batches, unconfirmed, oldest = row
-    ends = _finished(connection, header, finished_within)
-    return PipelineSummary(
-        pipeline.name,
-        pending=pending_count,
-        waiting=waiting,
-        in_flight=held,
-        batches=batches,
-        unconfirmed=unconfirmed,
-        succeeded=ends.succeeded,
-        failed=ends.failed,
-        oldest_pending_seconds=None if oldest is None else float(oldest),
-        before_cut_off=free_count - pending_count,
-    )
-
-
-def _finished(connection: Connection, header: Table, within: timedelta | None) -> FinishedCount:
-    query = (
-        select(header.c.status, func.count())
-        .where(header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]))
-        .group_by(header.c.status)
-    )
-    if within is not None:
-        query = query.where(header.c.updated_at >= local_in(-within.total_seconds()))
-    ends: dict[str, int] = dict(connection.execute(query).tuples().all())
-    return FinishedCount(
-        ends.get(SyncStatus.SUCCESS.value, 0), ends.get(SyncStatus.FAILED.value, 0)
-    )
-
-
-def _shop_summaries(
-    connection: Connection,
-    tables: SourceTables,
-    pipeline: Pipeline,
-    finished_within: timedelta | None,
-    cut_off: date | None = None,
-) -> list[ShopSummary]:
-    header = tables.header(pipeline)
-    place = (header.c.shop_pharmacy_code, header.c.pharmacy_code)
-    found: dict[str, ShopSummary] = {}
-
-    def shop_of(code: str) -> ShopSummary:
-        return found.get(code) or ShopSummary(pipeline.name, code)
-
-    for shop, pharmacy, free, due, held, unconfirmed, oldest in connection.execute(
-        select(
-            *place,
-            _count(is_free(header)),
-            _count(and_(is_free(header), dated_from(header, pipeline, cut_off))),
-            _count(is_live(header)),
-            _count(header.c.sync_unconfirmed == True),  # noqa: E712 - SQL Server has no IS TRUE
-            _oldest(header, pipeline, cut_off),
-        )
-        .where(is_pending(header))
-        .group_by(*place)
-    ):
-        known = shop_of(shop)
-        found[shop] = replace(
-            known,
-            pharmacy_codes=known.pharmacy_codes | {pharmacy},
-            pending=known.pending + due,
-            in_flight=known.in_flight + held,
-            unconfirmed=known.unconfirmed + unconfirmed,
-            oldest_pending_seconds=(
-                known.oldest_pending_seconds
-                if oldest is None
-                else max(known.oldest_pending_seconds or 0.0, float(oldest))
-            ),
-            before_cut_off=known.before_cut_off + free - due,
-        )
-    succeeded = _count(header.c.status == SyncStatus.SUCCESS.value)
-    for shop, pharmacy, good, all_ended in connection.execute(
-        select(*place, succeeded, func.count())
-        .where(
-            header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]),
-            header.c.updated_at
-            >= (
-                local_midnight()
-                if finished_within is None
-                else local_in(-finished_within.total_seconds())
-            ),
-        )
-        .group_by(*place)
-    ):
-        known = shop_of(shop)
-        found[shop] = replace(
-            known,
-            pharmacy_codes=known.pharmacy_codes | {pharmacy},
-            succeeded=known.succeeded + good,
-            failed=known.failed + all_ended - good,
-        )
-    return [found[shop] for shop in sorted(found)]
-
-
-def _oldest(header: Table, pipeline: Pipeline, cut_off: date | None) -> ColumnElement[Any]:
-    """Age of the oldest pending document that the cut-off lets through."""
     created: ColumnElement[Any] = header.c.created_at
     if cut_off is not None:
         created = case((dated_from(header, pipeline, cut_off), created))
-    return age_in_seconds(func.min(created))
+    query = (
+        select(
+            *by,
+            _count(free).label("free"),
+            _count(due).label("due"),
+            _count(and_(due, delivery.c.next_attempt_at > utc_now())).label("waiting"),
+            _count(live).label("held"),
+            func.count(distinct(case((live, delivery.c.claim_token)))).label("batches"),
+            # Not IS TRUE, which SQL Server does not have.
+            _count(delivery.c.unconfirmed == true()).label("unconfirmed"),
+            age_in_seconds(func.min(created)).label("oldest"),
+        )
+        .select_from(with_delivery(tables, header, pipeline))
+        .where(is_pending(header))
+        .group_by(*by)
+    )
+    return passing_locked(query, header, delivery)
+
+
+def finished_statement(
+    tables: SourceTables,
+    pipeline: Pipeline,
+    within: timedelta | None,
+    *by: Column[Any],
+    today: bool = False,
+) -> Select[Any]:
+    """Number of documents by status, of those that ended within some time, today, or ever."""
+    header = tables.header(pipeline)
+    query = (
+        select(*by, header.c.status, func.count())
+        .where(header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]))
+        .group_by(*by, header.c.status)
+    )
+    if today:
+        query = query.where(header.c.updated_at >= local_midnight())
+    elif within is not None:
+        query = query.where(header.c.updated_at >= local_in(-within.total_seconds()))
+    return passing_locked(query, header)
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -7,11 +7,11 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, func, select, true
 
 from lib.models import DocumentRef
 from lib.pipelines import Pipeline
-from lib.source.rows import live_flag, ref_columns, to_ref
+from lib.source.rows import flag, is_live, read_rows, ref_columns, to_ref, with_delivery
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
 
@@ -58,7 +58,9 @@ def _documents_of_day(
     }
     return [
         _to_document(pipeline, row, lines)
-        for row in connection.execute(documents_statement(tables, pipeline, day))
+        for row in read_rows(
+            connection, documents_statement(tables, pipeline, day), tables.header(pipeline).c.id
+        )
     ]
 
 
@@ -71,9 +73,10 @@ def documents_statement(tables: SourceTables, pipeline: Pipeline, day: date) -> 
             header.c.status,
             tables.national_id(pipeline),
             header.c.sync_response_message,
-            live_flag(header),
-            header.c.sync_unconfirmed,
+            flag(is_live(tables.delivery)).label("live"),
+            flag(tables.delivery.c.unconfirmed == true()).label("unconfirmed"),
         )
+        .select_from(with_delivery(tables, header, pipeline))
         .where(_is_of(header, pipeline, day))
         .order_by(header.c.id)
     )

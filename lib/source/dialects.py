@@ -1,7 +1,7 @@
 """What differs between SQL Server and PostgreSQL. No other module knows which one it talks to.
 
-All moments here are by the database's clock. `utc_now` and its kin are UTC without a zone, as the
-claim columns hold them; `local_now` is local time, as the business columns hold it.
+All moments here are by the database's clock. `utc_now` and the like are UTC without a zone, as our
+tables hold them; `local_now` is local time, as the business columns hold it.
 """
 
 from __future__ import annotations
@@ -14,31 +14,35 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Float,
+    Insert,
     Integer,
     Select,
     String,
+    Table,
     Unicode,
     bindparam,
     cast,
+    insert,
     literal,
-    select,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FromClause
 from sqlalchemy.sql.functions import GenericFunction
 
-#: Rows that somebody else has locked are passed over.
-SKIP_LOCKED_HINT = "WITH (ROWLOCK, READPAST, UPDLOCK)"
-#: Rows are locked as by FOR UPDATE; waits for whoever has them.
+#: Rows that another session has locked are passed over. READCOMMITTEDLOCK because a database with
+#: READ_COMMITTED_SNAPSHOT refuses READPAST without it.
+READPAST_HINT = "WITH (READCOMMITTEDLOCK, ROWLOCK, READPAST)"
+#: Rows are locked as by FOR UPDATE; waits for other sessions.
 LOCK_HINT = "WITH (ROWLOCK, UPDLOCK)"
-#: Reads what is committed now, also in a database whose READ COMMITTED reads older row versions.
-CURRENT_HINT = "WITH (READCOMMITTEDLOCK)"
 ROW_LOCK_HINT = "WITH (ROWLOCK)"
 
 #: More bound values than this in one IN list come near SQL Server's limit of 2100 parameters.
 MAX_IN_LIST = 1000
 
 _LARGEST_INTEGER = 2**31 - 1
+_BOUND_YEARS = 60
+_BOUND_SECONDS = _BOUND_YEARS * 365 * 86_400
 
 
 class utc_now(GenericFunction[Any]):
@@ -55,7 +59,9 @@ class local_now(GenericFunction[Any]):
     inherit_cache = True
 
 
-class _utc_in(GenericFunction[Any]):
+class utc_in_milliseconds(GenericFunction[Any]):
+    """The moment that is a column's number of milliseconds from now, UTC."""
+
     type = DateTime()
     inherit_cache = True
 
@@ -98,7 +104,7 @@ class login_name(GenericFunction[str]):
 
 def utc_in(seconds: float) -> ColumnElement[Any]:
     """The moment so many seconds from now, UTC; at most some 24 days from now."""
-    return _utc_in(literal(min(round(seconds * 1000), _LARGEST_INTEGER), Integer()))
+    return utc_in_milliseconds(literal(min(round(seconds * 1000), _LARGEST_INTEGER), Integer()))
 
 
 def local_in(seconds: float) -> ColumnElement[Any]:
@@ -117,7 +123,7 @@ def seconds_until(moment: ColumnElement[Any]) -> ColumnElement[float]:
 
 
 def age_in_seconds(moment: ColumnElement[Any]) -> ColumnElement[float]:
-    """Seconds from a local moment until now."""
+    """Seconds from a local moment until now; on SQL Server at most some 60 years either way."""
     return _age_in_seconds(moment)
 
 
@@ -142,12 +148,12 @@ def _(element: Any, compiler: Any, **kw: Any) -> str:
     return "LOCALTIMESTAMP"
 
 
-@compiles(_utc_in, "mssql")
+@compiles(utc_in_milliseconds, "mssql")
 def _(element: Any, compiler: Any, **kw: Any) -> str:
     return f"dateadd(millisecond, {compiler.process(element.clauses, **kw)}, sysutcdatetime())"
 
 
-@compiles(_utc_in, "postgresql")
+@compiles(utc_in_milliseconds, "postgresql")
 def _(element: Any, compiler: Any, **kw: Any) -> str:
     milliseconds = compiler.process(element.clauses, **kw)
     return f"timezone('utc', clock_timestamp()) + make_interval(secs => ({milliseconds}) / 1000.0)"
@@ -166,7 +172,8 @@ def _(element: Any, compiler: Any, **kw: Any) -> str:
 
 @compiles(_seconds_until, "mssql")
 def _(element: Any, compiler: Any, **kw: Any) -> str:
-    # Whole seconds: in milliseconds DATEDIFF overflows for a lease that ran out a month ago.
+    # Whole seconds: in milliseconds DATEDIFF overflows for a lease that ran out a month ago. Only
+    # moments that we wrote ourselves come here.
     return f"datediff(second, sysutcdatetime(), {compiler.process(element.clauses, **kw)})"
 
 
@@ -178,7 +185,13 @@ def _(element: Any, compiler: Any, **kw: Any) -> str:
 
 @compiles(_age_in_seconds, "mssql")
 def _(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"datediff(second, {compiler.process(element.clauses, **kw)}, getdate())"
+    # In seconds DATEDIFF overflows after 68 years: an empty text in a DATETIME column is 1900.
+    moment = compiler.process(element.clauses, **kw)
+    return (
+        f"CASE WHEN {moment} < dateadd(year, -{_BOUND_YEARS}, getdate()) THEN {_BOUND_SECONDS} "
+        f"WHEN {moment} > dateadd(year, {_BOUND_YEARS}, getdate()) THEN -{_BOUND_SECONDS} "
+        f"ELSE datediff(second, {moment}, getdate()) END"
+    )
 
 
 @compiles(_age_in_seconds, "postgresql")
@@ -238,11 +251,14 @@ def one_of(column: ColumnElement[Any], values: list[Any]) -> ColumnElement[bool]
     )
 
 
-def lock_skipping_locked(query: Select[Any], table: FromClause) -> Select[Any]:
-    """Lock what the query finds, passing over rows that somebody else has locked."""
-    return query.with_hint(table, SKIP_LOCKED_HINT, "mssql").with_for_update(
-        of=table, skip_locked=True
-    )
+def passing_locked(query: Select[Any], *tables: FromClause) -> Select[Any]:
+    """Read without waiting for rows that another session is writing; those are left out.
+
+    On PostgreSQL a reader waits for no one and sees the row as it was.
+    """
+    for table in tables:
+        query = query.with_hint(table, READPAST_HINT, "mssql")
+    return query
 
 
 def lock(query: Select[Any], table: FromClause) -> Select[Any]:
@@ -250,18 +266,13 @@ def lock(query: Select[Any], table: FromClause) -> Select[Any]:
     return query.with_hint(table, LOCK_HINT, "mssql").with_for_update(of=table)
 
 
-def read_current(query: Select[Any], table: FromClause) -> Select[Any]:
-    """Read rows as they are committed now; on PostgreSQL the statement's snapshot has to do."""
-    return query.with_hint(table, CURRENT_HINT, "mssql")
+def insert_missing(table: Table, rows: Select[Any], dialect: Dialect) -> Insert:
+    """Insert what `rows` selects, under its own column names.
 
-
-def evaluated_once(query: Select[Any], dialect: Dialect) -> Select[Any]:
-    """The query as a subselect that a plan cannot run a second time.
-
-    PostgreSQL may put a subselect on the inner side of a loop; run again, LIMIT with SKIP LOCKED
-    finds further rows. A materialised CTE is run once.
+    PostgreSQL passes over a row that a unique key refuses; SQL Server fails, and nothing of the
+    statement is done.
     """
-    if dialect.name != "postgresql":
-        return query
-    found = query.cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
-    return select(*found.c)
+    columns = [column.name for column in rows.selected_columns]
+    if dialect.name == "postgresql":
+        return postgresql.insert(table).from_select(columns, rows).on_conflict_do_nothing()
+    return insert(table).from_select(columns, rows)

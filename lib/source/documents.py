@@ -4,183 +4,253 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    or_,
-    select,
-)
+from sqlalchemy import Connection, Row, Select, and_, or_, select, true
 
-from lib.models import (
-    Document,
-    DocumentRef,
-    StoredDocument,
-    SyncStatus,
-)
+from lib.errors import AlreadySent, AmbiguousDocument, BeforeCutOff, DocumentBusy, DocumentNotFound
+from lib.models import Document, DocumentRef, StoredDocument, SyncStatus
 from lib.pipelines import Pipeline
-from lib.source.dialects import (
-    MAX_IN_LIST,
-    one_of,
-)
+from lib.source.dialects import MAX_IN_LIST, one_of
 from lib.source.rows import (
+    belongs,
     by_standard_name,
+    dated_from,
+    delivery_columns,
+    flag,
+    is_live,
+    read_rows,
     ref_columns,
-    stored_documents,
+    stored_columns,
+    to_delivery,
     to_ref,
     to_stored,
+    with_delivery,
 )
-from lib.source.tables import CLAIM_FIELDS, SourceTables
+from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
+from lib.text import comparable
 
 
 class Documents:
-    """Documents as the source database has them now."""
+    """Documents as the source database has them now.
+
+    A value that the driver cannot read is `Unreadable` in its document and harms no other.
+    """
 
     def __init__(self, transactions: Transactions, tables: SourceTables) -> None:
         self._run = transactions.run
         self._tables = tables
 
     def load(self, pipeline: Pipeline, token: str) -> list[Document]:
-        """Headers and lines of all documents a token holds, oldest first. Idempotent."""
-        return self._run(lambda c: _load(c, self._tables, pipeline, token))
+        """Headers and lines of all documents a token holds, oldest first. Two statements."""
+        header, details = self._tables.header(pipeline), self._tables.details(pipeline)
+        delivery, foreign_key = self._tables.delivery, self._tables.foreign_key(pipeline)
+        held = and_(belongs(delivery, pipeline), delivery.c.claim_token == token)
+        columns, line_columns = list(header.c), list(details.c)
+        lines_query = (
+            select(*line_columns)
+            .where(foreign_key.in_(select(delivery.c.record_id).where(held)))
+            .order_by(foreign_key, details.c.id)
+        )
+        own = [
+            delivery.c.attempts,
+            flag(delivery.c.unconfirmed == true()),
+            *delivery_columns(delivery),
+        ]
+        query = (
+            select(*columns, *own)
+            .select_from(header.join(delivery, delivery.c.record_id == header.c.id))
+            .where(held)
+            .order_by(header.c[pipeline.date_column], header.c.created_at, header.c.id)
+        )
+
+        def work(connection: Connection) -> list[Document]:
+            # Lines before headers: a claim only shrinks, so no header is seen without its lines.
+            lines: dict[int, list[Any]] = defaultdict(list)
+            for row in read_rows(connection, lines_query, details.c.id):
+                line = by_standard_name(line_columns, row)
+                lines[line[foreign_key.key]].append(line)
+            return [
+                self._to_document(pipeline, token, row, lines)
+                for row in read_rows(connection, query, header.c.id)
+            ]
+
+        return self._run(work)
 
     def find(
         self, pipeline: Pipeline, local_id: str, pharmacy_code: str | None = None
     ) -> list[StoredDocument]:
         """Documents of a local id, by record id."""
-        return self._run(lambda c: _find(c, self._tables, pipeline, local_id, pharmacy_code))
+        query = self._stored(pipeline).where(self._tables.local_id(pipeline) == local_id)
+        if pharmacy_code is not None:
+            query = query.where(self._tables.header(pipeline).c.pharmacy_code == pharmacy_code)
+        return self._run(lambda c: self._read_stored(c, pipeline, query))
 
     def get(self, pipeline: Pipeline, record_ids: Sequence[int]) -> list[StoredDocument]:
-        """Documents by record id; those that are not there are left out."""
-        return self._run(lambda c: _get(c, self._tables, pipeline, record_ids))
+        """Documents by record id; those that do not exist are left out."""
+        key = self._tables.header(pipeline).c.id
+        ids = sorted(set(record_ids))
+        return self._run(
+            lambda c: [
+                document
+                for start in range(0, len(ids), MAX_IN_LIST)
+                for document in self._read_stored(
+                    c,
+                    pipeline,
+                    self._stored(pipeline).where(one_of(key, ids[start : start + MAX_IN_LIST])),
+                )
+            ]
+        )
 
     def drug_codes(
         self, pipeline: Pipeline, record_ids: Sequence[int]
     ) -> dict[int, list[str | None]]:
         """Drug codes of documents' lines by record id, in the order the lines are sent in."""
-        return self._run(lambda c: _drug_codes(c, self._tables, pipeline, record_ids))
+        details, foreign_key = self._tables.details(pipeline), self._tables.foreign_key(pipeline)
+        ids = sorted(set(record_ids))
+        query = select(foreign_key, details.c.drug_code).order_by(foreign_key, details.c.id)
+
+        def work(connection: Connection) -> dict[int, list[str | None]]:
+            found: dict[int, list[str | None]] = defaultdict(list)
+            for start in range(0, len(ids), MAX_IN_LIST):
+                some = query.where(one_of(foreign_key, ids[start : start + MAX_IN_LIST]))
+                for record_id, code in read_rows(connection, some, details.c.id):
+                    found[record_id].append(code if isinstance(code, str) else None)
+            return dict(found)
+
+        return self._run(work)
 
     def drug_names(self, pipeline: Pipeline, record_ids: Sequence[int]) -> dict[str, str]:
         """Drug names by drug code, as these documents' lines have them."""
-        return self._run(lambda c: _drug_names(c, self._tables, pipeline, record_ids))
+        details, foreign_key = self._tables.details(pipeline), self._tables.foreign_key(pipeline)
+        ids = sorted(set(record_ids))
+        query = select(details.c.drug_code, details.c.drug_name).order_by(details.c.id)
+
+        def work(connection: Connection) -> dict[str, str]:
+            found: dict[str, str] = {}
+            for start in range(0, len(ids), MAX_IN_LIST):
+                some = query.where(one_of(foreign_key, ids[start : start + MAX_IN_LIST]))
+                for code, name in read_rows(connection, some, details.c.id):
+                    if isinstance(code, str) and isinstance(name, str) and code and name:
+                        found[code] = name
+            return found
+
+        return self._run(work)
 
     def successes_without_national_id(self, pipeline: Pipeline, limit: int) -> list[DocumentRef]:
         """Accepted documents whose national id is missing, by record id."""
-        return self._run(lambda c: _successes_without_national_id(c, self._tables, pipeline, limit))
-
-
-def _load(
-    connection: Connection, tables: SourceTables, pipeline: Pipeline, token: str
-) -> list[Document]:
-    header, details = tables.header(pipeline), tables.details(pipeline)
-    foreign_key = tables.foreign_key(pipeline)
-    header_columns = [column for column in header.c if column.key not in CLAIM_FIELDS]
-    detail_columns = list(details.c)
-    lines: dict[int, list[Any]] = defaultdict(list)
-    # Lines before headers: a claim only shrinks, so no header can be seen without its lines.
-    held = select(header.c.id).where(header.c.sync_claim_token == token)
-    for row in connection.execute(
-        select(*detail_columns).where(foreign_key.in_(held)).order_by(foreign_key, details.c.id)
-    ):
-        line = by_standard_name(detail_columns, row)
-        lines[line[foreign_key.key]].append(line)
-    rows = connection.execute(
-        select(
-            *ref_columns(header, pipeline),
-            *header_columns,
-            header.c.sync_attempts,
-            header.c.sync_unconfirmed,
+        header, national_id = self._tables.header(pipeline), self._tables.national_id(pipeline)
+        query = (
+            select(*ref_columns(header, pipeline))
+            .where(
+                header.c.status == SyncStatus.SUCCESS.value,
+                or_(national_id.is_(None), national_id == ""),
+            )
+            .order_by(header.c.id)
+            .limit(limit)
         )
-        .where(header.c.sync_claim_token == token)
-        .order_by(header.c[pipeline.date_column], header.c.created_at, header.c.id)
-    )
-    return [
-        Document(
-            ref=to_ref(pipeline, row),
+        return self._run(
+            lambda c: [to_ref(pipeline, row) for row in read_rows(c, query, header.c.id)]
+        )
+
+    def _to_document(
+        self,
+        pipeline: Pipeline,
+        token: str,
+        row: Sequence[Any],
+        lines: dict[int, list[Any]],
+    ) -> Document:
+        columns = list(self._tables.header(pipeline).c)
+        header = by_standard_name(columns, row[: len(columns)])
+        attempts, unconfirmed, *rest = row[len(columns) :]
+        delivery = to_delivery(rest)
+        carried = header[pipeline.national_id_column]
+        national_id = (carried.strip() if isinstance(carried, str) else "") or delivery.national_id
+        return Document(
+            ref=to_ref(
+                pipeline,
+                [
+                    header[name]
+                    for name in (
+                        "id",
+                        pipeline.local_id_column,
+                        "pharmacy_code",
+                        "shop_pharmacy_code",
+                    )
+                ],
+            ),
             claim_token=token,
-            unconfirmed=bool(row._mapping[header.c.sync_unconfirmed]),
-            attempts=row._mapping[header.c.sync_attempts] or 0,
-            header=by_standard_name(header_columns, row),
-            lines=tuple(lines[row._mapping[header.c.id]]),
+            # A national id says that it was sent once, by us or by another sender.
+            unconfirmed=bool(unconfirmed) or national_id is not None,
+            attempts=attempts,
+            header=header,
+            lines=tuple(lines[header["id"]]),
+            national_id=national_id,
+            delivery=delivery,
         )
-        for row in rows
-    ]
+
+    def _stored(self, pipeline: Pipeline) -> Select[Any]:
+        header = self._tables.header(pipeline)
+        return (
+            select(*stored_columns(self._tables, header, pipeline))
+            .select_from(with_delivery(self._tables, header, pipeline))
+            .order_by(header.c.id)
+        )
+
+    def _read_stored(
+        self, connection: Connection, pipeline: Pipeline, query: Select[Any]
+    ) -> list[StoredDocument]:
+        key = self._tables.header(pipeline).c.id
+        return [to_stored(pipeline, row) for row in read_rows(connection, query, key)]
 
 
-def _find(
+def choose_one(
     connection: Connection,
     tables: SourceTables,
     pipeline: Pipeline,
     local_id: str,
     pharmacy_code: str | None,
-) -> list[StoredDocument]:
+    *,
+    force: bool,
+    cut_off: date | None,
+) -> DocumentRef:
+    """The row that a run for one document takes; see `Claims.claim_one` for rules and errors."""
+    label = f"{pipeline.name} document {local_id!r}"
     header = tables.header(pipeline)
-    query = stored_documents(header, pipeline).where(tables.local_id(pipeline) == local_id)
-    if pharmacy_code is not None:
-        query = query.where(header.c.pharmacy_code == pharmacy_code)
-    return [to_stored(pipeline, row) for row in connection.execute(query)]
-
-
-def _get(
-    connection: Connection, tables: SourceTables, pipeline: Pipeline, record_ids: Sequence[int]
-) -> list[StoredDocument]:
-    header = tables.header(pipeline)
-    ids = sorted(set(record_ids))
-    return [
-        to_stored(pipeline, row)
-        for start in range(0, len(ids), MAX_IN_LIST)
-        for row in connection.execute(
-            stored_documents(header, pipeline).where(
-                one_of(header.c.id, ids[start : start + MAX_IN_LIST])
-            )
+    query = (
+        select(
+            *ref_columns(header, pipeline),
+            header.c.status,
+            flag(is_live(tables.delivery)).label("live"),
+            flag(dated_from(header, pipeline, cut_off)).label("in_scope"),
         )
-    ]
-
-
-def _drug_codes(
-    connection: Connection, tables: SourceTables, pipeline: Pipeline, record_ids: Sequence[int]
-) -> dict[int, list[str | None]]:
-    details, foreign_key = tables.details(pipeline), tables.foreign_key(pipeline)
-    found: dict[int, list[str | None]] = defaultdict(list)
-    ids = sorted(set(record_ids))
-    for start in range(0, len(ids), MAX_IN_LIST):
-        for record_id, code in connection.execute(
-            select(foreign_key, details.c.drug_code)
-            .where(one_of(foreign_key, ids[start : start + MAX_IN_LIST]))
-            .order_by(foreign_key, details.c.id)
-        ):
-            found[record_id].append(code)
-    return dict(found)
-
-
-def _drug_names(
-    connection: Connection, tables: SourceTables, pipeline: Pipeline, record_ids: Sequence[int]
-) -> dict[str, str]:
-    details, foreign_key = tables.details(pipeline), tables.foreign_key(pipeline)
-    found: dict[str, str] = {}
-    ids = sorted(set(record_ids))
-    for start in range(0, len(ids), MAX_IN_LIST):
-        rows = connection.execute(
-            select(details.c.drug_code, details.c.drug_name).where(
-                one_of(foreign_key, ids[start : start + MAX_IN_LIST])
-            )
-        )
-        found.update({code: name for code, name in rows if code and name})
-    return found
-
-
-def _successes_without_national_id(
-    connection: Connection, tables: SourceTables, pipeline: Pipeline, limit: int
-) -> list[DocumentRef]:
-    header, national_id = tables.header(pipeline), tables.national_id(pipeline)
-    rows = connection.execute(
-        select(*ref_columns(header, pipeline))
-        .where(
-            header.c.status == SyncStatus.SUCCESS.value,
-            or_(national_id.is_(None), national_id == ""),
-        )
+        .select_from(with_delivery(tables, header, pipeline))
+        .where(tables.local_id(pipeline) == local_id)
         .order_by(header.c.id)
-        .limit(limit)
     )
-    return [to_ref(pipeline, row) for row in rows]
+    if pharmacy_code is not None:
+        label += f" of pharmacy {pharmacy_code}"
+        query = query.where(header.c.pharmacy_code == pharmacy_code)
+    rows: Sequence[Row[Any]] = connection.execute(query).all()
+    if not rows:
+        raise DocumentNotFound(f"there is no {label}")
+    pharmacies = {comparable(row.pharmacy_code): row.pharmacy_code.strip() for row in rows}
+    if len(pharmacies) > 1:
+        raise AmbiguousDocument(
+            f"there is more than one {label}: name the pharmacy, "
+            f"one of {', '.join(sorted(pharmacies.values()))}"
+        )
+    if any(row.live for row in rows):
+        raise DocumentBusy(f"{label} is being sent by another run")
+    statuses = {row.id: SyncStatus.read(row.status) for row in rows}
+    pending = [row for row in rows if statuses[row.id] == SyncStatus.PENDING]
+    chosen = (pending or rows)[0]
+    if statuses[chosen.id] == SyncStatus.SUCCESS and not force:
+        raise AlreadySent(f"{label} is already accepted; only force sends it again")
+    if not chosen.in_scope and not force:
+        raise BeforeCutOff(
+            f"{label} is dated before {cut_off} (DQG_SYNC__NOT_BEFORE); only force sends it"
+        )
+    return to_ref(pipeline, chosen)

@@ -167,7 +167,11 @@ def translate_errors(store: str = "source database") -> Iterator[None]:
         text = short_text(error)
         if fault is Fault.CONFIGURATION:
             raise ConfigurationError(f"{store}: {text}{_hint(error)}") from error
-        raise StoreUnavailable(store, text) from error
+        raise StoreUnavailable(store, text, locked=_is_lock_timeout(error)) from error
+
+
+def _is_lock_timeout(error: DBAPIError) -> bool:
+    return _sqlstate(error) == "55P03" or 1222 in _numbers(error)
 
 
 def _hint(error: DBAPIError) -> str:

@@ -1,38 +1,56 @@
-"""Writing what became of documents, fenced by the token they were claimed under."""
+"""Writing what became of documents, fenced by the token they were claimed under.
+
+A header row is written once, at the end, and only while its status is still PENDING_SYNC. Triggers
+of the pharmacy may run at that moment, so no row count and no OUTPUT of such a write is used: what
+the row holds afterwards is read in the same transaction.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
-    Row,
-    Unicode,
-    Update,
+    Table,
     and_,
-    bindparam,
     false,
-    func,
+    inspect,
+    literal,
     null,
     or_,
     select,
+    true,
     update,
 )
+from sqlalchemy.exc import DBAPIError
 
-from lib.models import DocumentRef, Outcome, OutcomeKind, SyncStatus
+from lib.errors import StoreUnavailable
+from lib.models import DocumentRef, Outcome, OutcomeKind, Saved, SyncStatus
 from lib.pipelines import Pipeline, get_pipeline
-from lib.source.dialects import MAX_IN_LIST, local_now, lock, one_of, utc_now
-from lib.source.rows import same_code
-from lib.source.tables import SourceTables
+from lib.source.claim_statements import bare_code, code_of
+from lib.source.dialects import (
+    MAX_IN_LIST,
+    ROW_LOCK_HINT,
+    insert_missing,
+    local_now,
+    one_of,
+    utc_now,
+)
+from lib.source.driver_errors import short_text
+from lib.source.outcome_statements import FINAL_STATUS, fitting, header_statement, settle_statement
+from lib.source.rows import belongs, is_free, is_live, without
+from lib.source.tables import PLATFORM, SourceTables
 from lib.source.transactions import Transactions
+from lib.text import comparable
 
-#: Outcomes written in one transaction.
-GROUP = MAX_IN_LIST
+#: Outcomes written in one transaction; each takes nine of SQL Server's 2100 parameters.
+GROUP = 200
 
-_STATUS = {OutcomeKind.ACCEPTED: SyncStatus.SUCCESS, OutcomeKind.FAILED: SyncStatus.FAILED}
+_OPEN = (SyncStatus.PENDING, SyncStatus.FAILED)
 
 
 class Outcomes:
@@ -41,40 +59,54 @@ class Outcomes:
     def __init__(self, transactions: Transactions, tables: SourceTables) -> None:
         self._run = transactions.run
         self._tables = tables
+        self._lengths: dict[str, dict[str, int | None]] = {}
 
-    def save(self, results: Sequence[Outcome]) -> set[tuple[str, int]]:
+    def save(self, results: Sequence[Outcome]) -> Saved:
         """Write outcomes of any mix of pipelines and claims, each under its fencing token.
 
-        Idempotent: an outcome that was already written counts as written.
+        Idempotent: an outcome that was already written counts as written. Outcomes that cannot be
+        written together are written one by one, so that one document never holds up another.
 
-        Returns:
-            Pipeline and record id of what was written. The rest had lost its claim and belongs to
-            another holder; nothing of it was changed.
+        Raises:
+            StoreUnavailable, ConfigurationError: nothing could be written.
         """
-        by_pipeline: dict[str, list[Outcome]] = defaultdict(list)
+        by_pipeline: dict[str, dict[int, Outcome]] = defaultdict(dict)
         for outcome in results:
-            by_pipeline[outcome.ref.pipeline].append(outcome)
-        written: set[tuple[str, int]] = set()
-        for name, group in by_pipeline.items():
-            for start in range(0, len(group), GROUP):
-                written |= self._save_group(get_pipeline(name), group[start : start + GROUP])
-        return written
+            # The first outcome ends the claim, so it is the one that counts.
+            by_pipeline[outcome.ref.pipeline].setdefault(outcome.ref.record_id, outcome)
+        saved = Saved()
+        for name, by_id in by_pipeline.items():
+            outcomes = [by_id[record_id] for record_id in sorted(by_id)]
+            for start in range(0, len(outcomes), GROUP):
+                saved |= self._save_group(get_pipeline(name), outcomes[start : start + GROUP])
+        return saved
 
-    def _save_group(self, pipeline: Pipeline, group: Sequence[Outcome]) -> set[tuple[str, int]]:
-        return self._run(lambda c: _save_group(c, self._tables, pipeline, group))
+    def _save_group(self, pipeline: Pipeline, outcomes: Sequence[Outcome]) -> Saved:
+        try:
+            return self._run(lambda c: self._save(c, pipeline, outcomes))
+        except DBAPIError as error:  # about a value, or a trigger's refusal
+            if len(outcomes) == 1:
+                reason = StoreUnavailable("source database", f"refused: {short_text(error)}")
+                return Saved(failed={outcomes[0].key: reason})
+        except StoreUnavailable as error:
+            if not error.locked:
+                raise
+            if len(outcomes) == 1:
+                return Saved(failed={outcomes[0].key: error})
+        saved = Saved()
+        for outcome in outcomes:
+            saved |= self._save_group(pipeline, [outcome])
+        return saved
 
     def record_acceptance(self, ref: DocumentRef, national_id: str | None, message: str) -> bool:
         """Mark a document SYNC_SUCCESS that the API is known to have, whoever holds it.
 
-        Idempotent.
+        Idempotent. A status that is none of ours is left as it is.
 
         Returns:
             False where it already was, or is gone.
         """
-        pipeline = get_pipeline(ref.pipeline)
-        return self._run(
-            lambda c: _record_acceptance(c, self._tables, pipeline, ref, national_id, message)
-        )
+        return self._run(lambda c: self._accept(c, ref, national_id, message, by_hand=False))
 
     def resolve_by_hand(self, ref: DocumentRef, national_id: str, message: str) -> bool:
         """Mark a SYNC_FAILED document SYNC_SUCCESS that a person entered at the portal.
@@ -82,12 +114,16 @@ class Outcomes:
         Idempotent: with the same national id it counts as done.
 
         Returns:
-            False where it is not failed, somebody holds it, or it is gone; nothing was changed.
+            False where it is not failed, is held, or is gone; nothing was changed.
         """
-        pipeline = get_pipeline(ref.pipeline)
-        return self._run(
-            lambda c: _resolve_by_hand(c, self._tables, pipeline, ref, national_id, message)
-        )
+
+        def work(connection: Connection) -> bool:
+            if self._accept(connection, ref, national_id, message, by_hand=True):
+                return True
+            status, found = self._state(connection, ref)
+            return status == SyncStatus.SUCCESS and comparable(found) == comparable(national_id)
+
+        return self._run(work)
 
     def requeue(self, pipeline: Pipeline, record_ids: Sequence[int]) -> int:
         """Make SYNC_FAILED documents pending again, their attempts counted afresh.
@@ -98,243 +134,225 @@ class Outcomes:
             How many were made pending.
         """
         ids = sorted(set(record_ids))
-        return sum(
-            self._requeue(pipeline, ids[start : start + MAX_IN_LIST])
-            for start in range(0, len(ids), MAX_IN_LIST)
+        total = 0
+        for start in range(0, len(ids), MAX_IN_LIST):
+            some = ids[start : start + MAX_IN_LIST]
+            total += self._run(partial(self._requeue, pipeline=pipeline, ids=some))
+        return total
+
+    def _save(
+        self, connection: Connection, pipeline: Pipeline, outcomes: Sequence[Outcome]
+    ) -> Saved:
+        lengths = self._lengths_of(connection, pipeline)
+        delivery = self._tables.delivery
+        ended = set(
+            connection.execute(settle_statement(self._tables, pipeline, outcomes)).scalars()
         )
+        settled = [outcome for outcome in outcomes if outcome.ref.record_id in ended]
+        missed = [outcome for outcome in outcomes if outcome.ref.record_id not in ended]
+        if missed:
+            query = select(delivery).where(
+                belongs(delivery, pipeline),
+                one_of(delivery.c.record_id, [outcome.ref.record_id for outcome in missed]),
+            )
+            rows = {row.record_id: row for row in connection.execute(query)}
+            settled += [o for o in missed if _was_written(rows.get(o.ref.record_id), o)]
+        final = [outcome for outcome in settled if outcome.kind in FINAL_STATUS]
+        overtaken: dict[tuple[str, int], str] = {}
+        if final:
+            connection.execute(header_statement(self._tables, pipeline, final, lengths))
+            header = self._tables.header(pipeline)
+            query = select(header.c.id, header.c.status).where(
+                one_of(header.c.id, [outcome.ref.record_id for outcome in final])
+            )
+            found: dict[int, str | None] = dict(connection.execute(query).tuples().all())
+            for outcome in final:
+                status = SyncStatus.read(found.get(outcome.ref.record_id))
+                if status != FINAL_STATUS[outcome.kind]:
+                    overtaken[outcome.key] = str(status) or "deleted"
+        return Saved(frozenset(outcome.key for outcome in settled), overtaken)
 
-    def _requeue(self, pipeline: Pipeline, ids: Sequence[int]) -> int:
-        return self._run(lambda c: _requeue(c, self._tables, pipeline, ids))
-
-
-def _save_group(
-    connection: Connection, tables: SourceTables, pipeline: Pipeline, outcomes: Sequence[Outcome]
-) -> set[tuple[str, int]]:
-    # The first outcome ends the claim, so it is the one that counts.
-    by_id: dict[int, Outcome] = {}
-    for outcome in outcomes:
-        by_id.setdefault(outcome.ref.record_id, outcome)
-    rows = _lock_rows(connection, tables, pipeline, by_id)
-    written: set[tuple[str, int]] = set()
-    changes: dict[OutcomeKind, list[dict[str, Any]]] = defaultdict(list)
-    length = _length(tables, pipeline)
-    for row in rows:
-        outcome = by_id[row.id]
-        if row.token == outcome.claim_token:
-            changes[outcome.kind].append(_change(row, outcome, length))
-        elif not _is_as_told(row, outcome, length):
-            continue
-        written.add((pipeline.name, row.id))
-    for kind, parameters in changes.items():
-        connection.execute(_statement(tables, pipeline, kind), parameters)
-    return written
-
-
-def _record_acceptance(
-    connection: Connection,
-    tables: SourceTables,
-    pipeline: Pipeline,
-    ref: DocumentRef,
-    national_id: str | None,
-    message: str,
-) -> bool:
-    header, column = tables.header(pipeline), tables.national_id(pipeline)
-    stored, message_stored = _fitting(national_id, message, _length(tables, pipeline))
-    values: dict[Any, Any] = {
-        header.c.status: SyncStatus.SUCCESS.value,
-        header.c.sync_response_message: message_stored,
-        header.c.sync_claim_token: None,
-        header.c.sync_lease_expires_at: None,
-        header.c.sync_next_attempt_at: None,
-        header.c.sync_unconfirmed: False,
-        header.c.updated_at: local_now(),
-    }
-    not_yet = header.c.status != SyncStatus.SUCCESS.value
-    if stored is not None:
-        values[column] = stored
-        not_yet = or_(not_yet, column.is_(None), column == "")
-    return bool(
+    def _accept(
+        self,
+        connection: Connection,
+        ref: DocumentRef,
+        national_id: str | None,
+        message: str,
+        *,
+        by_hand: bool,
+    ) -> bool:
+        pipeline = get_pipeline(ref.pipeline)
+        header, id_column = self._tables.header(pipeline), self._tables.national_id(pipeline)
+        if self._state(connection, ref)[0] is None or self._is_accepted(
+            connection, ref, national_id
+        ):
+            return False
+        lengths = self._lengths_of(connection, pipeline)
+        stored, text = fitting(national_id, message, lengths)
+        changes: dict[Any, Any] = {
+            header.c.status: SyncStatus.SUCCESS.value,
+            header.c.sync_response_message: text,
+            header.c.updated_at: local_now(),
+        }
+        if by_hand:
+            open_status: ColumnElement[bool] = and_(
+                header.c.status == SyncStatus.FAILED.value,
+                without(self._tables, header, pipeline, is_live),
+            )
+        else:
+            open_status = header.c.status.in_([status.value for status in _OPEN])
+        if stored is not None:
+            changes[id_column] = stored
+            if not by_hand:
+                nameless = or_(id_column.is_(None), id_column == "")
+                open_status = or_(
+                    open_status, and_(header.c.status == SyncStatus.SUCCESS.value, nameless)
+                )
         connection.execute(
             update(header)
-            .where(
-                and_(
-                    header.c.id == ref.record_id,
-                    tables.local_id(pipeline) == ref.local_id,
-                    header.c.pharmacy_code == ref.pharmacy_code,
-                ),
-                not_yet,
-            )
-            .values(values)
-        ).rowcount
-    )
-
-
-def _resolve_by_hand(
-    connection: Connection,
-    tables: SourceTables,
-    pipeline: Pipeline,
-    ref: DocumentRef,
-    national_id: str,
-    message: str,
-) -> bool:
-    header, column = tables.header(pipeline), tables.national_id(pipeline)
-    stored, message_stored = _fitting(national_id, message, _length(tables, pipeline))
-    this_one = and_(
-        header.c.id == ref.record_id,
-        tables.local_id(pipeline) == ref.local_id,
-        header.c.pharmacy_code == ref.pharmacy_code,
-    )
-    changed = connection.execute(
-        update(header)
-        .where(
-            this_one,
-            header.c.status == SyncStatus.FAILED.value,
-            # A row under a claim is pending; one that carries a token all the same is not ours.
-            header.c.sync_claim_token.is_(None),
+            .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+            .where(header.c.id == ref.record_id, open_status)
+            .values(changes)
         )
-        .values(
-            {
-                header.c.status: SyncStatus.SUCCESS.value,
-                column: stored,
-                header.c.sync_response_message: message_stored,
-                header.c.sync_lease_expires_at: None,
-                header.c.sync_next_attempt_at: None,
-                header.c.sync_unconfirmed: False,
-                header.c.updated_at: local_now(),
-            }
-        )
-    ).rowcount
-    if changed:
+        if not self._is_accepted(connection, ref, national_id):
+            return False
+        self._settle_accepted(connection, pipeline, ref, national_id, message)
         return True
-    row = connection.execute(select(header.c.status, column).where(this_one)).one_or_none()
-    return row is not None and row[0] == SyncStatus.SUCCESS.value and row[1] == stored
 
+    def _is_accepted(
+        self, connection: Connection, ref: DocumentRef, national_id: str | None
+    ) -> bool:
+        """Whether the row is accepted, and where a national id is given carries one."""
+        status, found = self._state(connection, ref)
+        return status == SyncStatus.SUCCESS and (national_id is None or bool(comparable(found)))
 
-def _requeue(
-    connection: Connection,
-    tables: SourceTables,
-    pipeline: Pipeline,
-    record_ids: Sequence[int],
-) -> int:
-    header = tables.header(pipeline)
-    chosen, sibling = header.alias("chosen"), header.alias("sibling")
-    # A claim that is about to take another row of the same code must end first, or see this one.
-    siblings = lock(
-        select(sibling.c.id)
-        .join(chosen, same_code(chosen, sibling, pipeline))
-        .where(one_of(chosen.c.id, list(record_ids)))
-        .order_by(sibling.c.id),
-        sibling,
-    )
-    connection.execute(siblings).all()
-    return connection.execute(
-        update(header)
-        .where(
-            one_of(header.c.id, list(record_ids)),
-            header.c.status == SyncStatus.FAILED.value,
-            header.c.sync_claim_token.is_(None),
+    def _state(
+        self, connection: Connection, ref: DocumentRef
+    ) -> tuple[SyncStatus | str | None, str | None]:
+        """Status and national id of a row; None for both where it is gone or another document."""
+        pipeline = get_pipeline(ref.pipeline)
+        header = self._tables.header(pipeline)
+        query = select(
+            header.c.status,
+            self._tables.national_id(pipeline),
+            self._tables.local_id(pipeline),
+            header.c.pharmacy_code,
+        ).where(header.c.id == ref.record_id)
+        row = connection.execute(query).one_or_none()
+        if row is None or code_of(row[3], row[2]) != code_of(ref.pharmacy_code, ref.local_id):
+            return None, None
+        return SyncStatus.read(row[0]), row[1]
+
+    def _settle_accepted(
+        self,
+        connection: Connection,
+        pipeline: Pipeline,
+        ref: DocumentRef,
+        national_id: str | None,
+        message: str,
+    ) -> None:
+        delivery, header = self._tables.delivery, self._tables.header(pipeline)
+        connection.execute(
+            insert_missing(
+                delivery,
+                select(
+                    *_constants(
+                        delivery,
+                        platform=PLATFORM,
+                        pipeline=pipeline.name,
+                        record_id=ref.record_id,
+                        pharmacy_code=bare_code(ref.pharmacy_code),
+                        local_id=bare_code(ref.local_id),
+                        attempts=0,
+                        crashes=0,
+                    ),
+                    false().label("unconfirmed"),
+                )
+                .select_from(header)
+                .where(
+                    header.c.id == ref.record_id,
+                    without(self._tables, header, pipeline, lambda _: true()),
+                ),
+                connection.dialect,
+            )
         )
-        .values(
-            {
-                header.c.status: SyncStatus.PENDING.value,
-                header.c.sync_attempts: 0,
-                header.c.sync_next_attempt_at: None,
-                header.c.updated_at: local_now(),
+        changes: dict[Any, Any] = {
+            delivery.c.claim_token: null(),
+            delivery.c.lease_expires_at: null(),
+            delivery.c.next_attempt_at: null(),
+            delivery.c.unconfirmed: False,
+            delivery.c.state: OutcomeKind.ACCEPTED.value,
+            delivery.c.message: message,
+            delivery.c.settled_at: utc_now(),
+        }
+        if national_id is not None:
+            changes[delivery.c.national_id] = national_id[:100]
+        connection.execute(
+            update(delivery)
+            .where(belongs(delivery, pipeline), delivery.c.record_id == ref.record_id)
+            .values(changes)
+        )
+
+    def _requeue(self, connection: Connection, pipeline: Pipeline, ids: Sequence[int]) -> int:
+        header, delivery = self._tables.header(pipeline), self._tables.delivery
+        these = one_of(header.c.id, list(ids))
+        failed = header.c.status == SyncStatus.FAILED.value
+        before = set(connection.execute(select(header.c.id).where(these, failed)).scalars())
+        connection.execute(
+            update(header)
+            .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+            .where(these, failed, without(self._tables, header, pipeline, is_live))
+            .values({header.c.status: SyncStatus.PENDING.value, header.c.updated_at: local_now()})
+        )
+        pending = header.c.status == SyncStatus.PENDING.value
+        after = set(connection.execute(select(header.c.id).where(these, pending)).scalars())
+        changed = sorted(before & after)
+        connection.execute(
+            update(delivery)
+            .where(
+                belongs(delivery, pipeline),
+                one_of(delivery.c.record_id, changed),
+                is_free(delivery),
+            )
+            .values(
+                {
+                    delivery.c.attempts: 0,
+                    delivery.c.crashes: 0,
+                    delivery.c.crashed_at: null(),
+                    delivery.c.next_attempt_at: null(),
+                }
+            )
+        )
+        return len(changed)
+
+    def _lengths_of(self, connection: Connection, pipeline: Pipeline) -> dict[str, int | None]:
+        """Characters that national id and message hold in the real table; None without a limit."""
+        if pipeline.name not in self._lengths:
+            header = self._tables.header(pipeline)
+            real = {
+                found["name"].casefold(): getattr(found["type"], "length", None)
+                for found in inspect(connection).get_columns(header.name, header.schema)
             }
-        )
-    ).rowcount
+            wanted = {
+                "national_id": self._tables.national_id(pipeline),
+                "message": header.c.sync_response_message,
+            }
+            self._lengths[pipeline.name] = {
+                key: real.get(column.name.casefold()) for key, column in wanted.items()
+            }
+        return self._lengths[pipeline.name]
 
 
-def _lock_rows(
-    connection: Connection, tables: SourceTables, pipeline: Pipeline, ids: Iterable[int]
-) -> Sequence[Row[Any]]:
-    header = tables.header(pipeline)
-    query = select(
-        header.c.id,
-        header.c.status,
-        header.c.sync_claim_token.label("token"),
-        tables.national_id(pipeline).label("national_id"),
-        header.c.sync_response_message.label("message"),
-        func.coalesce(header.c.sync_attempts, 0).label("attempts"),
-        utc_now().label("now"),
-    )
-    # By id, so that two savers lock in one order.
-    query = query.where(one_of(header.c.id, sorted(ids))).order_by(header.c.id)
-    return connection.execute(lock(query, header)).all()
+def _constants(table: Table, **given: Any) -> list[ColumnElement[Any]]:
+    return [literal(value, table.c[name].type).label(name) for name, value in given.items()]
 
 
-def _change(row: Row[Any], outcome: Outcome, length: int) -> dict[str, Any]:
-    national_id, message = _fitting(outcome.national_id, outcome.message, length)
-    change: dict[str, Any] = {
-        "row_id": row.id,
-        "row_token": outcome.claim_token,
-        "message": row.message if message is None else message,
-    }
-    if outcome.kind is OutcomeKind.ACCEPTED:
-        return change | {"national_id": national_id or row.national_id}
-    change["unconfirmed"] = outcome.unconfirmed
-    if outcome.kind is OutcomeKind.RELEASED:
-        attempts = row.attempts if outcome.costs_attempt else max(row.attempts - 1, 0)
-        return change | {"attempts": attempts, "next_attempt": _next_attempt(row.now, outcome)}
-    return change
-
-
-def _next_attempt(now: datetime, outcome: Outcome) -> datetime | None:
-    return now + outcome.retry_in if outcome.retry_in else None
-
-
-def _statement(tables: SourceTables, pipeline: Pipeline, kind: OutcomeKind) -> Update:
-    # NULL goes into the text: as a parameter it would have no type in an array of parameters.
-    header = tables.header(pipeline)
-    values: dict[Any, Any] = {
-        header.c.sync_claim_token: null(),
-        header.c.sync_lease_expires_at: null(),
-        header.c.sync_next_attempt_at: null(),
-        header.c.sync_response_message: bindparam("message"),
-        header.c.sync_unconfirmed: bindparam("unconfirmed"),
-    }
-    if kind is OutcomeKind.RELEASED:
-        values[header.c.sync_attempts] = bindparam("attempts")
-        values[header.c.sync_next_attempt_at] = bindparam("next_attempt")
-    else:
-        values[header.c.status] = _STATUS[kind].value
-        values[header.c.updated_at] = local_now()
-    if kind is OutcomeKind.ACCEPTED:
-        values[tables.national_id(pipeline)] = bindparam("national_id")
-        values[header.c.sync_unconfirmed] = false()
-    return (
-        update(header)
-        .where(
-            header.c.id == bindparam("row_id"),
-            header.c.sync_claim_token == bindparam("row_token"),
-        )
-        .values(values)
-    )
-
-
-def _is_as_told(row: Row[Any], outcome: Outcome, length: int) -> bool:
-    if row.token is not None or outcome.kind is OutcomeKind.RELEASED:
+def _was_written(row: Any, outcome: Outcome) -> bool:
+    """Whether an earlier try of the same outcome was: its answer may have been lost."""
+    if row is None or row.claim_token is not None or outcome.kind not in FINAL_STATUS:
         return False
-    national_id, message = _fitting(outcome.national_id, outcome.message, length)
     return (
-        row.status == _STATUS[outcome.kind]
-        and national_id in (None, row.national_id)
-        and message in (None, row.message)
+        row.state == outcome.kind.value
+        and (outcome.national_id or "")[:100] in ("", row.national_id)
+        and outcome.message in (None, row.message)
     )
-
-
-def _length(tables: SourceTables, pipeline: Pipeline) -> int:
-    type_ = tables.national_id(pipeline).type
-    return (type_.length if isinstance(type_, Unicode) else None) or 0
-
-
-def _fitting(
-    national_id: str | None, message: str | None, length: int
-) -> tuple[str | None, str | None]:
-    """A national id too long for its column is kept whole in the message, and cut in its column.
-
-    The document is accepted: an error here would have it sent again.
-    """
-    if national_id is None or len(national_id) <= length:
-        return national_id, message
-    return national_id[:length], f"national id in full: {national_id}; {message or ''}".rstrip("; ")

@@ -1,53 +1,85 @@
-"""Header rows as the values that leave the store, and conditions on them in plain words."""
+"""Header rows with our delivery rows beside them, and conditions on both in plain words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any
 
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Connection,
     FromClause,
-    Row,
     Select,
+    Table,
     and_,
     case,
     cast,
+    exists,
+    func,
+    literal,
     or_,
     select,
     true,
 )
+from sqlalchemy.exc import DBAPIError
 
-from lib.errors import ConfigurationError
-from lib.models import DocumentRef, StoredDocument, SyncStatus
+from lib.models import Delivery, DocumentRef, StoredDocument, SyncStatus, Unreadable
 from lib.pipelines import Pipeline
-from lib.source.dialects import constant, utc_now
+from lib.source.dialects import constant, passing_locked, utc_now
+from lib.source.driver_errors import Fault, judge
+from lib.source.tables import PLATFORM, SourceTables
+
+#: What reading a value that the driver cannot turn into Python raises.
+_READ_ERRORS = (DBAPIError, ValueError, OverflowError)
 
 
 def is_pending(header: FromClause) -> ColumnElement[bool]:
-    """The status is PENDING_SYNC, written so that the filtered claim index serves the query."""
+    """The status is PENDING_SYNC, written so that a filtered index serves the query."""
     return header.c.status == constant(SyncStatus.PENDING)
 
 
-def is_live(header: FromClause) -> ColumnElement[bool]:
-    """Somebody holds the row, and the lease has not run out."""
-    return and_(header.c.sync_claim_token.is_not(None), header.c.sync_lease_expires_at > utc_now())
+def belongs(delivery: FromClause, pipeline: Pipeline) -> ColumnElement[bool]:
+    """The delivery row is of this pipeline and platform."""
+    return and_(delivery.c.platform == PLATFORM, delivery.c.pipeline == pipeline.name)
 
 
-def live_flag(header: FromClause) -> ColumnElement[int]:
-    """1 where `is_live`, else 0: to SQL Server a condition is no value."""
-    return case((is_live(header), 1), else_=0).label("live")
+def is_live(delivery: FromClause) -> ColumnElement[bool]:
+    """The document is held, and the lease has not run out."""
+    return and_(delivery.c.claim_token.is_not(None), delivery.c.lease_expires_at > utc_now())
 
 
-def is_free(header: FromClause) -> ColumnElement[bool]:
-    """Nobody holds the row, or the holder's lease has run out."""
-    return or_(
-        header.c.sync_claim_token.is_(None),
-        header.c.sync_lease_expires_at.is_(None),
-        header.c.sync_lease_expires_at <= utc_now(),
+def is_free(delivery: FromClause) -> ColumnElement[bool]:
+    """The document is not held, or its holder's lease has run out."""
+    return or_(delivery.c.claim_token.is_(None), delivery.c.lease_expires_at <= utc_now())
+
+
+def without(
+    tables: SourceTables,
+    header: FromClause,
+    pipeline: Pipeline,
+    condition: Callable[[FromClause], ColumnElement[bool]],
+) -> ColumnElement[bool]:
+    """The header's delivery row is missing or does not meet the condition."""
+    delivery = tables.delivery.alias("d")
+    query = select(literal(1)).where(
+        belongs(delivery, pipeline), delivery.c.record_id == header.c.id, condition(delivery)
     )
+    return ~exists(passing_locked(query, delivery))
+
+
+def with_delivery(tables: SourceTables, header: Table, pipeline: Pipeline) -> FromClause:
+    """Headers, each with its delivery row where there is one."""
+    delivery = tables.delivery
+    return header.outerjoin(
+        delivery, and_(belongs(delivery, pipeline), delivery.c.record_id == header.c.id)
+    )
+
+
+def flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    """1 where the condition is met, else 0: to SQL Server a condition is no value."""
+    return case((condition, 1), else_=0)
 
 
 def dated_from(header: FromClause, pipeline: Pipeline, cut_off: date | None) -> ColumnElement[bool]:
@@ -57,14 +89,6 @@ def dated_from(header: FromClause, pipeline: Pipeline, cut_off: date | None) -> 
     column = header.c[pipeline.date_column]
     # In the column's type: a parameter of a finer one would keep SQL Server from seeking.
     return column >= cast(datetime.combine(cut_off, time.min), column.type)
-
-
-def same_code(one: FromClause, other: FromClause, pipeline: Pipeline) -> ColumnElement[bool]:
-    """Two header rows are the same document to the national API."""
-    return and_(
-        one.c.pharmacy_code == other.c.pharmacy_code,
-        one.c[pipeline.local_id_column] == other.c[pipeline.local_id_column],
-    )
 
 
 def ref_columns(header: FromClause, pipeline: Pipeline) -> list[ColumnElement[Any]]:
@@ -77,68 +101,131 @@ def ref_columns(header: FromClause, pipeline: Pipeline) -> list[ColumnElement[An
     ]
 
 
-def to_ref(pipeline: Pipeline, row: Row[Any]) -> DocumentRef:
+def to_ref(pipeline: Pipeline, row: Sequence[Any]) -> DocumentRef:
     """The reference in a row that begins with `ref_columns`."""
-    record_id, local_id, pharmacy_code, shop_pharmacy_code = row[:4]
-    return DocumentRef(pipeline.name, record_id, local_id, pharmacy_code, shop_pharmacy_code)
+    record_id, *texts = row[:4]
+    local_id, pharmacy_code, shop = (
+        f"({text.reason})" if isinstance(text, Unreadable) else (text or "").rstrip()
+        for text in texts
+    )
+    return DocumentRef(pipeline.name, record_id, local_id, pharmacy_code, shop)
 
 
-def stored_documents(header: FromClause, pipeline: Pipeline) -> Select[Any]:
-    """Selects what `to_stored` needs, by id."""
-    return select(
+def stored_columns(
+    tables: SourceTables, header: Table, pipeline: Pipeline
+) -> list[ColumnElement[Any]]:
+    """Columns that `to_stored` takes."""
+    delivery = tables.delivery
+    return [
         *ref_columns(header, pipeline),
         header.c.status,
         header.c[pipeline.national_id_column],
         header.c.sync_response_message,
-        header.c.sync_claim_token,
-        header.c.sync_lease_expires_at,
-        live_flag(header),
-        header.c.sync_attempts,
-        header.c.sync_next_attempt_at,
-        header.c.sync_unconfirmed,
         header.c.created_at,
-    ).order_by(header.c.id)
-
-
-def to_stored(pipeline: Pipeline, row: Row[Any]) -> StoredDocument:
-    """A row of `stored_documents`.
-
-    Raises:
-        ConfigurationError: the status is none of the three that this system knows.
-    """
-    ref = to_ref(pipeline, row)
-    status, national_id, message, token, lease, live, attempts, next_at, unconfirmed, created = row[
-        4:
+        delivery.c.message.label("last_message"),
+        delivery.c.claim_token,
+        delivery.c.lease_expires_at,
+        flag(is_live(delivery)).label("live"),
+        delivery.c.attempts,
+        delivery.c.next_attempt_at,
+        func.coalesce(flag(delivery.c.unconfirmed == true()), 0).label("unconfirmed"),
+        *delivery_columns(delivery),
     ]
+
+
+def to_stored(pipeline: Pipeline, row: Sequence[Any]) -> StoredDocument:
+    """A row of `stored_columns`."""
+    status, national_id, message, created, last_message = map(_readable, row[4:9])
+    token, lease, live, attempts, next_at, unconfirmed, *rest = row[9:]
+    known = SyncStatus.read(status)
     return StoredDocument(
-        ref=ref,
-        status=_to_status(ref, status),
-        national_id=national_id,
-        message=message,
+        ref=to_ref(pipeline, row),
+        status=known,
+        national_id=(national_id or "").strip() or None,
+        message=(last_message or message) if known == SyncStatus.PENDING else message,
         claim_token=token,
-        lease_expires_at=_to_utc(lease),
+        lease_expires_at=to_utc(lease),
         lease_live=bool(live),
         attempts=attempts or 0,
-        next_attempt_at=_to_utc(next_at),
+        next_attempt_at=to_utc(next_at),
         unconfirmed=bool(unconfirmed),
         created_at=created,
+        delivery=to_delivery(rest),
     )
 
 
-def by_standard_name(columns: list[Column[Any]], row: Row[Any]) -> Mapping[str, Any]:
-    """A row's values by the columns' standard names."""
-    values = row._mapping
-    return {column.key: values[column] for column in columns}
+def delivery_columns(delivery: FromClause) -> list[ColumnElement[Any]]:
+    """Columns of a `Delivery`, in its order; the national id's name is not a header's."""
+    c = delivery.c
+    return [
+        c.crashes,
+        c.crashed_at,
+        c.state,
+        c.national_id.label("delivered_as"),
+        c.payload_digest,
+        c.settled_at,
+    ]
 
 
-def _to_status(ref: DocumentRef, status: str) -> SyncStatus:
+def to_delivery(values: Sequence[Any]) -> Delivery:
+    """The values of `delivery_columns`; all None where there is no row."""
+    crashes, crashed_at, state, national_id, digest, settled_at = values
+    return Delivery(
+        crashes or 0, to_utc(crashed_at), state, national_id, digest, to_utc(settled_at)
+    )
+
+
+def by_standard_name(columns: Iterable[Column[Any]], row: Sequence[Any]) -> Mapping[str, Any]:
+    """Values by the columns' standard names; `row` holds them in this order."""
+    return dict(zip((column.key for column in columns), row, strict=True))
+
+
+def read_rows(
+    connection: Connection, query: Select[Any], key: ColumnElement[int]
+) -> list[Sequence[Any]]:
+    """The rows of a query, `Unreadable` in the place of each value that the driver cannot read.
+
+    Only where one fails is each row, and then each value, read alone. `key` is the primary key of
+    what the query selects from.
+    """
     try:
-        return SyncStatus(status.strip())
-    except ValueError:
-        raise ConfigurationError(
-            f"{ref.pipeline} {ref.local_id} has the status {status!r}, which is unknown here"
-        ) from None
+        return list(connection.execute(query).all())
+    except _READ_ERRORS as error:
+        _check_unreadable(error)
+    keys = connection.execute(query.with_only_columns(key)).scalars().all()
+    return [_read_row(connection, query.where(key == value)) for value in keys]
 
 
-def _to_utc(moment: datetime | None) -> datetime | None:
+def _read_row(connection: Connection, query: Select[Any]) -> Sequence[Any]:
+    try:
+        return connection.execute(query).one()
+    except _READ_ERRORS as error:
+        _check_unreadable(error)
+        return [_read_value(connection, query, column) for column in query.selected_columns]
+
+
+def _read_value(connection: Connection, query: Select[Any], column: ColumnElement[Any]) -> Any:
+    try:
+        return connection.execute(query.with_only_columns(column)).scalar_one()
+    except _READ_ERRORS as error:
+        _check_unreadable(error)
+        return Unreadable("cannot be read from the database")
+
+
+def _check_unreadable(error: Exception) -> None:
+    """Raises every error of the database that is not about a value."""
+    if isinstance(error, DBAPIError) and judge(error) is not Fault.BUG:
+        raise error
+
+
+def _readable(value: Any) -> Any:
+    return None if isinstance(value, Unreadable) else value
+
+
+def age_or_least(age: float | None) -> float:
+    """An age to sort by; what has no date counts as the newest."""
+    return float("-inf") if age is None else float(age)
+
+
+def to_utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.replace(tzinfo=UTC)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Date,
@@ -33,8 +34,12 @@ from lib.settings import SourceSettings
 from lib.source.dialects import local_now
 
 ACCOUNT_TABLE = "AccountShop"
-#: Ours alone, so it has one name everywhere.
+#: Ours alone, so each has one name everywhere.
+DELIVERY_TABLE = "dqg_delivery"
+ENCRYPTED_TABLE = "dqg_account"
 INSTALLATION_TABLE = "dqg_installation"
+#: Part of the key of `dqg_delivery`: a document has one row per platform it is sent to.
+PLATFORM = "dqg"
 
 # The variants matter: without a connection SQLAlchemy assumes a SQL Server so old that it has
 # neither NVARCHAR(MAX) nor DATE, and migrations are also written out as scripts.
@@ -61,15 +66,6 @@ def _optional(type_: TypeEngine[Any]) -> _Field:
 
 
 _Fields = Mapping[str, _Field]
-
-#: Our bookkeeping on the three header tables. NULL reads as 0 or false.
-CLAIM_FIELDS: _Fields = {
-    "sync_claim_token": _optional(Unicode(36)),
-    "sync_lease_expires_at": _optional(UTC_MOMENT),
-    "sync_attempts": _optional(Integer()),
-    "sync_next_attempt_at": _optional(UTC_MOMENT),
-    "sync_unconfirmed": _optional(Boolean()),
-}
 
 _STATUS_FIELDS: _Fields = {
     "status": _text(20),
@@ -152,8 +148,9 @@ _DETAILS: dict[str, _Fields] = {
     },
 }
 
-#: Ours in AccountShop. Holds a password of 50 characters of any kind as a Fernet token.
-ENCRYPTED_COLUMN = "sync_encrypted_password"
+#: Characters of a code in our tables; an installation's own columns may be longer than the model.
+CODE_LENGTH = 100
+#: Holds a password of 50 characters of any kind as a Fernet token.
 ENCRYPTED_LENGTH = 400
 
 _ACCOUNT_KEY: _Fields = {
@@ -170,7 +167,6 @@ _ACCOUNT_REST: _Fields = {
     "status": _Field(Integer()),
     "created_at": _Field(MOMENT, now_by_default=True),
     "updated_at": _optional(MOMENT),
-    ENCRYPTED_COLUMN: _optional(Unicode(ENCRYPTED_LENGTH)),
 }
 
 
@@ -179,13 +175,17 @@ class SourceTables:
     """The tables of one installation.
 
     Attributes:
-        metadata: all seven tables, claim columns included, without keys and indexes of ours.
+        metadata: the pharmacy's seven tables, as the standard schema has them.
         accounts: logins by shop.
-        installation: which databases may be sent from; not part of `metadata`.
+        delivery: how far each document came; like the next two ours, so not in `metadata`.
+        encrypted: encrypted passwords of `accounts`, by the same key.
+        installation: which databases may be sent from.
     """
 
     metadata: MetaData
     accounts: Table
+    delivery: Table
+    encrypted: Table
     installation: Table
     _headers: Mapping[str, Table]
     _details: Mapping[str, Table]
@@ -222,7 +222,7 @@ def build_tables(settings: SourceSettings) -> SourceTables:
         header = naming.table(
             metadata,
             name,
-            [naming.primary_key(name), *naming.columns(name, {**_HEADERS[name], **CLAIM_FIELDS})],
+            [naming.primary_key(name), *naming.columns(name, _HEADERS[name])],
         )
         name = pipeline.detail_table
         headers[pipeline.name] = header
@@ -246,13 +246,53 @@ def build_tables(settings: SourceSettings) -> SourceTables:
         ],
     )
     naming.check_all_used()
-    return SourceTables(metadata, accounts, _installation(settings), headers, details)
+    ours = MetaData(schema=settings.db_schema)
+    return SourceTables(
+        metadata, accounts, _delivery(ours), _encrypted(ours), _installation(ours), headers, details
+    )
 
 
-def _installation(settings: SourceSettings) -> Table:
+def _delivery(metadata: MetaData) -> Table:
+    return Table(
+        DELIVERY_TABLE,
+        metadata,
+        Column("platform", Unicode(20), primary_key=True),
+        Column("pipeline", Unicode(20), primary_key=True),
+        Column("record_id", BigInteger(), primary_key=True, autoincrement=False),
+        # The document's code without surrounding blanks: of one code one row is claimed at a time.
+        Column("pharmacy_code", Unicode(CODE_LENGTH), nullable=False),
+        Column("local_id", Unicode(CODE_LENGTH), nullable=False),
+        Column("claim_token", Unicode(36)),
+        Column("lease_expires_at", UTC_MOMENT),
+        Column("attempts", Integer(), nullable=False),
+        Column("crashes", Integer(), nullable=False),
+        Column("crashed_at", UTC_MOMENT),
+        Column("next_attempt_at", UTC_MOMENT),
+        Column("unconfirmed", Boolean(), nullable=False),
+        Column("transaction_id", Unicode(100)),
+        Column("state", Unicode(20)),
+        Column("national_id", Unicode(100)),
+        Column("message", LONG_TEXT),
+        Column("payload_digest", Unicode(64)),
+        Column("settled_at", UTC_MOMENT),
+    )
+
+
+def _encrypted(metadata: MetaData) -> Table:
+    return Table(
+        ENCRYPTED_TABLE,
+        metadata,
+        Column("shop_pharmacy_code", Unicode(CODE_LENGTH), primary_key=True),
+        Column("pharmacy_code", Unicode(CODE_LENGTH), primary_key=True),
+        Column("account", Unicode(CODE_LENGTH), primary_key=True),
+        Column("encrypted_password", Unicode(ENCRYPTED_LENGTH)),
+    )
+
+
+def _installation(metadata: MetaData) -> Table:
     return Table(
         INSTALLATION_TABLE,
-        MetaData(schema=settings.db_schema),
+        metadata,
         Column("id", Integer(), Identity(start=1), primary_key=True),
         Column("server_name", Unicode(256), nullable=False),
         Column("database_name", Unicode(256), nullable=False),

@@ -16,7 +16,10 @@ from lib.pipelines import PIPELINES, get_pipeline
 from lib.services import Services
 from lib.tracking.writer import LogEntry
 
-_FINAL = {SyncStatus.SUCCESS: LogStatus.SUCCESS, SyncStatus.FAILED: LogStatus.FAILED}
+_FINAL: dict[str, LogStatus] = {
+    SyncStatus.SUCCESS: LogStatus.SUCCESS,
+    SyncStatus.FAILED: LogStatus.FAILED,
+}
 _EXAMPLES = 5
 #: Latest acceptances in the log that are compared with the source database.
 _DRIFT_SAMPLE = 500
@@ -120,7 +123,7 @@ async def settle_failures(services: Services, repairs: Repairs) -> None:
         ref
         for ref in refs
         if (document := documents.get((ref.pipeline, ref.record_id))) is not None
-        and document.status is SyncStatus.SUCCESS
+        and document.status == SyncStatus.SUCCESS
     }
     await services.tracking.settle_failures(
         accepted, state="resolved", by="reconcile", why="accepted since"
@@ -149,7 +152,7 @@ async def check_drift(services: Services, repairs: Repairs) -> None:
         _label(entry.ref)
         for entry in entries
         if (document := documents.get((entry.ref.pipeline, entry.ref.record_id))) is None
-        or (document.status is not SyncStatus.SUCCESS and document.claim_token is None)
+        or (document.status != SyncStatus.SUCCESS and document.claim_token is None)
     }
     if doubtful:
         repairs.note("logged as accepted, but not so in the source: look at them", doubtful)

@@ -23,7 +23,7 @@ def test_documents_are_counted_by_pipeline_and_shop(system: System) -> None:
     system.add("sale", "BAD", status="SYNC_FAILED")
     system.add("sale", "OTHER", shop="SHOP02")
     system.add("import", "PN", shop="SHOP02")
-    system.change("sale", "P-2", sync_unconfirmed=True)
+    system.change("sale", "P-2", unconfirmed=True)
     system.source.claims.claim(
         SALE, token=str(uuid4()), limit=1, lease=timedelta(seconds=60), only_shops=["SHOP01"]
     )

@@ -123,7 +123,7 @@ def test_a_file_that_is_there_is_not_replaced_unasked(sent: System, folder: Path
 def test_what_is_not_accepted_keeps_the_day_open(sent: System) -> None:
     sent.add("sale", "WAITS", sale_date=NOON)
     sent.add("sale", "BLANK", sale_date=NOON, line={"lot_number": " "})
-    sent.change("sale", "WAITS", sync_next_attempt_at=datetime(2099, 1, 1))  # noqa: DTZ001
+    sent.change("sale", "WAITS", next_attempt_at=datetime(2099, 1, 1))  # noqa: DTZ001
     send_pending(sent)
     found = close(status=1)
     assert (found["states"]["failed"], found["states"]["pending"]) == (1, 1)

@@ -98,7 +98,7 @@ async def test_who_lost_a_claim_says_so_in_its_log_and_leaves_the_document_alone
     async def run(batch: Batch, record: Record) -> None:
         if record.ref.local_id == "TAKEN":
             batch.start(record, "run")
-            system.change("sale", "TAKEN", sync_claim_token="another")
+            system.change("sale", "TAKEN", claim_token="another")
             raise ClaimLost("the lease on this claim ran out")
         await run_subflow(batch, record)
 

@@ -82,7 +82,7 @@ async def test_calls_repeated_within_a_run_are_counted(system: System, folder: P
 async def test_orchestrate_shows_the_queue_and_the_breakers(system: System, folder: Path) -> None:
     for number in range(3):
         system.add("sale", f"HD-{number}")
-    system.change("sale", "HD-2", sync_unconfirmed=True)
+    system.change("sale", "HD-2", unconfirmed=True)
     await orchestrate(return_state=True)
     found = counted(folder)
     assert found["dqg_queue_documents", "sale", "in_flight"] == 3

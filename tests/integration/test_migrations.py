@@ -12,19 +12,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlglot
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, Index, create_engine, inspect, select, text
+from sqlalchemy import Engine, Index, create_engine, delete, insert, inspect, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from deployments.migrations import BUSINESS, SYNC, alembic_config, migrate, unmigrate
 from deployments.migrations.context import VERSION_TABLE
 from lib.errors import ConfigurationError, StoreUnavailable
-from lib.pipelines import PIPELINES, SALE
+from lib.pipelines import SALE
 from lib.settings import SourceSettings
-from lib.source.tables import CLAIM_FIELDS, ENCRYPTED_COLUMN, build_tables
+from lib.source.tables import build_tables
 
 ROOT = Path(__file__).parents[2]
+OUR_TABLES = {"dqg_delivery", "dqg_account", "dqg_installation"}
 RENAMED = SourceSettings(
     tables={"SalesInvoices": "HoaDon"},
     columns={"SalesInvoices": {"status": "trang_thai", "local_invoice_id": "ma_hoa_don"}},
@@ -43,31 +46,21 @@ def _url(engine: Engine) -> str:
 
 
 def _make_existing_tables(engine: Engine, settings: SourceSettings | None = None) -> None:
-    """The business tables as an installation has them: no columns, keys or indexes of ours."""
-    tables = build_tables(settings or SourceSettings())
-    tables.metadata.create_all(engine)
-    with engine.begin() as connection:
-        for pipeline in PIPELINES.values():
-            header = tables.header(pipeline)
-            for name in CLAIM_FIELDS:
-                connection.execute(text(f'ALTER TABLE "{header.name}" DROP COLUMN {name}'))
-        connection.execute(
-            text(f'ALTER TABLE "{tables.accounts.name}" DROP COLUMN {ENCRYPTED_COLUMN}')
-        )
+    """The business tables as an installation has them."""
+    build_tables(settings or SourceSettings()).metadata.create_all(engine)
+
+
+def _schema(engine: Engine) -> dict[str, list[tuple[str, str]]]:
+    """Names and types of all columns, by table."""
+    inspector = inspect(engine)
+    return {
+        table: [(column["name"], repr(column["type"])) for column in inspector.get_columns(table)]
+        for table in inspector.get_table_names()
+    }
 
 
 def _columns(engine: Engine, table: str) -> set[str]:
     return {column["name"] for column in inspect(engine).get_columns(table)}
-
-
-def _our_indexes(engine: Engine) -> set[str]:
-    inspector = inspect(engine)
-    return {
-        name
-        for table in inspector.get_table_names()
-        for index in inspector.get_indexes(table)
-        if (name := index["name"] or "").startswith("ix_dqg_")
-    }
 
 
 def _script(direction: str, revision: str, settings: SourceSettings | None = None) -> str:
@@ -94,7 +87,7 @@ def test_both_branches_give_exactly_the_tables_that_the_code_reads(engine: Engin
             },
         )
         tables = build_tables(SourceSettings())
-        expected = [tables.metadata, tables.installation.metadata]
+        expected = [tables.metadata, tables.delivery.metadata]
         differences = compare_metadata(context, expected)  # type: ignore[arg-type]
     # Keys and indexes are the migrations' own affair.
     assert [d for d in differences if "index" not in d[0] and "constraint" not in d[0]] == []
@@ -103,58 +96,62 @@ def test_both_branches_give_exactly_the_tables_that_the_code_reads(engine: Engin
 def test_the_business_branch_works_alone_and_is_repeatable(engine: Engine) -> None:
     migrate(_url(engine), BUSINESS)
     migrate(_url(engine), BUSINESS)
-    assert "sync_claim_token" not in _columns(engine, "SalesInvoices")
+    assert "dqg_delivery" not in inspect(engine).get_table_names()
     unique = inspect(engine).get_unique_constraints("SalesInvoices")
     assert [key["column_names"] for key in unique] == [["pharmacy_code", "local_invoice_id"]]
 
 
-def test_the_sync_branch_works_on_tables_that_were_there_before(engine: Engine) -> None:
+def test_the_sync_branch_leaves_the_pharmacys_tables_exactly_as_they_were(engine: Engine) -> None:
     _make_existing_tables(engine)
+    before = _schema(engine)
     migrate(_url(engine), SYNC)
     migrate(_url(engine), SYNC)
-    for pipeline in PIPELINES.values():
-        assert set(CLAIM_FIELDS) <= _columns(engine, pipeline.header_table)
-    assert _our_indexes(engine) == {
-        *(f"ix_dqg_{kind}_{p.header_table}" for kind in ("due", "token", "finished", "code")
-          for p in PIPELINES.values()),
-        *(f"ix_dqg_lines_{p.detail_table}" for p in PIPELINES.values()),
-    }  # fmt: skip
+    after = _schema(engine)
+    assert {table: after[table] for table in before} == before
+    assert set(after) - set(before) == {*OUR_TABLES, VERSION_TABLE}
+    for table in before:
+        assert inspect(engine).get_indexes(table) == []
     with engine.connect() as connection:
         heads = MigrationContext.configure(
             connection, opts={"version_table": VERSION_TABLE}
         ).get_current_heads()
-    assert heads == ("sync_0003",)
-    assert ENCRYPTED_COLUMN in _columns(engine, "AccountShop")
+    assert heads == ("sync_0001",)
 
 
-def test_the_sync_branch_adds_only_what_is_missing(engine: Engine) -> None:
-    _make_existing_tables(engine)
-    tables = build_tables(SourceSettings())
-    header, details = tables.header(SALE), tables.details(SALE)
+def test_one_live_claim_per_code_is_held_by_the_database(engine: Engine) -> None:
+    migrate(_url(engine), BUSINESS, SYNC)
+    row = {
+        "platform": "dqg",
+        "pipeline": "sale",
+        "pharmacy_code": "79",
+        "local_id": "HD-1",
+        "attempts": 1,
+        "crashes": 0,
+        "unconfirmed": False,
+    }
+    delivery = build_tables(SourceSettings()).delivery
     with engine.begin() as connection:
-        connection.execute(text('ALTER TABLE "SalesInvoices" ADD sync_attempts INTEGER'))
-    Index("their_code", tables.local_id(SALE), header.c.status).create(engine)
-    Index("their_lines", tables.foreign_key(SALE), details.c.drug_code).create(engine)
-
-    migrate(_url(engine), SYNC)
-
-    assert set(CLAIM_FIELDS) <= _columns(engine, "SalesInvoices")
-    names = _our_indexes(engine)
-    assert "ix_dqg_code_SalesInvoices" not in names
-    assert "ix_dqg_lines_SalesInvoiceDetails" not in names
-    assert "ix_dqg_due_SalesInvoices" in names
+        connection.execute(insert(delivery), [row | {"record_id": n} for n in (1, 2)])
+        connection.execute(
+            update(delivery).values(claim_token="a").where(delivery.c.record_id == 1)
+        )
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(
+            update(delivery).values(claim_token="b").where(delivery.c.record_id == 2)
+        )
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(insert(delivery), row | {"record_id": 1})
 
 
 def test_undoing_the_sync_branch_removes_ours_alone(engine: Engine) -> None:
     _make_existing_tables(engine)
-    before = _columns(engine, "SalesInvoices")
+    before = _schema(engine)
     Index("their_index", build_tables(SourceSettings()).header(SALE).c.status).create(engine)
     migrate(_url(engine), SYNC)
 
     unmigrate(_url(engine), SYNC)
 
-    assert _columns(engine, "SalesInvoices") == before
-    assert _our_indexes(engine) == set()
+    assert {t: c for t, c in _schema(engine).items() if t != VERSION_TABLE} == before
     assert [i["name"] for i in inspect(engine).get_indexes("SalesInvoices")] == ["their_index"]
 
 
@@ -168,22 +165,16 @@ def test_undoing_the_sync_branch_keeps_documents_and_the_business_branch(engine:
 
 def test_encrypted_passwords_are_not_thrown_away(engine: Engine) -> None:
     migrate(_url(engine), BUSINESS, SYNC)
-    account = (
-        'INSERT INTO "AccountShop" (shop_pharmacy_code, pharmacy_code, account, password, '
-        "shop_name, address, phone_number, status, sync_encrypted_password) "
-        "VALUES ('SHOP01', '79', 'demo', '', '-', '-', '-', 1, 'gAAAA')"
-    )
+    encrypted = build_tables(SourceSettings()).encrypted
+    key = {"shop_pharmacy_code": "SHOP01", "pharmacy_code": "79", "account": "demo"}
     with engine.begin() as connection:
-        connection.execute(text(account))
+        connection.execute(insert(encrypted), key | {"encrypted_password": "gAAAA"})
     with pytest.raises(ConfigurationError, match="dqg accounts decrypt"):
         unmigrate(_url(engine), SYNC)
     with engine.begin() as connection:
-        connection.execute(
-            text('UPDATE "AccountShop" SET password = :p, sync_encrypted_password = NULL'),
-            {"p": "plain"},
-        )
+        connection.execute(delete(encrypted))
     unmigrate(_url(engine), SYNC)
-    assert ENCRYPTED_COLUMN not in _columns(engine, "AccountShop")
+    assert "dqg_account" not in inspect(engine).get_table_names()
 
 
 def test_codes_on_several_rows_are_reported_and_stop_nothing(
@@ -206,13 +197,13 @@ def test_codes_on_several_rows_are_reported_and_stop_nothing(
     assert "SalesInvoices: 1 codes" in caplog.text
     assert "HD-1 of pharmacy 790760001234" in caplog.text
     assert "HD-2" not in caplog.text
-    assert "ix_dqg_due_SalesInvoices" in _our_indexes(engine)
+    assert "dqg_delivery" in inspect(engine).get_table_names()
 
 
 def test_names_come_from_the_settings(engine: Engine) -> None:
     migrate(_url(engine), BUSINESS, SYNC, settings=RENAMED)
     columns = _columns(engine, "HoaDon")
-    assert {"trang_thai", "ma_hoa_don", "sync_claim_token"} <= columns
+    assert {"trang_thai", "ma_hoa_don"} <= columns
     assert "status" not in columns
     with engine.connect() as connection:
         assert connection.execute(select(build_tables(RENAMED).header(SALE))).all() == []
@@ -250,26 +241,42 @@ def test_the_command_line_takes_database_and_names_from_the_settings(engine: Eng
 
 def test_the_script_for_sql_server_is_exact() -> None:
     script = _script("upgrade", "sync@head", RENAMED)
+    go = "GO IF @@TRANCOUNT = 0 SET NOEXEC ON; GO "
+    assert script.startswith(
+        "SET QUOTED_IDENTIFIER, ANSI_NULLS, ANSI_PADDING, ANSI_WARNINGS ON; "
+        "SET ARITHABORT, CONCAT_NULL_YIELDS_NULL, XACT_ABORT ON; "
+        "SET NUMERIC_ROUNDABORT OFF; GO BEGIN TRANSACTION; CREATE TABLE dqg_alembic_version"
+    )
     assert (
-        "ALTER TABLE [HoaDon] ADD sync_claim_token NVARCHAR(36) NULL; GO "
-        "ALTER TABLE [HoaDon] ADD sync_lease_expires_at DATETIME2(7) NULL; GO "
-        "ALTER TABLE [HoaDon] ADD sync_attempts INTEGER NULL; GO "
-        "ALTER TABLE [HoaDon] ADD sync_next_attempt_at DATETIME2(7) NULL; GO "
-        "ALTER TABLE [HoaDon] ADD sync_unconfirmed BIT NULL; GO "
-        "CREATE INDEX [ix_dqg_claim_HoaDon] ON [HoaDon] "
-        "(shop_pharmacy_code, created_at, id) INCLUDE "
-        "(sync_claim_token, sync_lease_expires_at, sync_next_attempt_at, sync_unconfirmed, "
-        "pharmacy_code, ma_hoa_don) WHERE trang_thai = 'PENDING_SYNC'; GO "
-        "CREATE INDEX [ix_dqg_token_HoaDon] ON [HoaDon] (sync_claim_token) "
-        "WHERE sync_claim_token IS NOT NULL; GO "
-        "CREATE INDEX [ix_dqg_finished_HoaDon] ON [HoaDon] (trang_thai, updated_at); GO "
-        "CREATE INDEX [ix_dqg_code_HoaDon] ON [HoaDon] (ma_hoa_don, pharmacy_code); GO "
-        "CREATE INDEX [ix_dqg_lines_SalesInvoiceDetails] ON [SalesInvoiceDetails] "
-        "(sales_invoice_id); GO"
+        "transaction_id NVARCHAR(100) NULL, state NVARCHAR(20) NULL, "
+        "national_id NVARCHAR(100) NULL, message NVARCHAR(max) NULL, "
+        "payload_digest NVARCHAR(64) NULL, settled_at DATETIME2(7) NULL, "
+        "CONSTRAINT pk_dqg_delivery PRIMARY KEY (platform, pipeline, record_id) ); " + go
     ) in script
-    assert script.count("sync_unconfirmed BIT NULL") == 3
+    assert (
+        "CREATE UNIQUE INDEX uq_dqg_delivery_code ON dqg_delivery "
+        "(platform, pipeline, pharmacy_code, local_id) WHERE claim_token IS NOT NULL; " + go
+    ) in script
     assert "secret" not in script
-    assert "CREATE TABLE [" not in script  # only the version table, which needs no brackets
+    # Nothing but tables of ours, which need no brackets.
+    assert "HoaDon" not in script
+    assert "ALTER TABLE" not in script
+
+
+def test_a_script_that_failed_does_not_mark_itself_as_done() -> None:
+    batches = _script("upgrade", "sync@head").strip().split(" GO ")
+    done = next(n for n, batch in enumerate(batches) if "VALUES ('sync_0001')" in batch)
+    assert batches[done - 1] == "IF @@TRANCOUNT = 0 SET NOEXEC ON;"
+    assert batches[done + 2] == "COMMIT;"
+    assert batches[-1].removesuffix(" GO") == "SET NOEXEC OFF;"
+    assert sum("BEGIN TRANSACTION" in batch for batch in batches) == 1
+
+
+def test_the_script_is_t_sql() -> None:
+    for batch in _script("upgrade", "sync@head").split(" GO "):
+        # SET of several options and NOEXEC are the tools' own, no statements of the grammar.
+        if not batch.startswith("SET ") and "NOEXEC" not in batch:
+            sqlglot.parse(batch.replace("BEGIN TRANSACTION;", ""), dialect="tsql")
 
 
 def test_the_script_for_sql_server_records_where_documents_may_be_sent_from() -> None:
@@ -279,18 +286,12 @@ def test_the_script_for_sql_server_records_where_documents_may_be_sent_from() ->
         "server_name NVARCHAR(256) NOT NULL, database_name NVARCHAR(256) NOT NULL, "
         "recorded_at DATETIME2(7) NOT NULL, recorded_by NVARCHAR(256) NOT NULL, "
         "why NVARCHAR(500) NOT NULL, replaces BIT NOT NULL, "
-        "CONSTRAINT pk_dqg_installation PRIMARY KEY (id) ); GO "
+        "CONSTRAINT pk_dqg_installation PRIMARY KEY (id) ); "
+        "GO IF @@TRANCOUNT = 0 SET NOEXEC ON; GO "
         "INSERT INTO dqg_installation "
         "(server_name, database_name, recorded_at, recorded_by, why, replaces) VALUES "
         "(COALESCE(@@SERVERNAME, CONVERT(nvarchar(256), SERVERPROPERTY('ServerName'))), "
-        "DB_NAME(), sysutcdatetime(), SUSER_SNAME(), N'recorded by the migration', 1); GO"
-    ) in script
-    assert (
-        "CREATE INDEX [ix_dqg_due_HoaDon] ON [HoaDon] "
-        "(shop_pharmacy_code, sale_date, created_at, id) INCLUDE "
-        "(sync_claim_token, sync_lease_expires_at, sync_next_attempt_at, sync_unconfirmed, "
-        "pharmacy_code, ma_hoa_don) WHERE trang_thai = 'PENDING_SYNC'; GO "
-        "DROP INDEX [ix_dqg_claim_HoaDon] ON [HoaDon]; GO"
+        "DB_NAME(), sysutcdatetime(), SUSER_SNAME(), N'recorded by the migration', 1); GO "
     ) in script
 
 
@@ -304,9 +305,6 @@ def test_the_business_script_for_sql_server_keeps_vietnamese_text_and_dates() ->
     assert not re.search(r"(?<!N)VARCHAR(?!\(32\))|TEXT|TIMESTAMP", script)
 
 
-def test_the_script_that_undoes_the_sync_branch_drops_indexes_before_columns() -> None:
-    script = _script("downgrade", "sync_0002:base")
-    assert script.index("DROP INDEX [ix_dqg_token_SalesInvoices] ON [SalesInvoices]") < (
-        script.index("ALTER TABLE [SalesInvoices] DROP COLUMN sync_claim_token")
-    )
-    assert script.count("DROP TABLE") == script.count("DROP TABLE dqg_") > 0
+def test_the_script_that_undoes_the_sync_branch_drops_our_tables() -> None:
+    script = _script("downgrade", "sync_0001:base")
+    assert sorted(re.findall(r"DROP TABLE (\w+)", script)) == sorted(OUR_TABLES)

@@ -137,7 +137,7 @@ async def test_an_unknown_outcome_is_looked_up_before_anything_is_sent_again(
     assert (document.status, document.unconfirmed) == ("PENDING_SYNC", True)
     assert system.accepted("sale", "HANGS") == 1
 
-    system.change("sale", "HANGS", sync_next_attempt_at=None)
+    system.change("sale", "HANGS", next_attempt_at=None)
     await run_batch(system, "sale")
     document = system.document("sale", "HANGS")
     assert (document.status, document.unconfirmed) == ("SYNC_SUCCESS", False)
@@ -154,7 +154,7 @@ async def test_where_the_api_has_no_lookup_a_duplicate_answer_counts_as_accepted
     system.add("sale", "HANGS")
     system.admin.add_fault("accept_then_hang", operation="create", seconds=30, times=1)
     await run_batch(system, "sale")
-    system.change("sale", "HANGS", sync_next_attempt_at=None)
+    system.change("sale", "HANGS", next_attempt_at=None)
     await run_batch(system, "sale")
     assert system.document("sale", "HANGS").status == "SYNC_SUCCESS"
     assert system.accepted("sale", "HANGS") == 1
@@ -201,7 +201,7 @@ async def test_a_late_holder_writes_nothing(system: System) -> None:
     claim = system.source.claims.claim(
         get_pipeline("sale"), token="mine", limit=10, lease=timedelta(seconds=60)
     )
-    system.change("sale", "TAKEN", sync_claim_token="another's")
+    system.change("sale", "TAKEN", claim_token="another's")
     state = await sale(claim_token=claim.token, return_state=True)
     assert state.is_completed()
     assert "nothing to do" in (state.message or "")

@@ -25,7 +25,7 @@ from tests.support.system import System
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deployed")]
 
 LONG_AGO = timedelta(hours=2)
-EXPIRED = {"sync_lease_expires_at": datetime(2020, 1, 1)}  # noqa: DTZ001 - as the column keeps it
+EXPIRED = {"lease_expires_at": datetime(2020, 1, 1)}  # noqa: DTZ001 - as the column keeps it
 
 
 def claim_all(system: System, pipeline: str = "sale") -> Claim:
@@ -172,7 +172,7 @@ async def test_an_acceptance_that_was_not_saved_is_saved_without_a_call(system: 
 async def test_log_entries_left_open_are_closed_by_what_the_source_says(system: System) -> None:
     system.add("sale", "HD-1")
     await orchestrate(return_state=True)
-    system.change("sale", "HD-1", sync_claim_token=None, status="SYNC_FAILED")
+    system.change("sale", "HD-1", claim_token=None, status="SYNC_FAILED")
     age_logs(system)
     await reconcile(return_state=True)
     (log,) = system.mongo.task_logs.find()

@@ -79,6 +79,7 @@ class Database:
         header = self.tables.header(SALE)
         values = {"pharmacy_code": PHARMACY, "shop_pharmacy_code": SHOP, "sale_date": LONG_AGO}
         with self.engine.begin() as connection:
+            connection.execute(delete(self.tables.delivery))
             connection.execute(delete(header))
             return {
                 connection.execute(
@@ -90,16 +91,24 @@ class Database:
             }
 
     def rows(self) -> dict[int, dict[str, Any]]:
-        header = self.tables.header(SALE)
+        """Headers and what is in our own table, by id."""
+        header, delivery = self.tables.header(SALE), self.tables.delivery
+        none = dict.fromkeys(delivery.c.keys())
         with self.engine.connect() as connection:
-            return {row.id: dict(row._mapping) for row in connection.execute(select(header))}
+            ours = {
+                row.record_id: dict(row._mapping) for row in connection.execute(select(delivery))
+            }
+            return {
+                row.id: ours.get(row.id, none) | dict(row._mapping)
+                for row in connection.execute(select(header))
+            }
 
     def change(self, token: str | None, **values: Any) -> None:
-        """Writes past the store: the rows of a claim, or all of them."""
-        header = self.tables.header(SALE)
-        statement = update(header).values(values)
+        """Writes past the store: our rows of a claim, or all of them."""
+        delivery = self.tables.delivery
+        statement = update(delivery).values(values)
         if token is not None:
-            statement = statement.where(header.c.sync_claim_token == token)
+            statement = statement.where(delivery.c.claim_token == token)
         with self.engine.begin() as connection:
             connection.execute(statement)
 
@@ -153,7 +162,7 @@ class Sending(RuleBasedStateMachine):
             for other_number, other in self._others(number)
             if other.status is PENDING and (other_number < number or other.live)
         ]
-        return row.status is PENDING and not row.live and row.due and not rivals
+        return row.status == PENDING and not row.live and row.due and not rivals
 
     def _others(self, number: int) -> Iterator[tuple[int, Row]]:
         code = self.rows[number].code
@@ -204,7 +213,7 @@ class Sending(RuleBasedStateMachine):
         """A lease runs out; its holder's own count of it never ends later."""
         holder = self._pick(self.holders, pick)
         holder.now += world.SYNC.lease_seconds
-        self.database.change(holder.token, sync_lease_expires_at=LONG_AGO)
+        self.database.change(holder.token, lease_expires_at=LONG_AGO)
         self._change_held(holder, live=False)
 
     @precondition(lambda self: self._tries())
@@ -249,8 +258,8 @@ class Sending(RuleBasedStateMachine):
         outcome = record.outcome
         if (
             outcome is not None
-            and before["sync_claim_token"] == holder.token
-            and not (self._gave_up(holder, record))
+            and before["claim_token"] == holder.token
+            and not self._gave_up(holder, record)
         ):
             self.rows[number] = Row(
                 self.rows[number].code,
@@ -305,13 +314,13 @@ class Sending(RuleBasedStateMachine):
     def requeue(self, pick: int) -> None:
         number = self._pick(list(self.rows), pick)
         row = self.rows[number]
-        assert self.store.outcomes.requeue(SALE, [number]) == (row.status is FAILED)
-        if row.status is FAILED:
+        assert self.store.outcomes.requeue(SALE, [number]) == (row.status == FAILED)
+        if row.status == FAILED:
             self.rows[number] = Row(row.code)
 
     def time_passes(self) -> None:
         """Until every document may be tried again."""
-        self.database.change(None, sync_next_attempt_at=None)
+        self.database.change(None, next_attempt_at=None)
         self.rows = {number: replace(row, due=True) for number, row in self.rows.items()}
 
     @precondition(lambda self: self.api.knows_duplicates)
@@ -342,10 +351,10 @@ class Sending(RuleBasedStateMachine):
             assert stored.lease_live == row.live
             assert row.due == (stored.next_attempt_at is None)
             taken = self.api.taken[row.code] > 0
-            if row.status is SUCCESS:
+            if row.status == SUCCESS:
                 assert taken
                 assert stored.national_id == f"QG-{row.code}" or not self.api.has_lookup
-            elif row.status is FAILED:
+            elif row.status == FAILED:
                 assert stored.message
                 # Given up is not refused: whoever looks at it learns that the API may have it.
                 assert stored.unconfirmed or not taken or self.api.knows_duplicates
@@ -368,7 +377,7 @@ class Sending(RuleBasedStateMachine):
             self.save_accepted()
             for pick in range(len(self.holders)):
                 self.expire(pick)
-            while any(row.status is PENDING for row in self.rows.values()):
+            while any(row.status == PENDING for row in self.rows.values()):
                 self.claim(3, later=True)
                 holder = self.holders[-1]
                 for record in holder.batch:

@@ -6,11 +6,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert, select, update
 
 from deployments.local.sandbox.accounts import DEMO_ACCOUNTS
-from lib.pipelines import get_pipeline
-from lib.source.tables import SourceTables
+from lib.pipelines import Pipeline, get_pipeline
+from lib.source.tables import PLATFORM, SourceTables
 
 SHOPS = {
     "SHOP01": DEMO_ACCOUNTS[0],
@@ -56,7 +56,10 @@ def insert_document(
     line: dict[str, Any] | None = None,
     **header: Any,
 ) -> int:
-    """Insert a pending document; `header` and `line` replace single values. Returns its id."""
+    """Insert a pending document; `header` and `line` replace single values. Returns its id.
+
+    Columns of `dqg_delivery` may be among them.
+    """
     kind = get_pipeline(pipeline)
     row = {
         kind.local_id_column: local_id,
@@ -64,7 +67,8 @@ def insert_document(
         "shop_pharmacy_code": shop,
         "status": "PENDING_SYNC",
     }
-    row |= _HEADER[pipeline] | header
+    values, ours = split_columns(tables, kind, header)
+    row |= _HEADER[pipeline] | values
     table, details = tables.header(kind), tables.details(kind)
     with engine.begin() as connection:
         result = connection.execute(table.insert().values(row).returning(table.c.id))
@@ -74,4 +78,51 @@ def insert_document(
             connection.execute(
                 details.insert().values({kind.foreign_key_column: record_id} | values)
             )
+    if ours:
+        set_delivery(engine, tables, kind, record_id, ours)
     return record_id
+
+
+def split_columns(
+    tables: SourceTables, pipeline: Pipeline, values: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values of the header, and those of the document's row in `dqg_delivery`."""
+    header = tables.header(pipeline)
+    ours = {name: value for name, value in values.items() if name not in header.c}
+    return {name: value for name, value in values.items() if name in header.c}, ours
+
+
+def set_delivery(
+    engine: Engine,
+    tables: SourceTables,
+    pipeline: Pipeline,
+    record_id: int,
+    values: dict[str, Any],
+) -> None:
+    """Write columns of a document's row in `dqg_delivery`, which is made where it is missing."""
+    header, delivery = tables.header(pipeline), tables.delivery
+    this_one = (
+        (delivery.c.platform == PLATFORM)
+        & (delivery.c.pipeline == pipeline.name)
+        & (delivery.c.record_id == record_id)
+    )
+    with engine.begin() as connection:
+        if not connection.execute(select(delivery.c.record_id).where(this_one)).all():
+            code = connection.execute(
+                select(header.c.pharmacy_code, tables.local_id(pipeline)).where(
+                    header.c.id == record_id
+                )
+            ).one()
+            connection.execute(
+                insert(delivery).values(
+                    platform=PLATFORM,
+                    pipeline=pipeline.name,
+                    record_id=record_id,
+                    pharmacy_code=code[0].strip(),
+                    local_id=code[1].strip(),
+                    attempts=0,
+                    crashes=0,
+                    unconfirmed=False,
+                )
+            )
+        connection.execute(update(delivery).where(this_one).values(values))

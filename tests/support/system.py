@@ -29,7 +29,7 @@ from lib.settings import SourceSettings, as_environment
 from lib.source.engine import create_source_engine
 from lib.source.store import Source, open_source
 from lib.source.tables import SourceTables, build_tables
-from tests.support.documents import SHOPS, insert_document
+from tests.support.documents import SHOPS, insert_document, set_delivery, split_columns
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,18 @@ class System:
             return {row[0]: row[1] for row in connection.execute(query)}
 
     def change(self, pipeline: Pipeline | str, local_id: str, **values: Any) -> None:
-        """Write columns of a document directly, for example a lease that ran out."""
+        """Write columns of a document or of its delivery row, such as a lease that ran out."""
         kind = pipeline if isinstance(pipeline, Pipeline) else get_pipeline(pipeline)
+        values, ours = split_columns(self.tables, kind, values)
+        header = self.tables.header(kind)
+        this_one = self.tables.local_id(kind) == local_id
         with self.engine.begin() as connection:
-            connection.execute(
-                update(self.tables.header(kind))
-                .where(self.tables.local_id(kind) == local_id)
-                .values(values)
-            )
+            if values:
+                connection.execute(update(header).where(this_one).values(values))
+            record_ids = connection.execute(select(header.c.id).where(this_one)).scalars().all()
+        if ours:
+            for record_id in record_ids:
+                set_delivery(self.engine, self.tables, kind, record_id, ours)
 
     def set_password(self, shop: str, password: str) -> None:
         """The password of a shop in AccountShop."""

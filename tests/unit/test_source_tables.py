@@ -12,13 +12,6 @@ from lib.pipelines import CANCELLATION, IMPORT, PIPELINES, SALE
 from lib.settings import SourceSettings
 from lib.source.tables import build_tables
 
-CLAIM_COLUMNS = [
-    "sync_claim_token",
-    "sync_lease_expires_at",
-    "sync_attempts",
-    "sync_next_attempt_at",
-    "sync_unconfirmed",
-]
 IDENTITY = "{0} national_{1} pharmacy_code shop_pharmacy_code"
 STATUS = "status sync_response_message created_at updated_at"
 DRUG = "drug_code drug_name lot_number production_date expiry_date"
@@ -63,9 +56,9 @@ def test_the_standard_columns_are_those_of_the_documents_schema(pipeline: object
     tables = build_tables(SourceSettings())
     header_columns, detail_columns, header_optional, detail_optional = STANDARD[pipeline]
     header, details = tables.header(pipeline), tables.details(pipeline)
-    assert [c.name for c in header.c] == header_columns.split() + CLAIM_COLUMNS
+    assert [c.name for c in header.c] == header_columns.split()
     assert [c.name for c in details.c] == detail_columns.split()
-    assert _nullable(header) == header_optional | set(CLAIM_COLUMNS)
+    assert _nullable(header) == header_optional
     assert _nullable(details) == detail_optional
     assert tables.foreign_key(pipeline).references(header.c.id)
 

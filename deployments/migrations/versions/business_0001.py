@@ -153,6 +153,27 @@ def upgrade() -> None:
             ),
             schema=schema,
         )
+        op.create_index(
+            f"ix_{header.name}_pending",
+            header.name,
+            [
+                header.c[name].name
+                for name in (
+                    "status",
+                    "shop_pharmacy_code",
+                    pipeline.date_column,
+                    "created_at",
+                    "id",
+                )
+            ],
+            schema=schema,
+        )
+        op.create_index(
+            f"ix_{header.name}_status",
+            header.name,
+            [header.c.status.name, header.c.updated_at.name],
+            schema=schema,
+        )
         foreign_key = tables.foreign_key(pipeline).name
         op.create_table(
             details.name,

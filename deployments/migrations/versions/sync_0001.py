@@ -1,11 +1,10 @@
-"""Our bookkeeping on the three header tables that are there: claim columns and indexes.
+"""Tables of ours beside the pharmacy's, which keep exactly their columns and indexes.
 
-Adds only what is missing, and reports documents that have one code several times: such rows are
-sent one after another, but a person should know of them. Written out as a script (`--sql`) it adds
-everything, because a script cannot look first.
+`dqg_delivery` holds how far each document came, `dqg_account` encrypted passwords of AccountShop,
+`dqg_installation` the databases that documents may be sent from; this one is recorded.
 
-On SQL Server filtered indexes demand of every writer of the table the SET options that current
-drivers have by default (QUOTED_IDENTIFIER, ANSI_NULLS and the related ones ON).
+Reports documents that have one code several times: such rows are sent one after another, but a
+person should know of them.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from sqlalchemy.dialects import mssql
 from deployments.migrations.context import source_settings
 from lib.errors import ConfigurationError
 from lib.pipelines import PIPELINES, Pipeline
+from lib.source.dialects import database_name, login_name, server_identity, utc_now
 from lib.source.tables import SourceTables, build_tables
 
 revision = "sync_0001"
@@ -29,15 +29,11 @@ depends_on = None
 
 logger = logging.getLogger("deployments.migrations")
 
+# The types are written out here and not taken from lib.source.tables: a revision stays as it was
+# released.
 _UTC_MOMENT = sa.DateTime().with_variant(mssql.DATETIME2(7), "mssql")  # type: ignore[no-untyped-call]
-
-_COLUMNS: dict[str, Any] = {
-    "sync_claim_token": sa.Unicode(36),
-    "sync_lease_expires_at": _UTC_MOMENT,
-    "sync_attempts": sa.Integer(),
-    "sync_next_attempt_at": _UTC_MOMENT,
-    "sync_unconfirmed": sa.Boolean(),
-}
+_LONG_TEXT = sa.UnicodeText().with_variant(mssql.NVARCHAR(), "mssql")
+_DELIVERY, _ACCOUNT, _INSTALLATION = "dqg_delivery", "dqg_account", "dqg_installation"
 #: Codes named in the report of one table.
 _REPORTED = 20
 
@@ -45,156 +41,135 @@ _REPORTED = 20
 def upgrade() -> None:
     settings = source_settings(op.get_context().config)
     tables = build_tables(settings)
-    for pipeline in PIPELINES.values():
-        present = _Present(tables, pipeline, settings.db_schema)
-        header = tables.header(pipeline)
-        for standard, type_ in _COLUMNS.items():
-            name = header.c[standard].name
-            if name not in present.columns:
-                op.add_column(
-                    header.name, sa.Column(name, type_, nullable=True), schema=settings.db_schema
-                )
-        for index in _indexes(tables, pipeline):
-            if not present.serves(index):
-                op.create_index(
-                    index.name,
-                    index.table,
-                    index.columns,
-                    schema=settings.db_schema,
-                    **index.options(op.get_bind().dialect.name),
-                )
-        if not op.get_context().as_sql:
+    schema = settings.db_schema
+    if not op.get_context().as_sql:
+        _check_tables(tables, schema)
+    _make_delivery(schema, _collation(tables, schema))
+    op.create_table(
+        _ACCOUNT,
+        sa.Column("shop_pharmacy_code", sa.Unicode(100), nullable=False),
+        sa.Column("pharmacy_code", sa.Unicode(100), nullable=False),
+        sa.Column("account", sa.Unicode(100), nullable=False),
+        sa.Column("encrypted_password", sa.Unicode(400), nullable=True),
+        sa.PrimaryKeyConstraint(
+            "shop_pharmacy_code", "pharmacy_code", "account", name=f"pk_{_ACCOUNT}"
+        ),
+        schema=schema,
+    )
+    _make_installation(schema)
+    if not op.get_context().as_sql:
+        for pipeline in PIPELINES.values():
             _report_duplicates(tables, pipeline)
 
 
 def downgrade() -> None:
-    settings = source_settings(op.get_context().config)
-    tables = build_tables(settings)
-    for pipeline in PIPELINES.values():
-        present = _Present(tables, pipeline, settings.db_schema, all_of_ours=True)
-        header = tables.header(pipeline)
-        for index in _indexes(tables, pipeline):
-            if index.name in present.index_names:
-                op.drop_index(index.name, index.table, schema=settings.db_schema)
-        for standard in _COLUMNS:
-            name = header.c[standard].name
-            if name in present.columns:
-                op.drop_column(header.name, name, schema=settings.db_schema)
+    schema = source_settings(op.get_context().config).db_schema
+    if not op.get_context().as_sql:
+        count = sa.select(sa.func.count()).select_from(sa.table(_ACCOUNT, schema=schema))
+        if found := op.get_bind().execute(count).scalar_one():
+            raise ConfigurationError(
+                f"{_ACCOUNT} holds {found} encrypted passwords, which would be lost: "
+                "`dqg accounts decrypt` comes first"
+            )
+    for table in (_DELIVERY, _ACCOUNT, _INSTALLATION):
+        op.drop_table(table, schema=schema)
 
 
-class _Index:
-    """An index of ours.
-
-    Attributes:
-        always: ours alone will do; else any index that begins with the same column.
-    """
-
-    def __init__(
-        self,
-        purpose: str,
-        table: sa.Table,
-        *columns: sa.Column[Any],
-        where: sa.ColumnElement[bool] | None = None,
-        include: tuple[sa.Column[Any], ...] = (),
-    ) -> None:
-        self.name = f"ix_dqg_{purpose}_{table.name}"
-        self.table = table.name
-        self.columns = [column.name for column in columns]
-        self.always = where is not None
-        self._where = where
-        self._include = [column.name for column in include]
-
-    def options(self, dialect: str) -> dict[str, Any]:
-        options: dict[str, Any] = {}
-        if self._where is not None:
-            options[f"{dialect}_where"] = self._where
-        if self._include:
-            options[f"{dialect}_include"] = self._include
-        return options
-
-
-def _indexes(tables: SourceTables, pipeline: Pipeline) -> list[_Index]:
-    header, details = tables.header(pipeline), tables.details(pipeline)
-    token = header.c.sync_claim_token
-    return [
-        _Index(
-            "claim",
-            header,
-            # By shop, so that each shop's share of a batch is one seek.
-            header.c.shop_pharmacy_code,
-            header.c.created_at,
-            header.c.id,
-            # Not NVARCHAR: SQL Server refuses a condition that converts a VARCHAR column.
-            where=_bare(header.c.status) == sa.literal("PENDING_SYNC", sa.String()),
-            include=(
-                token,
-                header.c.sync_lease_expires_at,
-                header.c.sync_next_attempt_at,
-                header.c.sync_unconfirmed,
-                header.c.pharmacy_code,
-                tables.local_id(pipeline),
-            ),
-        ),
-        _Index("token", header, token, where=_bare(token).is_not(None)),
-        # What was finished lately is counted every minute.
-        _Index("finished", header, header.c.status, header.c.updated_at),
-        # The local id comes first because a person who sends one document may name it alone.
-        _Index("code", header, tables.local_id(pipeline), header.c.pharmacy_code),
-        _Index("lines", details, tables.foreign_key(pipeline)),
-    ]
+def _make_delivery(schema: str | None, collation: str | None) -> None:
+    code = sa.Unicode(100, collation=collation)
+    op.create_table(
+        _DELIVERY,
+        sa.Column("platform", sa.Unicode(20), nullable=False),
+        sa.Column("pipeline", sa.Unicode(20), nullable=False),
+        sa.Column("record_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("pharmacy_code", code, nullable=False),
+        sa.Column("local_id", code, nullable=False),
+        sa.Column("claim_token", sa.Unicode(36), nullable=True),
+        sa.Column("lease_expires_at", _UTC_MOMENT, nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("crashes", sa.Integer(), nullable=False),
+        sa.Column("crashed_at", _UTC_MOMENT, nullable=True),
+        sa.Column("next_attempt_at", _UTC_MOMENT, nullable=True),
+        sa.Column("unconfirmed", sa.Boolean(), nullable=False),
+        sa.Column("transaction_id", sa.Unicode(100), nullable=True),
+        sa.Column("state", sa.Unicode(20), nullable=True),
+        sa.Column("national_id", sa.Unicode(100), nullable=True),
+        sa.Column("message", _LONG_TEXT, nullable=True),
+        sa.Column("payload_digest", sa.Unicode(64), nullable=True),
+        sa.Column("settled_at", _UTC_MOMENT, nullable=True),
+        sa.PrimaryKeyConstraint("platform", "pipeline", "record_id", name=f"pk_{_DELIVERY}"),
+        schema=schema,
+    )
+    held = sa.column("claim_token", sa.Unicode()).is_not(None)
+    where: dict[str, Any] = {"mssql_where": held, "postgresql_where": held}
+    # At most one live claim per code. Filtered, but on our table: only our sessions write it.
+    op.create_index(
+        f"uq_{_DELIVERY}_code",
+        _DELIVERY,
+        ["platform", "pipeline", "pharmacy_code", "local_id"],
+        unique=True,
+        schema=schema,
+        **where,
+    )
+    op.create_index(
+        f"ix_{_DELIVERY}_code", _DELIVERY, ["platform", "pipeline", "local_id"], schema=schema
+    )
+    op.create_index(f"ix_{_DELIVERY}_token", _DELIVERY, ["claim_token"], schema=schema, **where)
 
 
-def _bare(column: sa.Column[Any]) -> sa.ColumnClause[Any]:
-    """The column without its table, as an index's condition takes it."""
-    return sa.column(column.name, sa.Unicode())
-
-
-class _Present:
-    """What the database has already; nothing (or all of ours) where a script cannot look."""
-
-    def __init__(
-        self,
-        tables: SourceTables,
-        pipeline: Pipeline,
-        schema: str | None,
-        *,
-        all_of_ours: bool = False,
-    ) -> None:
-        header, details = tables.header(pipeline), tables.details(pipeline)
-        self.columns: set[str] = set()
-        self.index_names: set[str] = set()
-        self._keys: list[tuple[str, list[str]]] = []
-        if op.get_context().as_sql:
-            if all_of_ours:
-                self.columns = {header.c[name].name for name in _COLUMNS}
-                self.index_names = {index.name for index in _indexes(tables, pipeline)}
-            return
-        inspector = sa.inspect(op.get_bind())
-        for table in (header.name, details.name):
-            if not inspector.has_table(table, schema):
-                raise ConfigurationError(f"there is no table {table} to add the claim columns to")
-        self.columns = {column["name"] for column in inspector.get_columns(header.name, schema)}
-        for table in (header.name, details.name):
-            for found in inspector.get_indexes(table, schema):
-                self.index_names.add(found["name"] or "")
-                if not _is_partial(found):
-                    self._keys.append((table, [name or "" for name in found["column_names"]]))
-            # Unique constraints are among the indexes; SQL Server's dialect knows them only there.
-            key = inspector.get_pk_constraint(table, schema)["constrained_columns"]
-            self._keys.append((table, list(key)))
-
-    def serves(self, index: _Index) -> bool:
-        if index.name in self.index_names:
-            return True
-        return not index.always and any(
-            table == index.table and columns[:1] == index.columns[:1]
-            for table, columns in self._keys
+def _make_installation(schema: str | None) -> None:
+    table = op.create_table(
+        _INSTALLATION,
+        sa.Column("id", sa.Integer(), sa.Identity(always=True), nullable=False),
+        sa.Column("server_name", sa.Unicode(256), nullable=False),
+        sa.Column("database_name", sa.Unicode(256), nullable=False),
+        sa.Column("recorded_at", _UTC_MOMENT, nullable=False),
+        sa.Column("recorded_by", sa.Unicode(256), nullable=False),
+        sa.Column("why", sa.Unicode(500), nullable=False),
+        sa.Column("replaces", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=f"pk_{_INSTALLATION}"),
+        schema=schema,
+    )
+    op.execute(
+        sa.insert(table)
+        .values(
+            server_name=server_identity(),
+            database_name=database_name(),
+            recorded_at=utc_now(),
+            recorded_by=login_name(),
+            why=sa.literal("recorded by the migration", sa.Unicode()),
+            replaces=sa.true(),
         )
+        .inline()
+    )
 
 
-def _is_partial(index: Any) -> bool:
-    options = index.get("dialect_options", {})
-    return any(options.get(f"{name}_where") is not None for name in ("mssql", "postgresql"))
+def _check_tables(tables: SourceTables, schema: str | None) -> None:
+    inspector = sa.inspect(op.get_bind())
+    for pipeline in PIPELINES.values():
+        for table in (tables.header(pipeline), tables.details(pipeline)):
+            if not inspector.has_table(table.name, schema):
+                raise ConfigurationError(f"there is no table {table.name}")
+    if not inspector.has_table(tables.accounts.name, schema):
+        raise ConfigurationError(f"there is no table {tables.accounts.name}")
+
+
+def _collation(tables: SourceTables, schema: str | None) -> str | None:
+    """Collation of the documents' codes, so that ours compare as theirs do.
+
+    None, the database's own, where a script cannot look or the tables differ.
+    """
+    if op.get_context().as_sql:
+        return None
+    inspector = sa.inspect(op.get_bind())
+    found = set()
+    for pipeline in PIPELINES.values():
+        header = tables.header(pipeline)
+        codes = {header.c.pharmacy_code.name, tables.local_id(pipeline).name}
+        for column in inspector.get_columns(header.name, schema):
+            if column["name"] in codes:
+                found.add(getattr(column["type"], "collation", None))
+    return found.pop() if len(found) == 1 else None
 
 
 def _report_duplicates(tables: SourceTables, pipeline: Pipeline) -> None:

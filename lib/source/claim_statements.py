@@ -1,0 +1,215 @@
+"""The statements that choose documents and put a claim's token on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Insert,
+    Select,
+    Unicode,
+    Update,
+    and_,
+    case,
+    column,
+    exists,
+    false,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+    values,
+)
+
+from lib.models import DocumentRef
+from lib.pipelines import Pipeline
+from lib.source.dialects import (
+    MAX_IN_LIST,
+    ROW_LOCK_HINT,
+    age_in_seconds,
+    insert_missing,
+    one_of,
+    passing_locked,
+    utc_in,
+    utc_now,
+)
+from lib.source.rows import (
+    belongs,
+    dated_from,
+    flag,
+    is_free,
+    is_live,
+    is_pending,
+    ref_columns,
+    without,
+)
+from lib.source.tables import CODE_LENGTH, PLATFORM, SourceTables
+from lib.text import comparable
+
+
+def due_documents(
+    tables: SourceTables, pipeline: Pipeline, shop: str, limit: int, cut_off: date | None = None
+) -> Select[Any]:
+    """A shop's documents to be claimed now, the oldest by their own date first.
+
+    Dates are selected as ages, which a driver can always read.
+    """
+    header = tables.header(pipeline)
+    dated = header.c[pipeline.date_column]
+
+    def taken_or_waiting(delivery: Any) -> ColumnElement[bool]:
+        return or_(is_live(delivery), delivery.c.next_attempt_at > utc_now())
+
+    return passing_locked(
+        select(
+            *ref_columns(header, pipeline),
+            age_in_seconds(dated).label("age"),
+            age_in_seconds(header.c.created_at).label("created_age"),
+        )
+        .select_from(header)
+        .where(
+            is_pending(header),
+            header.c.shop_pharmacy_code == shop,
+            dated_from(header, pipeline, cut_off),
+            without(tables, header, pipeline, taken_or_waiting),
+        )
+        .order_by(dated, header.c.created_at, header.c.id)
+        .limit(limit),
+        header,
+    )
+
+
+def take_statement(
+    tables: SourceTables,
+    pipeline: Pipeline,
+    record_ids: Sequence[int],
+    token: str,
+    lease: timedelta,
+    early: bool = False,
+) -> Update:
+    """Puts the token on those delivery rows of ours that are free, of pending documents."""
+    delivery, header = tables.delivery, tables.header(pipeline)
+    left_behind = delivery.c.claim_token.is_not(None)
+    pending = passing_locked(
+        select(literal(1)).where(header.c.id == delivery.c.record_id, is_pending(header)), header
+    )
+    statement = (
+        update(delivery)
+        .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+        .where(
+            belongs(delivery, pipeline),
+            one_of(delivery.c.record_id, list(record_ids)),
+            is_free(delivery),
+            exists(pending.correlate(delivery)),
+        )
+        .values(
+            {
+                delivery.c.claim_token: token,
+                delivery.c.lease_expires_at: utc_in(lease.total_seconds()),
+                # A holder that vanished says nothing about the document: its attempt becomes
+                # this one.
+                delivery.c.attempts: case(
+                    (and_(left_behind, delivery.c.attempts > 0), delivery.c.attempts),
+                    else_=delivery.c.attempts + 1,
+                ),
+                delivery.c.unconfirmed: case((left_behind, true()), else_=delivery.c.unconfirmed),
+                delivery.c.crashes: delivery.c.crashes + flag(left_behind),
+                delivery.c.crashed_at: case((left_behind, utc_now()), else_=delivery.c.crashed_at),
+            }
+        )
+    )
+    if not early:
+        statement = statement.where(
+            or_(delivery.c.next_attempt_at.is_(None), delivery.c.next_attempt_at <= utc_now())
+        )
+    return statement
+
+
+def insert_statement(
+    tables: SourceTables,
+    pipeline: Pipeline,
+    refs: Sequence[DocumentRef],
+    token: str,
+    lease: timedelta,
+    dialect: Dialect,
+) -> Insert:
+    """Inserts delivery rows under the token for pending documents that have none yet."""
+    delivery, header = tables.delivery, tables.header(pipeline)
+    code = Unicode(CODE_LENGTH)
+    chosen = values(
+        column("record_id", BigInteger),
+        column("pharmacy_code", code),
+        column("local_id", code),
+        name="chosen",
+    ).data([(ref.record_id, bare_code(ref.pharmacy_code), bare_code(ref.local_id)) for ref in refs])
+
+    rows = select(
+        _labelled(delivery.c.platform, PLATFORM),
+        _labelled(delivery.c.pipeline, pipeline.name),
+        chosen.c.record_id,
+        chosen.c.pharmacy_code,
+        chosen.c.local_id,
+        _labelled(delivery.c.claim_token, token),
+        utc_in(lease.total_seconds()).label("lease_expires_at"),
+        _labelled(delivery.c.attempts, 1),
+        _labelled(delivery.c.crashes, 0),
+        false().label("unconfirmed"),
+    ).select_from(chosen.join(header, header.c.id == chosen.c.record_id))
+    rows = rows.where(is_pending(header), without(tables, header, pipeline, lambda _: true()))
+    rows = passing_locked(rows, header)
+    return insert_missing(delivery, rows, dialect)
+
+
+def _labelled(column: Column[Any], value: Any) -> ColumnElement[Any]:
+    return literal(value, column.type).label(column.name)
+
+
+def first_of_codes(
+    connection: Connection,
+    tables: SourceTables,
+    pipeline: Pipeline,
+    refs: Iterable[DocumentRef],
+) -> dict[tuple[str, str], int | None]:
+    """Of codes that were attempted before, the one pending row that may go; None while held.
+
+    A row that the platform may have must be settled before another one of its code is sent.
+    """
+    delivery, header = tables.delivery, tables.header(pipeline)
+    local_ids = sorted({bare_code(ref.local_id) for ref in refs})
+    query = (
+        select(
+            delivery.c.pharmacy_code,
+            delivery.c.local_id,
+            delivery.c.record_id,
+            flag(is_live(delivery)),
+        )
+        .select_from(delivery.join(header, header.c.id == delivery.c.record_id))
+        .where(belongs(delivery, pipeline), or_(is_pending(header), is_live(delivery)))
+        .order_by(delivery.c.record_id.desc())
+    )
+    first: dict[tuple[str, str], int | None] = {}
+    held: set[tuple[str, str]] = set()
+    for start in range(0, len(local_ids), MAX_IN_LIST):
+        some = query.where(one_of(delivery.c.local_id, local_ids[start : start + MAX_IN_LIST]))
+        for pharmacy_code, local_id, record_id, live in connection.execute(some):
+            code = code_of(pharmacy_code, local_id)
+            first[code] = record_id
+            if live:
+                held.add(code)
+    return first | dict.fromkeys(held, None)
+
+
+def bare_code(code: str) -> str:
+    return code.strip()[:CODE_LENGTH]
+
+
+def code_of(pharmacy_code: str, local_id: str) -> tuple[str, str]:
+    return comparable(bare_code(pharmacy_code)), comparable(bare_code(local_id))
