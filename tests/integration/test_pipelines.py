@@ -193,7 +193,8 @@ async def test_a_wrong_path_fails_no_document(system: System) -> None:
     system.admin.add_fault("status", operation="create", status=404)
     await run_batch(system, "sale")
     assert set(system.statuses("sale").values()) == {"PENDING_SYNC"}
-    assert {system.document("sale", f"D-{n}").attempts for n in range(4)} == {0}
+    # Nothing passed meanwhile, so it may still be the documents' own fault: at most one attempt.
+    assert all(system.document("sale", f"D-{n}").attempts <= 1 for n in range(4))
 
 
 async def test_a_late_holder_writes_nothing(system: System) -> None:

@@ -111,8 +111,9 @@ async def test_a_claim_whose_rows_somebody_keeps_locked_holds_up_no_other(system
         claim_all(system, pipeline)
         system.change(pipeline, local_id, **EXPIRED)
     with system.engine.begin() as connection:
-        locked = system.tables.header(get_pipeline("import"))
-        connection.execute(locked.select().with_for_update()).all()
+        delivery = system.tables.delivery
+        held = delivery.select().where(delivery.c.pipeline == "import").with_for_update()
+        connection.execute(held).all()
         state = await reconcile(return_state=True)
         assert state.is_completed()
         assert system.document("import", "PN-1").claim_token is not None
