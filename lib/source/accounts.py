@@ -22,10 +22,10 @@ from sqlalchemy import (
 )
 
 from lib.errors import ConfigurationError
+from lib.source.comparable import comparable
 from lib.source.dialects import lock
 from lib.source.tables import ENCRYPTED_TABLE, SourceTables
 from lib.source.transactions import Transactions
-from lib.text import comparable
 
 ACTIVE = 1
 

@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from lib.models import DocumentRef
 from lib.pipelines import Pipeline
+from lib.source.comparable import comparable
 from lib.source.dialects import (
     MAX_IN_LIST,
     ROW_LOCK_HINT,
@@ -52,7 +53,6 @@ from lib.source.rows import (
     without,
 )
 from lib.source.tables import CODE_LENGTH, PLATFORM, SourceTables
-from lib.text import comparable
 
 
 def due_documents(

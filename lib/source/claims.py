@@ -38,6 +38,7 @@ from lib.source.claim_statements import (
     insert_statement,
     take_statement,
 )
+from lib.source.comparable import comparable
 from lib.source.counts import pending_shops
 from lib.source.dialects import (
     MAX_IN_LIST,
@@ -59,7 +60,6 @@ from lib.source.rows import (
 )
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
-from lib.text import comparable
 
 #: Documents inserted by one statement; each takes three of SQL Server's 2100 parameters.
 _INSERTED = 500

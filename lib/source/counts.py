@@ -26,6 +26,7 @@ from lib.models import (
     SyncStatus,
 )
 from lib.pipelines import Pipeline
+from lib.source.comparable import comparable
 from lib.source.dialects import age_in_seconds, local_in, local_midnight, passing_locked, utc_now
 from lib.source.inspection import ForeignStatus, foreign_statuses
 from lib.source.rows import (
@@ -39,7 +40,6 @@ from lib.source.rows import (
 )
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
-from lib.text import comparable
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, and_, or_, select, true
 from lib.errors import AlreadySent, AmbiguousDocument, BeforeCutOff, DocumentBusy, DocumentNotFound
 from lib.models import Document, DocumentRef, StoredDocument, SyncStatus
 from lib.pipelines import Pipeline
+from lib.source.comparable import comparable
 from lib.source.dialects import MAX_IN_LIST, one_of
 from lib.source.rows import (
     belongs,
@@ -30,7 +31,6 @@ from lib.source.rows import (
 )
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
-from lib.text import comparable
 
 
 class Documents:

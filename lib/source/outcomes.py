@@ -32,6 +32,7 @@ from lib.errors import StoreUnavailable
 from lib.models import DocumentRef, Outcome, OutcomeKind, Saved, SyncStatus
 from lib.pipelines import Pipeline, get_pipeline
 from lib.source.claim_statements import bare_code, code_of
+from lib.source.comparable import comparable
 from lib.source.dialects import (
     MAX_IN_LIST,
     ROW_LOCK_HINT,
@@ -45,7 +46,6 @@ from lib.source.outcome_statements import FINAL_STATUS, fitting, header_statemen
 from lib.source.rows import belongs, is_free, is_live, without
 from lib.source.tables import PLATFORM, SourceTables
 from lib.source.transactions import Transactions
-from lib.text import comparable
 
 #: Outcomes written in one transaction; each takes nine of SQL Server's 2100 parameters.
 GROUP = 200
