@@ -64,7 +64,7 @@ async def log_in(request: Request) -> Response:
         good = await asyncio.to_thread(verify_password, password, stored)
     if user is None or not good:
         console.limiter.failed(address, name)
-        # Whoever types a password into the field of the name shall not find it in the log.
+        # A password typed into the field of the name must not appear in the log.
         known = name if user is not None else ""
         await _note(request, AuditEntry(Action.LOGIN_REFUSED, known, detail=address))
         values = {"problem": "wrong", "minutes": 0}
