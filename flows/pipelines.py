@@ -47,7 +47,9 @@ async def run_pipeline(
         if not documents:
             return empty_batch(token)
         async with (
-            open_batch(services, pipeline, token, documents, run_id=str(flow_run.id)) as batch,
+            open_batch(
+                services, pipeline, token, documents, run_id=str(flow_run.id), forced=force
+            ) as batch,
             show_progress(batch),
         ):
             await send_all(batch, granularity)

@@ -12,12 +12,14 @@ SyncError
 |-- BeforeCutOff            a manual run named a document from before the cut-off date
 |-- Rejected                terminal: the same bytes would get the same answer
 |   |-- InvalidDocument     found by our own validation, before any call
-|   `-- Conflict            the API has other content under this code: a person decides
+|   |-- Conflict            the API has other content under this code: a person decides
+|   `-- ChangedAfterAcceptance  accepted earlier with other content: a person decides
 |-- AttemptsExhausted       terminal for now: transient failures used up every attempt
 |-- Unavailable             transient: nothing was stored, the same call may work later
 |   `-- Paused              a breaker is open: the call was not made
 |       `-- Throttled       the rate limit or a Retry-After: the call was not made
 |-- OutcomeUnknown          the API may or may not have stored the document
+|   `-- PossibleDuplicateUnknown  it may have had it before the call
 |-- AccountRefused          the shop's account cannot be used; its documents are not at fault
 |   `-- Forbidden           a call of an account that could log in was refused
 |-- StoreUnavailable        one of our own stores cannot be reached
@@ -187,6 +189,12 @@ class Conflict(Rejected):
     error_class = "conflict"
 
 
+class ChangedAfterAcceptance(Rejected):
+    """The API accepted this document with other content; corrections are not sent to it."""
+
+    error_class = "changed_after_acceptance"
+
+
 class AttemptsExhausted(SyncError):
     """Every attempt the settings allow failed for a passing reason; a person decides what next."""
 
@@ -232,6 +240,10 @@ class OutcomeUnknown(SyncError):
 
     error_class = "outcome_unknown"
     maybe_stored = True
+
+
+class PossibleDuplicateUnknown(OutcomeUnknown):
+    """The API may have had the document before this call, and a look-up could not say."""
 
 
 class AccountRefused(SyncError):

@@ -63,6 +63,18 @@ class DocumentRef:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierAcceptance:
+    """An acceptance of a document that is on record: by our own table, or by the log.
+
+    Attributes:
+        payload_digest: SHA-256 of what was accepted; None where only the acceptance is known.
+    """
+
+    national_id: str | None
+    payload_digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """What our own table says of a document beyond its claim.
 
@@ -72,6 +84,7 @@ class Delivery:
         state: the last final outcome, `accepted` or `failed`; None where there was none.
         national_id, payload_digest: of the last acceptance, also when the row has changed since.
         settled_at: when the last final outcome was written.
+        sent_digest: of what may have been stored since; None unless it is unconfirmed.
     """
 
     crashes: int = 0
@@ -80,6 +93,14 @@ class Delivery:
     national_id: str | None = None
     payload_digest: str | None = None
     settled_at: datetime | None = None
+    sent_digest: str | None = None
+
+    @property
+    def acceptance(self) -> EarlierAcceptance | None:
+        """The last acceptance, whatever came after it; None where there was none."""
+        if self.state == OutcomeKind.ACCEPTED or self.national_id or self.payload_digest:
+            return EarlierAcceptance(self.national_id, self.payload_digest)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +201,9 @@ class Outcome:
         retry_in: RELEASED only: not to be claimed again before this has passed.
         unconfirmed: the API may have the document; the next holder looks it up first.
         costs_attempt: False gives the claim's attempt back (nothing was the document's fault).
-        payload_digest: ACCEPTED only: SHA-256 of what was accepted, in hexadecimal.
+        payload_digest: SHA-256 of what was accepted, in hexadecimal; where it is unconfirmed, of
+            what may have been stored.
+        row_updated_at: the row's `updated_at` when the document was loaded.
         error_class, http_status, answer, field_errors: for the failure record.
     """
 
@@ -193,6 +216,7 @@ class Outcome:
     unconfirmed: bool = False
     costs_attempt: bool = True
     payload_digest: str | None = None
+    row_updated_at: datetime | None = None
     error_class: str | None = None
     http_status: int | None = None
     answer: str | None = None
@@ -214,17 +238,20 @@ class Saved:
         written: the claim is settled as the outcome says, now or by an earlier try.
         overtaken: of those, documents whose status other software changed meanwhile, with that
             status; it was left as it is.
+        changed: of those, documents whose row other software wrote between load and outcome.
         failed: could not be written now, with the reason: a locked row, a value that is refused.
     """
 
     written: frozenset[tuple[str, int]] = frozenset()
     overtaken: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    changed: frozenset[tuple[str, int]] = frozenset()
     failed: Mapping[tuple[str, int], SyncError] = field(default_factory=dict)
 
     def __or__(self, other: Saved) -> Saved:
         return Saved(
             self.written | other.written,
             {**self.overtaken, **other.overtaken},
+            self.changed | other.changed,
             {**self.failed, **other.failed},
         )
 

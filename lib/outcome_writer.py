@@ -6,6 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from lib.errors import StoreUnavailable, SyncError
 from lib.metrics.recorder import Metrics
@@ -20,6 +22,14 @@ logger = logging.getLogger("dqg.outcomes")
 
 #: Waits between tries to reach the source database; afterwards reconcile takes over.
 _DELAYS = (0.5, 1.0, 2.0, 4.0)
+
+
+class _Saving(NamedTuple):
+    """What became of one outcome: saved, not saved because the claim was lost, or an error."""
+
+    saved: bool
+    error: SyncError | None = None
+    notes: tuple[str, ...] = ()
 
 
 class OutcomeWriter:
@@ -41,7 +51,7 @@ class OutcomeWriter:
         self._tracking = tracking
         self._metrics = metrics or Metrics()
         self._sleep = sleep
-        self._batcher: WriteBatcher[Outcome, bool | SyncError] = WriteBatcher(
+        self._batcher: WriteBatcher[Outcome, _Saving] = WriteBatcher(
             self._save, delay=settings.write_batch_delay, size=settings.write_batch_size
         )
 
@@ -57,10 +67,10 @@ class OutcomeWriter:
                 accepted document later, any other is claimed again when the lease has run out.
         """
         record.outcome = outcome
-        saved = await self._batcher.put(outcome)
-        if isinstance(saved, SyncError):
-            raise saved
-        record.saved = saved
+        saving = await self._batcher.put(outcome)
+        if saving.error is not None:
+            raise saving.error
+        record.saved, record.notes = saving.saved, list(saving.notes)
         if not record.saved:
             self.give_up(record, outcome)
             return False
@@ -85,7 +95,7 @@ class OutcomeWriter:
         )
         self._tracking.lost(record)
 
-    async def _save(self, outcomes: Sequence[Outcome]) -> list[bool | SyncError]:
+    async def _save(self, outcomes: Sequence[Outcome]) -> list[_Saving]:
         saved, left = Saved(), list(outcomes)
         for delay in (*_DELAYS, None):
             started = time.perf_counter()
@@ -98,20 +108,35 @@ class OutcomeWriter:
                 logger.warning("outcomes not saved yet: %s", error, extra={"action": "save_retry"})
             else:
                 self._metrics.saved(len(left) - len(now.failed), time.perf_counter() - started)
-                saved = Saved(saved.written | now.written, saved.overtaken, now.failed)
-                self._note_overtaken(now)
+                # What failed before is saved now, or in `now.failed`.
+                saved = replace(saved | now, failed=now.failed)
                 left = [outcome for outcome in left if outcome.key in now.failed]
                 if not left or delay is None:
                     break
             await self._sleep(delay)
-        return [saved.failed.get(o.key) or o.key in saved.written for o in outcomes]
+        return [
+            _Saving(o.key in saved.written, saved.failed.get(o.key), _notes(o, saved))
+            for o in outcomes
+        ]
 
-    def _note_overtaken(self, saved: Saved) -> None:
-        for (pipeline, record_id), status in saved.overtaken.items():
-            logger.warning(
-                "%s %s: the outcome is on record, but its status was set to %s meanwhile",
-                pipeline,
-                record_id,
-                status,
-                extra={"action": "status_overtaken", "pipeline": pipeline},
-            )
+
+def _notes(outcome: Outcome, saved: Saved) -> tuple[str, ...]:
+    """What other software did to the row between load and outcome; logged as a warning as well."""
+    notes = []
+    if status := saved.overtaken.get(outcome.key):
+        notes.append(f"its status was set to {status} meanwhile and is left so")
+    if outcome.key in saved.changed:
+        notes.append("its row was changed while it was sent: what was read before counts")
+    for note in notes:
+        logger.warning(
+            "%s %s: the outcome is on record, but %s",
+            outcome.ref.pipeline,
+            outcome.ref.local_id,
+            note,
+            extra={
+                "action": "row_changed_meanwhile",
+                "pipeline": outcome.ref.pipeline,
+                "local_id": outcome.ref.local_id,
+            },
+        )
+    return tuple(notes)

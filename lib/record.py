@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lib.errors import SyncError
 from lib.models import Acceptance, Attempt, Document, DocumentRef, Outcome, Payload
+from lib.platforms.content import payload_digest
 
 _WARNINGS_KEPT = 20
 
@@ -21,6 +22,10 @@ class Record:
         error: why the last call failed, where it may be repeated in this run.
         failure: why the last call that reached for the API failed, whatever stopped later ones.
         own_failure: it failed while others passed, so it pays with an attempt.
+        sent_digest: of what may have been stored; None unless it is unconfirmed, or not known.
+        earlier: an acceptance on record from before this run.
+        notes: what a person should know of its end, such as a row that changed meanwhile.
+        forced: a person wants it sent again: the API is asked, whatever is on record.
         outcome: what was decided; `saved` says whether the source database has it.
     """
 
@@ -35,12 +40,28 @@ class Record:
         self.error: SyncError | None = None
         self.failure: SyncError | None = None
         self.own_failure = False
+        self._digest: str | None = None
+        self.sent_digest = document.delivery.sent_digest
+        self.earlier = document.delivery.acceptance
+        self.forced = False
+        self.notes: list[str] = []
         self.outcome: Outcome | None = None
         self.saved = False
 
     @property
     def ref(self) -> DocumentRef:
         return self.document.ref
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the payload, or of what the log says was accepted; None before either."""
+        if self._digest is None and self.payload is not None:
+            self._digest = payload_digest(self.payload)
+        return self._digest
+
+    @digest.setter
+    def digest(self, logged: str | None) -> None:
+        self._digest = logged
 
     @property
     def warnings(self) -> tuple[str, ...]:

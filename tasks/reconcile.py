@@ -64,6 +64,7 @@ async def repair_logs() -> Repairs:
         repair.close_left_open,
         repair.settle_failures,
         repair.check_drift,
+        repair.find_changed,
     )
     for step in steps:
         try:

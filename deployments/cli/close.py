@@ -38,6 +38,7 @@ _MEANINGS = {
     Kind.API_ID_DIFFERS: N_("the API has another national id"),
     Kind.API_HAS_IT: N_("not accepted here, but the API has it"),
     Kind.UNKNOWN_STATUS: N_("its status is none that this system knows"),
+    Kind.CHANGED_AFTER_ACCEPTANCE: N_("its content has changed since the API accepted it"),
 }
 _STEPS = {"source": N_("source database"), "logs": N_("logs"), "API": N_("national API")}
 

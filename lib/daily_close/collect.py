@@ -10,13 +10,14 @@ from datetime import date, timedelta
 from lib.clock import pharmacy_date, utc_now
 from lib.daily_close.compare import DayClose, choose_sample, compare
 from lib.errors import Paused, StoreUnavailable, SyncError
-from lib.models import Acceptance, DocumentRef, Payload
+from lib.models import Acceptance, DocumentRef, Payload, SyncStatus
 from lib.pipelines import PIPELINES, get_pipeline
 from lib.platforms.platform import Lookup
 from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerState
 from lib.services import RateLimited, Services
 from lib.source.daily import DailyDocument
+from lib.sync.content import changed_since_accepted
 from lib.tracking.task_logs import LoggedDocument, TaskLogReader
 
 #: Documents per pipeline and shop that the API is asked about, of either kind.
@@ -52,7 +53,27 @@ async def read_day(
         asked = choose_sample(documents, sample)
         answers, refusals = await _ask_the_api(services, [d.ref for d in asked], progress)
         notes += [f"{count} documents could not be looked up: {why}" for why, count in refusals]
-    return DayClose(day, compare(documents, logged, answers), tuple(notes))
+    changed = await _find_changed(services, documents, logged or {})
+    return DayClose(day, compare(documents, logged, answers, changed), tuple(notes))
+
+
+async def _find_changed(
+    services: Services,
+    documents: Iterable[DailyDocument],
+    logged: Mapping[str, Mapping[int, LoggedDocument]],
+) -> set[DocumentRef]:
+    """Accepted documents with another content now, of those whose row was written since."""
+    ids: dict[str, set[int]] = {name: set() for name in PIPELINES}
+    for document in documents:
+        ref = document.ref
+        log = logged.get(ref.pipeline, {}).get(ref.record_id)
+        seen = log is not None and log.row_changed and document.status == SyncStatus.SUCCESS
+        if document.touched or seen:
+            ids[ref.pipeline].add(ref.record_id)
+    found: set[DocumentRef] = set()
+    for name, some in ids.items():
+        found.update(await changed_since_accepted(services, get_pipeline(name), some))
+    return found
 
 
 async def _read_logs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -47,6 +47,7 @@ class Kind(StrEnum):
     API_ID_DIFFERS = "api_id_differs"
     API_HAS_IT = "api_has_it"
     UNKNOWN_STATUS = "unknown_status"
+    CHANGED_AFTER_ACCEPTANCE = "changed_after_acceptance"
 
 
 #: What each of them means, in words.
@@ -62,6 +63,7 @@ MEANINGS: Mapping[Kind, str] = {
     Kind.API_ID_DIFFERS: "the API has another national id",
     Kind.API_HAS_IT: "not accepted here, but the API has it",
     Kind.UNKNOWN_STATUS: "its status is none that this system knows",
+    Kind.CHANGED_AFTER_ACCEPTANCE: "its content has changed since the API accepted it",
 }
 
 
@@ -206,12 +208,14 @@ def compare(
     documents: Iterable[DailyDocument],
     logged: Mapping[str, Mapping[int, LoggedDocument]] | None,
     answers: Mapping[DocumentRef, Acceptance | Lookup | None],
+    changed: Collection[DocumentRef] = (),
 ) -> tuple[ClosedDocument, ...]:
     """Every document with what the stores say of it, and where they disagree.
 
     Args:
         logged: by pipeline and record id; None where the logs could not be asked.
         answers: of the API, for documents it was asked about; None where no answer came.
+        changed: documents whose content is another one than was accepted.
     """
     ordered = sorted(documents, key=_order)
     ids = Counter(d.national_id for d in ordered if d.national_id)
@@ -226,6 +230,7 @@ def compare(
             *_own_differences(document, state, ids, codes),
             *(_log_differences(document, state, log) if logged is not None else ()),
             *_api_differences(document, state, answer),
+            *([(Kind.CHANGED_AFTER_ACCEPTANCE, "")] if ref in changed else ()),
         ]
         closed.append(
             ClosedDocument(

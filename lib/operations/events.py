@@ -97,6 +97,7 @@ def events_of_log(log: Mapping[str, Any]) -> Iterator[Event]:
         # Entries of earlier versions know only when they were changed last.
         closed = log.get("closed_at") or log["updated_at"]
         details = [status.value, log.get("error_class"), log.get("national_id"), log.get("message")]
+        details += log.get("notes") or ()
         yield Event(_moment(closed), store, "closed", _joined(details))
 
 

@@ -18,6 +18,7 @@ class Action(StrEnum):
 
     SUBMIT = "submit"
     LOOK_UP = "look_up"
+    UPDATE = "update"
 
 
 class CallContext(Protocol):
@@ -85,6 +86,14 @@ class Platform(Protocol):
         Raises:
             Rejected, Unavailable, OutcomeUnknown, AccountRefused, WrongEndpoint, and what
             `context.permit` raises where nothing was sent yet.
+        """
+        ...
+
+    async def update(self, payload: Payload, account: Account, context: CallContext) -> Acceptance:
+        """Replace a document that the platform has. Idempotent.
+
+        Raises:
+            As `submit`; WrongEndpoint where the platform takes no updates.
         """
         ...
 

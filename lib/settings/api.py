@@ -63,6 +63,11 @@ class ApiSettings(Section):
     lookup: bool = Field(
         True, description="ask by GET for a document whose outcome is unknown before sending again"
     )
+    update: bool = Field(
+        False,
+        description="send a document that was corrected after its acceptance as an update (PUT); "
+        "without it such a document fails and waits for a person",
+    )
     short_retry_after: float = Field(
         5, ge=0, description="a Retry-After up to this many seconds is waited out on the spot"
     )

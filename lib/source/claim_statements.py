@@ -18,6 +18,7 @@ from sqlalchemy import (
     Update,
     and_,
     case,
+    cast,
     column,
     exists,
     false,
@@ -131,6 +132,37 @@ def take_statement(
             or_(delivery.c.next_attempt_at.is_(None), delivery.c.next_attempt_at <= utc_now())
         )
     return statement
+
+
+def mark_statement(
+    tables: SourceTables, pipeline: Pipeline, token: str, digests: Sequence[tuple[int, str | None]]
+) -> Update:
+    """Notes what is about to be sent where the token holds it; answers with the record ids.
+
+    Args:
+        digests: record ids, each with the digest of what is sent.
+    """
+    delivery, digest = tables.delivery, Unicode(64)
+    rows = values(
+        column("record_id", BigInteger), column("sent_digest", digest), name="sending"
+    ).data(list(digests))
+    return (
+        update(delivery)
+        .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+        .where(
+            belongs(delivery, pipeline),
+            delivery.c.record_id == rows.c.record_id,
+            delivery.c.claim_token == token,
+            is_live(delivery),
+        )
+        .values(
+            {
+                delivery.c.unconfirmed: True,
+                delivery.c.sent_digest: cast(rows.c.sent_digest, digest),
+            }
+        )
+        .returning(delivery.c.record_id)
+    )
 
 
 def insert_statement(

@@ -7,7 +7,7 @@ takes it takes under its full condition, so a race is decided without any lock h
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
@@ -36,6 +36,7 @@ from lib.source.claim_statements import (
     due_documents,
     first_of_codes,
     insert_statement,
+    mark_statement,
     take_statement,
 )
 from lib.source.comparable import comparable
@@ -44,7 +45,6 @@ from lib.source.dialects import (
     MAX_IN_LIST,
     ROW_LOCK_HINT,
     local_now,
-    one_of,
     seconds_until,
     utc_in,
     utc_now,
@@ -53,7 +53,6 @@ from lib.source.documents import choose_one
 from lib.source.rows import (
     age_or_least,
     belongs,
-    is_live,
     read_rows,
     ref_columns,
     to_ref,
@@ -196,24 +195,23 @@ class Claims:
 
         return self._run(work)
 
-    def mark_sending(self, pipeline: Pipeline, token: str, record_ids: Iterable[int]) -> set[int]:
+    def mark_sending(
+        self, pipeline: Pipeline, token: str, digests: Mapping[int, str | None]
+    ) -> set[int]:
         """Note that documents are about to be sent, where the token still holds them. Idempotent.
 
         Until an outcome says otherwise they count as unconfirmed from now on.
+
+        Args:
+            digests: of what is about to be sent, by record id.
 
         Returns:
             Record ids of those that may be sent: held by the token, under a live lease.
         """
         marked: set[int] = set()
-        ids = sorted(set(record_ids))
-        mark = (
-            self._update()
-            .where(self._held(pipeline, token), is_live(self._delivery))
-            .values({self._delivery.c.unconfirmed: True})
-            .returning(self._delivery.c.record_id)
-        )
-        for start in range(0, len(ids), MAX_IN_LIST):
-            some = mark.where(one_of(self._delivery.c.record_id, ids[start : start + MAX_IN_LIST]))
+        items = sorted(digests.items())
+        for start in range(0, len(items), _INSERTED):
+            some = mark_statement(self._tables, pipeline, token, items[start : start + _INSERTED])
             marked.update(self._run(partial(_scalars, statement=some)))
         return marked
 
@@ -240,6 +238,8 @@ class Claims:
         }
         if unconfirmed is not None:
             changes[delivery.c.unconfirmed] = unconfirmed
+        if unconfirmed is False:
+            changes[delivery.c.sent_digest] = null()
         if not costs_attempt:
             changes[delivery.c.attempts] = case(
                 (delivery.c.attempts > 0, delivery.c.attempts - 1), else_=0

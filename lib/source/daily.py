@@ -11,7 +11,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, f
 
 from lib.models import DocumentRef
 from lib.pipelines import Pipeline
-from lib.source.rows import flag, is_live, read_rows, ref_columns, to_ref, with_delivery
+from lib.source.rows import flag, is_live, is_touched, read_rows, ref_columns, to_ref, with_delivery
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
 
@@ -25,6 +25,7 @@ class DailyDocument:
     Attributes:
         live: a run holds it.
         lines, amount: of its detail rows.
+        touched: it is accepted, and its row was written after that.
     """
 
     ref: DocumentRef
@@ -35,6 +36,7 @@ class DailyDocument:
     unconfirmed: bool
     lines: int
     amount: Decimal
+    touched: bool = False
 
 
 class DailyDocuments:
@@ -75,6 +77,7 @@ def documents_statement(tables: SourceTables, pipeline: Pipeline, day: date) -> 
             header.c.sync_response_message,
             flag(is_live(tables.delivery)).label("live"),
             flag(tables.delivery.c.unconfirmed == true()).label("unconfirmed"),
+            flag(is_touched(header, tables.delivery)).label("touched"),
         )
         .select_from(with_delivery(tables, header, pipeline))
         .where(_is_of(header, pipeline, day))
@@ -111,7 +114,7 @@ def _to_document(
     pipeline: Pipeline, row: Any, lines: dict[int, tuple[int, Decimal | None]]
 ) -> DailyDocument:
     ref = to_ref(pipeline, row)
-    status, national_id, message, live, unconfirmed = row[4:]
+    status, national_id, message, live, unconfirmed, touched = row[4:]
     count, amount = lines.get(ref.record_id, (0, None))
     return DailyDocument(
         ref=ref,
@@ -122,4 +125,5 @@ def _to_document(
         unconfirmed=bool(unconfirmed),
         lines=count,
         amount=Decimal(amount or 0).quantize(_CENT),
+        touched=bool(touched),
     )

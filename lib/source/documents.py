@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, true
 
 from lib.errors import AlreadySent, AmbiguousDocument, BeforeCutOff, DocumentBusy, DocumentNotFound
 from lib.models import Document, DocumentRef, StoredDocument, SyncStatus
 from lib.pipelines import Pipeline
 from lib.source.comparable import comparable
-from lib.source.dialects import MAX_IN_LIST, one_of
+from lib.source.dialects import MAX_IN_LIST, one_of, utc_in
 from lib.source.rows import (
     belongs,
     by_standard_name,
@@ -21,6 +21,7 @@ from lib.source.rows import (
     delivery_columns,
     flag,
     is_live,
+    is_touched,
     read_rows,
     ref_columns,
     stored_columns,
@@ -45,13 +46,53 @@ class Documents:
 
     def load(self, pipeline: Pipeline, token: str) -> list[Document]:
         """Headers and lines of all documents a token holds, oldest first. Two statements."""
+        return self._load(pipeline, self._tables.delivery.c.claim_token == token, token)
+
+    def read(self, pipeline: Pipeline, record_ids: Sequence[int]) -> list[Document]:
+        """Headers and lines of documents that were claimed before, whoever holds them now."""
+        ids = sorted(set(record_ids))
+        return [
+            document
+            for start in range(0, len(ids), MAX_IN_LIST)
+            for document in self._load(
+                pipeline,
+                one_of(self._tables.delivery.c.record_id, ids[start : start + MAX_IN_LIST]),
+                "",
+            )
+        ]
+
+    def touched_since_accepted(
+        self, pipeline: Pipeline, within: timedelta, limit: int
+    ) -> list[int]:
+        """Record ids of accepted documents whose row was written later, the last accepted first.
+
+        Args:
+            within: only of those accepted so lately.
+        """
+        header, delivery = self._tables.header(pipeline), self._tables.delivery
+        query = (
+            select(header.c.id)
+            .select_from(with_delivery(self._tables, header, pipeline))
+            .where(
+                belongs(delivery, pipeline),
+                delivery.c.settled_at > utc_in(-within.total_seconds()),
+                is_touched(header, delivery),
+            )
+            .order_by(delivery.c.settled_at.desc())
+            .limit(limit)
+        )
+        return self._run(lambda c: list(c.execute(query).scalars()))
+
+    def _load(
+        self, pipeline: Pipeline, condition: ColumnElement[bool], token: str
+    ) -> list[Document]:
         header, details = self._tables.header(pipeline), self._tables.details(pipeline)
         delivery, foreign_key = self._tables.delivery, self._tables.foreign_key(pipeline)
-        held = and_(belongs(delivery, pipeline), delivery.c.claim_token == token)
+        wanted = and_(belongs(delivery, pipeline), condition)
         columns, line_columns = list(header.c), list(details.c)
         lines_query = (
             select(*line_columns)
-            .where(foreign_key.in_(select(delivery.c.record_id).where(held)))
+            .where(foreign_key.in_(select(delivery.c.record_id).where(wanted)))
             .order_by(foreign_key, details.c.id)
         )
         own = [
@@ -62,7 +103,7 @@ class Documents:
         query = (
             select(*columns, *own)
             .select_from(header.join(delivery, delivery.c.record_id == header.c.id))
-            .where(held)
+            .where(wanted)
             .order_by(header.c[pipeline.date_column], header.c.created_at, header.c.id)
         )
 

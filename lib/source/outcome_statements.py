@@ -99,7 +99,13 @@ def settle_statement(
                 delivery.c.state: kept("state"),
                 delivery.c.national_id: kept("national_id"),
                 delivery.c.message: kept("message"),
-                delivery.c.payload_digest: kept("payload_digest"),
+                delivery.c.payload_digest: case(
+                    (given("state") == OutcomeKind.ACCEPTED.value, kept("payload_digest")),
+                    else_=delivery.c.payload_digest,
+                ),
+                delivery.c.sent_digest: case(
+                    (rows.c.unconfirmed == 1, given("payload_digest")), else_=null()
+                ),
                 delivery.c.settled_at: case(
                     (given("state").is_not(None), utc_now()), else_=delivery.c.settled_at
                 ),

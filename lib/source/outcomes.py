@@ -43,7 +43,7 @@ from lib.source.dialects import (
 )
 from lib.source.driver_errors import short_text
 from lib.source.outcome_statements import FINAL_STATUS, fitting, header_statement, settle_statement
-from lib.source.rows import belongs, is_free, is_live, without
+from lib.source.rows import belongs, is_free, is_live, read_rows, without
 from lib.source.tables import PLATFORM, SourceTables
 from lib.source.transactions import Transactions
 
@@ -98,15 +98,27 @@ class Outcomes:
             saved |= self._save_group(pipeline, [outcome])
         return saved
 
-    def record_acceptance(self, ref: DocumentRef, national_id: str | None, message: str) -> bool:
+    def record_acceptance(
+        self,
+        ref: DocumentRef,
+        national_id: str | None,
+        message: str,
+        *,
+        payload_digest: str | None = None,
+    ) -> bool:
         """Mark a document SYNC_SUCCESS that the API is known to have, whoever holds it.
 
         Idempotent. A status that is none of ours is left as it is.
 
+        Args:
+            payload_digest: of what was accepted; None where that is not known.
+
         Returns:
             False where it already was, or is gone.
         """
-        return self._run(lambda c: self._accept(c, ref, national_id, message, by_hand=False))
+        return self._run(
+            lambda c: self._accept(c, ref, national_id, message, digest=payload_digest)
+        )
 
     def resolve_by_hand(self, ref: DocumentRef, national_id: str, message: str) -> bool:
         """Mark a SYNC_FAILED document SYNC_SUCCESS that a person entered at the portal.
@@ -159,7 +171,9 @@ class Outcomes:
             settled += [o for o in missed if _was_written(rows.get(o.ref.record_id), o)]
         final = [outcome for outcome in settled if outcome.kind in FINAL_STATUS]
         overtaken: dict[tuple[str, int], str] = {}
+        changed: frozenset[tuple[str, int]] = frozenset()
         if final:
+            changed = self._changed_since_load(connection, pipeline, final)
             connection.execute(header_statement(self._tables, pipeline, final, lengths))
             header = self._tables.header(pipeline)
             query = select(header.c.id, header.c.status).where(
@@ -170,7 +184,22 @@ class Outcomes:
                 status = SyncStatus.read(found.get(outcome.ref.record_id))
                 if status != FINAL_STATUS[outcome.kind]:
                     overtaken[outcome.key] = str(status) or "deleted"
-        return Saved(frozenset(outcome.key for outcome in settled), overtaken)
+        return Saved(frozenset(outcome.key for outcome in settled), overtaken, changed)
+
+    def _changed_since_load(
+        self, connection: Connection, pipeline: Pipeline, outcomes: Sequence[Outcome]
+    ) -> frozenset[tuple[str, int]]:
+        """Documents whose row has another `updated_at` than when it was loaded."""
+        header = self._tables.header(pipeline)
+        loaded = {o.ref.record_id: o for o in outcomes if o.row_updated_at is not None}
+        if not loaded:
+            return frozenset()
+        query = select(header.c.id, header.c.updated_at).where(one_of(header.c.id, list(loaded)))
+        return frozenset(
+            loaded[row[0]].key
+            for row in read_rows(connection, query, header.c.id)
+            if row[1] != loaded[row[0]].row_updated_at
+        )
 
     def _accept(
         self,
@@ -179,7 +208,8 @@ class Outcomes:
         national_id: str | None,
         message: str,
         *,
-        by_hand: bool,
+        by_hand: bool = False,
+        digest: str | None = None,
     ) -> bool:
         pipeline = get_pipeline(ref.pipeline)
         header, id_column = self._tables.header(pipeline), self._tables.national_id(pipeline)
@@ -216,7 +246,7 @@ class Outcomes:
         )
         if not self._is_accepted(connection, ref, national_id):
             return False
-        self._settle_accepted(connection, pipeline, ref, national_id, message)
+        self._settle_accepted(connection, pipeline, ref, national_id, message, digest)
         return True
 
     def _is_accepted(
@@ -250,6 +280,7 @@ class Outcomes:
         ref: DocumentRef,
         national_id: str | None,
         message: str,
+        digest: str | None,
     ) -> None:
         delivery, header = self._tables.delivery, self._tables.header(pipeline)
         connection.execute(
@@ -283,6 +314,9 @@ class Outcomes:
             delivery.c.unconfirmed: False,
             delivery.c.state: OutcomeKind.ACCEPTED.value,
             delivery.c.message: message,
+            # Of a document that a person entered it is not known: an older one would be wrong.
+            delivery.c.payload_digest: digest,
+            delivery.c.sent_digest: null(),
             delivery.c.settled_at: utc_now(),
         }
         if national_id is not None:

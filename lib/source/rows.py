@@ -25,11 +25,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from lib.models import Delivery, DocumentRef, StoredDocument, SyncStatus, Unreadable
+from lib.models import Delivery, DocumentRef, OutcomeKind, StoredDocument, SyncStatus, Unreadable
 from lib.pipelines import Pipeline
-from lib.source.dialects import constant, passing_locked, utc_now
+from lib.source.dialects import age_in_seconds, constant, passing_locked, seconds_until, utc_now
 from lib.source.driver_errors import Fault, judge
 from lib.source.tables import PLATFORM, SourceTables
+
+#: Seconds within which we write both rows of a document; on SQL Server ages are whole seconds.
+_OWN_WRITE = 2
 
 #: What reading a value that the driver cannot turn into Python raises.
 _READ_ERRORS = (DBAPIError, ValueError, OverflowError)
@@ -53,6 +56,17 @@ def is_live(delivery: FromClause) -> ColumnElement[bool]:
 def is_free(delivery: FromClause) -> ColumnElement[bool]:
     """The document is not held, or its holder's lease has run out."""
     return or_(delivery.c.claim_token.is_(None), delivery.c.lease_expires_at <= utc_now())
+
+
+def is_touched(header: FromClause, delivery: FromClause) -> ColumnElement[bool]:
+    """The document is accepted, it is known with what content, and its row was written later."""
+    return and_(
+        header.c.status == SyncStatus.SUCCESS.value,
+        delivery.c.state == OutcomeKind.ACCEPTED.value,
+        delivery.c.payload_digest.is_not(None),
+        # Ages, because the pharmacy's times are local ones and ours are not.
+        age_in_seconds(header.c.updated_at) + _OWN_WRITE < -seconds_until(delivery.c.settled_at),
+    )
 
 
 def without(
@@ -164,14 +178,21 @@ def delivery_columns(delivery: FromClause) -> list[ColumnElement[Any]]:
         c.national_id.label("delivered_as"),
         c.payload_digest,
         c.settled_at,
+        c.sent_digest,
     ]
 
 
 def to_delivery(values: Sequence[Any]) -> Delivery:
     """The values of `delivery_columns`; all None where there is no row."""
-    crashes, crashed_at, state, national_id, digest, settled_at = values
+    crashes, crashed_at, state, national_id, digest, settled_at, sent_digest = values
     return Delivery(
-        crashes or 0, to_utc(crashed_at), state, national_id, digest, to_utc(settled_at)
+        crashes or 0,
+        to_utc(crashed_at),
+        state,
+        national_id,
+        digest,
+        to_utc(settled_at),
+        sent_digest,
     )
 
 

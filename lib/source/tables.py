@@ -274,6 +274,8 @@ def _delivery(metadata: MetaData) -> Table:
         Column("national_id", Unicode(100)),
         Column("message", LONG_TEXT),
         Column("payload_digest", Unicode(64)),
+        # Of what may have been stored; cleared with `unconfirmed`.
+        Column("sent_digest", Unicode(64)),
         Column("settled_at", UTC_MOMENT),
     )
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
 from lib.errors import ClaimLost, StoreUnavailable
-from lib.models import Acceptance, Document, LogStatus
+from lib.models import Acceptance, Document, EarlierAcceptance, LogStatus
 from lib.pipelines import Pipeline
 from lib.record import Record
 from lib.services import Services
@@ -45,7 +45,7 @@ class Batch:
         self.lease = lease
         self.records = {document.ref.record_id: Record(document) for document in documents}
         # Without a delay: what asks while one statement is under way shares the next.
-        self._intents: WriteBatcher[int, bool] = WriteBatcher(
+        self._intents: WriteBatcher[Record, bool] = WriteBatcher(
             self._mark_sending, delay=0, size=services.settings.sync.write_batch_size
         )
 
@@ -70,14 +70,17 @@ class Batch:
             ClaimLost: the claim is over, or another one has the document.
             StoreUnavailable.
         """
-        if not await self._intents.put(record.ref.record_id):
+        if not await self._intents.put(record):
             raise ClaimLost("the claim on this document is over; another run takes over")
 
-    async def _mark_sending(self, record_ids: Sequence[int]) -> list[bool]:
+    async def _mark_sending(self, records: Sequence[Record]) -> list[bool]:
         held = await asyncio.to_thread(
-            self.services.source.claims.mark_sending, self.pipeline, self.token, record_ids
+            self.services.source.claims.mark_sending,
+            self.pipeline,
+            self.token,
+            {record.ref.record_id: record.digest for record in records},
         )
-        return [record_id in held for record_id in record_ids]
+        return [record.ref.record_id in held for record in records]
 
     def counts(self) -> Counter[str]:
         """How many records have which outcome; `open` where none is saved."""
@@ -95,8 +98,12 @@ async def open_batch(
     documents: Iterable[Document],
     *,
     run_id: str,
+    forced: bool = False,
 ) -> AsyncIterator[Batch]:
     """A batch as the current one, its lease kept alive.
+
+    Args:
+        forced: a person wants the documents sent again, whatever is on record.
 
     Raises:
         StoreUnavailable: the lease cannot be renewed.
@@ -114,18 +121,25 @@ async def open_batch(
     # Waiting in the queue has used up a part of the lease: start from a full one.
     await lease.renew_once()
     async with lease:
+        for record in batch:
+            record.forced = forced
         await _take_over(batch)
         with working_on(batch):
             yield batch
 
 
 async def _take_over(batch: Batch) -> None:
-    """Learn what an earlier run under the same token did, so that nothing is sent blindly.
+    """Learn from the log what was done about the documents, so that nothing is sent blindly.
 
-    What it has logged as accepted needs no call; the rest is looked up before it is sent.
+    What an earlier run under the same token has logged as accepted needs no call; the rest of it
+    is looked up before it is sent. Acceptances under other tokens are known by our own table, and
+    by the log alone after a backup of the source database was restored.
     """
+    tracking = batch.services.tracking
     try:
-        entries = await batch.services.tracking.begun(batch.token)
+        entries = await tracking.begun(batch.token)
+        unknown = [record.ref for record in batch if record.earlier is None]
+        earlier = await tracking.acceptances(batch.pipeline.name, unknown)
     except StoreUnavailable as error:
         # The flag in the source database says the same of all but what was accepted.
         logger.warning("earlier log entries not read: %s", error, extra={"action": "mongo_away"})
@@ -136,6 +150,10 @@ async def _take_over(batch: Batch) -> None:
             record.unconfirmed = True
             if entry.status in (LogStatus.ACCEPTED, LogStatus.SUCCESS):
                 record.acceptance = Acceptance(entry.national_id, entry.message or "accepted")
+                record.digest = entry.payload_digest
+    for entry in earlier:
+        record = batch.records[entry.ref.record_id]
+        record.earlier = EarlierAcceptance(entry.national_id, entry.payload_digest)
 
 
 async def finish_all(awaitables: Iterable[Awaitable[None]]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from lib.errors import (
     AttemptsExhausted,
+    ChangedAfterAcceptance,
     ClaimLost,
+    Conflict,
     Forbidden,
     Interrupted,
     OutcomeUnknown,
@@ -45,12 +48,13 @@ async def record_outcome(batch: Batch, record: Record, result: Acceptance | Base
     writer, document = batch.services.outcomes, record.document
     result = record.acceptance or result
     if isinstance(result, Acceptance):
-        await writer.write(record, accepted(document, result))
+        await writer.write(record, _with_content(record, accepted(document, result)))
     elif isinstance(result, ClaimLost) and batch.lease.lost:
         # Writing would change nothing, and would wait for a source database that is away.
         writer.give_up(record, interrupted(document, unconfirmed=record.unconfirmed))
     elif isinstance(result, ClaimLost | Interrupted | asyncio.CancelledError):
-        await writer.write(record, interrupted(document, unconfirmed=record.unconfirmed))
+        outcome = interrupted(document, unconfirmed=record.unconfirmed)
+        await writer.write(record, _with_content(record, outcome))
     else:
         if isinstance(result, Paused) and record.failure is not None:
             # It failed first, and only its repetition was kept back.
@@ -59,10 +63,28 @@ async def record_outcome(batch: Batch, record: Record, result: Acceptance | Base
             document,
             result,
             batch.services.settings.sync,
-            unconfirmed=record.unconfirmed,
+            unconfirmed=record.unconfirmed and not _is_clear(record, result),
             outage=await outage_seconds(batch.services, record),
         )
-        await writer.write(record, outcome)
+        await writer.write(record, _with_content(record, outcome))
+
+
+def _is_clear(record: Record, error: BaseException) -> bool:
+    """What the API has is on record: accepted, and nothing was sent since."""
+    return isinstance(error, ChangedAfterAcceptance) and record.sent_digest is None
+
+
+def _with_content(record: Record, outcome: Outcome) -> Outcome:
+    """The outcome with the digest of what was accepted or may be stored, and the row's version."""
+    digest = record.digest if outcome.kind is OutcomeKind.ACCEPTED else record.sent_digest
+    updated_at = record.document.header.get("updated_at")
+    return replace(
+        outcome,
+        payload_digest=digest
+        if outcome.kind is OutcomeKind.ACCEPTED or outcome.unconfirmed
+        else None,
+        row_updated_at=updated_at if isinstance(updated_at, datetime) else None,
+    )
 
 
 def backoff(attempts: int, settings: SyncSettings) -> timedelta:
@@ -116,7 +138,9 @@ def failed(
             failure costs no attempt; the document comes after the others then. None: no outage.
     """
     if isinstance(error, Rejected):
-        return _final(document, error, unconfirmed=False)
+        # Clear after a refusal by the API; one of ours says nothing of what was sent before.
+        ours = isinstance(error, Conflict | ChangedAfterAcceptance)
+        return _final(document, error, unconfirmed=unconfirmed and ours)
     costly = isinstance(error, _COSTLY) and not isinstance(error, Paused)
     free = not costly or outage is not None
     if not free and document.attempts >= settings.max_attempts:

@@ -14,7 +14,8 @@ from datetime import timedelta
 from lib.models import DocumentRef, LogStatus, StoredDocument, SyncStatus
 from lib.pipelines import PIPELINES, get_pipeline
 from lib.services import Services
-from lib.tracking.writer import LogEntry
+from lib.sync.content import changed_since_accepted
+from lib.tracking.entries import LogEntry
 
 _FINAL: dict[str, LogStatus] = {
     SyncStatus.SUCCESS: LogStatus.SUCCESS,
@@ -23,6 +24,9 @@ _FINAL: dict[str, LogStatus] = {
 _EXAMPLES = 5
 #: Latest acceptances in the log that are compared with the source database.
 _DRIFT_SAMPLE = 500
+#: Rows written after their acceptance: how far back they are compared, and how many at most.
+_CHANGED_WITHIN = timedelta(days=7)
+_CHANGED_SAMPLE = 500
 
 
 @dataclass(slots=True)
@@ -69,6 +73,7 @@ async def save_accepted(services: Services, repairs: Repairs) -> None:
             entry.ref,
             entry.national_id,
             entry.message or "accepted",
+            payload_digest=entry.payload_digest,
         ):
             saved.append(_label(entry.ref))
         await services.tracking.close_all(
@@ -107,28 +112,43 @@ async def settle_failures(services: Services, repairs: Repairs) -> None:
     Raises:
         StoreUnavailable.
     """
-    rows = await services.tracking.open_failures()
-    refs = [
-        DocumentRef(
-            row["pipeline"],
-            row["record_id"],
-            row["local_id"],
-            row["pharmacy_code"],
-            row["shop_pharmacy_code"],
+    kind = "failure records of accepted documents: resolved"
+    repairs.note(kind, ())
+    async for refs in services.tracking.unsettled_documents():
+        documents = await _documents(services, refs)
+        accepted = {
+            ref
+            for ref in refs
+            if (document := documents.get((ref.pipeline, ref.record_id))) is not None
+            and document.status == SyncStatus.SUCCESS
+        }
+        await services.tracking.settle_failures(
+            accepted, state="resolved", by="reconcile", why="accepted since"
         )
-        for row in rows
-    ]
-    documents = await _documents(services, refs)
-    accepted = {
-        ref
-        for ref in refs
-        if (document := documents.get((ref.pipeline, ref.record_id))) is not None
-        and document.status == SyncStatus.SUCCESS
-    }
-    await services.tracking.settle_failures(
-        accepted, state="resolved", by="reconcile", why="accepted since"
-    )
-    repairs.note("failure records of accepted documents: resolved", map(_label, accepted))
+        repairs.note(kind, map(_label, accepted))
+
+
+async def find_changed(services: Services, repairs: Repairs) -> None:
+    """Report accepted documents whose row holds another content now.
+
+    Looked at are rows written after their acceptance, or while they were sent, of the last days.
+
+    Raises:
+        StoreUnavailable.
+    """
+    changed: list[DocumentRef] = []
+    noted = await services.tracking.rows_changed(_CHANGED_WITHIN, limit=_CHANGED_SAMPLE)
+    for pipeline in PIPELINES.values():
+        touched = await asyncio.to_thread(
+            services.source.documents.touched_since_accepted,
+            pipeline,
+            _CHANGED_WITHIN,
+            _CHANGED_SAMPLE,
+        )
+        ids = {ref.record_id for ref in noted if ref.pipeline == pipeline.name}.union(touched)
+        changed += await changed_since_accepted(services, pipeline, ids)
+    if changed:
+        repairs.note("accepted, and changed since: look at them", map(_label, changed))
 
 
 async def check_drift(services: Services, repairs: Repairs) -> None:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 
-from lib.errors import Paused, Rejected, SyncError, Unavailable
+from lib.errors import (
+    ChangedAfterAcceptance,
+    Paused,
+    PossibleDuplicateUnknown,
+    Rejected,
+    SyncError,
+    Unavailable,
+    WrongEndpoint,
+)
 from lib.models import Acceptance, Account, Attempt, Payload
 from lib.platforms.platform import Action, CallContext, Lookup
 from lib.record import Record
 from lib.resilience.breaker_rules import BreakerState
 from lib.sanitize import sanitize_exceptions
 from lib.sync.batch import Batch, finish_all
+from lib.sync.content import accepted_earlier, changed, is_confirmed, not_comparable
 from lib.sync.health import breaker_names, report_failure
 from lib.sync.outcomes import record_outcome
 
@@ -36,7 +46,7 @@ class RecordContext:
             StoreUnavailable: before a send, the claim cannot be checked.
         """
         await self._batch.services.rate_limiter.acquire(self._names)
-        if action is Action.SUBMIT:
+        if action is not Action.LOOK_UP:
             await self._batch.mark_sending(self._record)
         self._batch.lease.ensure_held()
 
@@ -118,6 +128,11 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
     services, ref = batch.services, record.ref
     if record.payload is None:
         record.payload = services.platform.build(record.document)
+    known = accepted_earlier(record, may_update=services.settings.api.update)
+    if known is not None:
+        record.acceptance = known
+        await services.tracking.accepted(record, known)
+        return known
     names = breaker_names(services, ref)
     batch.lease.ensure_held()
     permit = await services.breakers.admit(names, ref.local_id, ref.shop_pharmacy_code)
@@ -146,25 +161,81 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
 async def _look_up_or_send(
     batch: Batch, record: Record, payload: Payload, account: Account, context: CallContext
 ) -> Acceptance:
-    platform = batch.services.platform
-    if record.unconfirmed and batch.services.settings.api.lookup:
+    """What is or may be stored is looked up; what is stored with other content is updated."""
+    platform, api = batch.services.platform, batch.services.settings.api
+    known, maybe_sent = record.earlier, record.unconfirmed
+    found: Acceptance | Lookup = Lookup.UNSUPPORTED
+    if (known is not None or maybe_sent) and api.lookup:
         found = await platform.look_up(payload, account, context)
-        if isinstance(found, Acceptance):
-            logger.info(
-                "%s was accepted earlier",
-                record.ref.local_id,
-                extra={"action": "found_accepted", "local_id": record.ref.local_id},
-            )
-            return found
-        if found is Lookup.ABSENT:
-            record.unconfirmed = False
-    earlier, record.unconfirmed = record.unconfirmed, True
+    if found is Lookup.ABSENT:
+        known, record.unconfirmed, record.sent_digest = None, False, None
+    elif isinstance(found, Acceptance):
+        if not is_confirmed(record, payload, found, maybe_sent=True):
+            return await _update(batch, record, payload, account, context)
+        logger.info(
+            "%s was accepted earlier",
+            record.ref.local_id,
+            extra={"action": "found_accepted", "local_id": record.ref.local_id},
+        )
+        return _with_national_id(found, record)
+    elif known is not None:
+        if known.payload_digest == record.digest and record.sent_digest in (None, record.digest):
+            return Acceptance(known.national_id, "accepted earlier with the same content")
+        if known.payload_digest is None and not api.update:
+            raise not_comparable(record)
+        return await _update(batch, record, payload, account, context)
+    elif record.unconfirmed and record.sent_digest not in (None, record.digest):
+        raise not_comparable(record)
+    earlier = record.unconfirmed
+    acceptance = await _call(
+        record, platform.submit(payload, account, context, unconfirmed=earlier)
+    )
+    if acceptance.duplicate and not is_confirmed(record, payload, acceptance, maybe_sent=earlier):
+        return await _update(batch, record, payload, account, context)
+    record.unconfirmed, record.sent_digest = False, None
+    return _with_national_id(acceptance, record)
+
+
+async def _update(
+    batch: Batch, record: Record, payload: Payload, account: Account, context: CallContext
+) -> Acceptance:
+    """Replace what was accepted earlier, where that is allowed.
+
+    Raises:
+        ChangedAfterAcceptance: it is not, or the API takes no updates.
+    """
+    if not batch.services.settings.api.update:
+        raise changed(record, record.earlier)
     try:
-        acceptance = await platform.submit(payload, account, context, unconfirmed=earlier)
+        acceptance = await _call(record, batch.services.platform.update(payload, account, context))
+    except WrongEndpoint as error:
+        raise ChangedAfterAcceptance(
+            f"accepted earlier with other content, and the API takes no updates: {error.message}",
+            http_status=error.http_status,
+            answer=error.answer,
+        ) from None
+    record.unconfirmed, record.sent_digest = False, None
+    return _with_national_id(acceptance, record)
+
+
+async def _call(record: Record, call: Awaitable[Acceptance]) -> Acceptance:
+    """A call that may store the content: until its end is clear, the record is unconfirmed."""
+    before = record.unconfirmed, record.sent_digest
+    record.unconfirmed, record.sent_digest = True, record.digest
+    try:
+        acceptance = await call
     except SyncError as error:
-        rejected = isinstance(error, Rejected)
-        record.unconfirmed = not rejected and (earlier or error.maybe_stored)
+        if isinstance(error, Rejected):
+            record.unconfirmed, record.sent_digest = False, None
+        elif not error.maybe_stored or isinstance(error, PossibleDuplicateUnknown):
+            # What may be there was there before this call, so it is no proof of this content.
+            record.unconfirmed, record.sent_digest = before
         raise
     # Any other error, or an interruption, leaves it open whether the document was stored.
-    record.unconfirmed = False
+    record.unconfirmed, record.sent_digest = before
     return acceptance
+
+
+def _with_national_id(acceptance: Acceptance, record: Record) -> Acceptance:
+    national_id = acceptance.national_id or record.document.national_id
+    return replace(acceptance, national_id=national_id)

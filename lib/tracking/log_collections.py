@@ -19,6 +19,7 @@ def indexes_of(settings: MongoSettings) -> dict[str, list[IndexModel]]:
         TASK_LOGS: [
             *_common(settings.task_log_days),
             IndexModel([("status", ASCENDING), ("updated_at", ASCENDING)], name="status"),
+            IndexModel([("row_changed_at", ASCENDING)], name="row_changed", sparse=True),
         ],
         SYNC_FAILURES: [
             *_common(settings.failure_days),

@@ -34,11 +34,13 @@ class LoggedDocument:
         sent: at least one POST of it was made.
         accepted: one of its dispatches ended so.
         national_ids: that came with those.
+        row_changed: its row was seen to change while it was sent.
     """
 
     sent: bool = False
     accepted: bool = False
     national_ids: frozenset[str] = frozenset()
+    row_changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class TaskLogReader:
         """What is logged about documents of these local ids, by record id."""
         wanted = sorted(set(local_ids))
         rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        fields = {"record_id": 1, "status": 1, "national_id": 1, "attempts": 1}
+        fields = {"record_id": 1, "status": 1, "national_id": 1, "attempts": 1, "row_changed_at": 1}
         for start in range(0, len(wanted), _CHUNK):
             query = {"pipeline": pipeline, "local_id": {"$in": wanted[start : start + _CHUNK]}}
             with mongo_errors():
@@ -133,5 +135,6 @@ def _together(rows: Sequence[dict[str, Any]]) -> LoggedDocument:
     return LoggedDocument(
         sent=any(call["action"] == "submit" for row in rows for call in row.get("attempts") or ()),
         accepted=bool(accepted),
+        row_changed=any(row.get("row_changed_at") for row in rows),
         national_ids=frozenset(row["national_id"] for row in accepted if row.get("national_id")),
     )

@@ -8,9 +8,8 @@ buffer, a warning says so, and `reconcile` fills what is missing from the source
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,6 +27,7 @@ from lib.privacy import mask_personal_names
 from lib.record import Record
 from lib.settings import MongoSettings, SyncSettings
 from lib.tracking.decisions import record_decision
+from lib.tracking.entries import LogReader
 from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS, indexes_of
 from lib.tracking.mongo import BufferedWrites, Write, mongo_errors, open_client
 
@@ -40,18 +40,7 @@ _STATUS_AFTER = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """A `task_logs` entry as reconcile needs it."""
-
-    ref: DocumentRef
-    claim_token: str
-    status: LogStatus
-    national_id: str | None
-    message: str | None
-
-
-class TrackingStore:
+class TrackingStore(LogReader):
     """Writes and reads both collections. Open it with `async with`; connects on first use.
 
     Attributes:
@@ -139,19 +128,24 @@ class TrackingStore:
         values = {
             "national_id": acceptance.national_id,
             "message": acceptance.message,
+            "payload_digest": record.digest,
             "accepted_at": self._clock(),
         }
         return await self._writes.put(self._record_log(record, LogStatus.ACCEPTED, values))
 
     async def finished(self, record: Record, outcome: Outcome) -> bool:
         """Closes the entry, and for a failure keeps what a person needs to see. False: buffered."""
-        values = {
+        values: dict[str, Any] = {
             "national_id": outcome.national_id,
             "message": outcome.message,
             "error_class": outcome.error_class,
             "http_status": outcome.http_status,
             "closed_at": self._clock(),
         }
+        if outcome.kind is OutcomeKind.ACCEPTED:
+            values["payload_digest"] = outcome.payload_digest
+        if record.notes:
+            values |= {"notes": record.notes, "row_changed_at": self._clock()}
         closing = self._record_log(record, _STATUS_AFTER[outcome.kind], values)
         if outcome.kind is OutcomeKind.FAILED:
             failure = self._failure(record, outcome)
@@ -206,99 +200,6 @@ class TrackingStore:
                 why=why,
                 at=self._clock(),
             )
-
-    # -- reads ----------------------------------------------------------------------------------
-
-    async def entries(
-        self, status: LogStatus, *, older_than: timedelta, limit: int = 1000
-    ) -> list[LogEntry]:
-        """Entries that have had this status for some time.
-
-        Raises:
-            StoreUnavailable.
-        """
-        query = {"status": status.value, "updated_at": {"$lt": self._clock() - older_than}}
-        with mongo_errors():
-            found = await self.database[TASK_LOGS].find(query).limit(limit).to_list()
-        return [_entry(row) for row in found]
-
-    async def begun(self, token: str) -> list[LogEntry]:
-        """Entries of a claim on which a run has worked before.
-
-        Raises:
-            StoreUnavailable.
-        """
-        query = {"claim_token": token, "status": {"$ne": LogStatus.PENDING.value}}
-        with mongo_errors():
-            found = await self.database[TASK_LOGS].find(query).to_list()
-        return [_entry(row) for row in found]
-
-    async def latest(
-        self, status: LogStatus, *, limit: int, pipeline: str | None = None
-    ) -> list[LogEntry]:
-        """The entries that reached this status last, newest first; of one pipeline or of all.
-
-        Raises:
-            StoreUnavailable.
-        """
-        wanted = {"status": status.value}
-        if pipeline is not None:
-            wanted["pipeline"] = pipeline
-        with mongo_errors():
-            found = (
-                await self.database[TASK_LOGS]
-                .find(wanted)
-                .sort("updated_at", -1)
-                .limit(limit)
-                .to_list()
-            )
-        return [_entry(row) for row in found]
-
-    async def last_activity(self, token: str) -> datetime | None:
-        """When anything was last logged under a claim; None if nothing is known.
-
-        Raises:
-            StoreUnavailable.
-        """
-        with mongo_errors():
-            rows = (
-                await self.database[TASK_LOGS]
-                .find({"claim_token": token}, {"updated_at": True})
-                .to_list()
-            )
-        return max((row["updated_at"] for row in rows), default=None)
-
-    async def logs_of(self, pipeline: str, local_id: str) -> list[dict[str, Any]]:
-        """Everything logged about one document, oldest first.
-
-        Raises:
-            StoreUnavailable.
-        """
-        with mongo_errors():
-            query = {"pipeline": pipeline, "local_id": local_id}
-            found = await self.database[TASK_LOGS].find(query).to_list()
-        return sorted(found, key=lambda row: row["created_at"])
-
-    async def batch_runs(self, keys: Sequence[str]) -> dict[str, str]:
-        """The batch run of each entry, by the entry's `_id`, as far as it is still known.
-
-        Raises:
-            StoreUnavailable.
-        """
-        query = {"_id": {"$in": list(keys)}, "flow_run_id": {"$ne": None}}
-        with mongo_errors():
-            rows = await self.database[TASK_LOGS].find(query, {"flow_run_id": True}).to_list()
-        return {row["_id"]: row["flow_run_id"] for row in rows if row.get("flow_run_id")}
-
-    async def open_failures(self, *, limit: int = 1000) -> list[dict[str, Any]]:
-        """Failure records without a decision, at most `limit`.
-
-        Raises:
-            StoreUnavailable.
-        """
-        with mongo_errors():
-            query = {"state": {"$in": ["open", "requeued"]}}
-            return await self.database[SYNC_FAILURES].find(query).limit(limit).to_list()
 
     # -- how a write is made and performed -------------------------------------------------------
 
@@ -374,19 +275,3 @@ class TrackingStore:
 
 def _entry_id(ref: DocumentRef, token: str) -> str:
     return f"{token}/{ref.record_id}"
-
-
-def _entry(row: Mapping[str, Any]) -> LogEntry:
-    return LogEntry(
-        ref=DocumentRef(
-            pipeline=row["pipeline"],
-            record_id=row["record_id"],
-            local_id=row["local_id"],
-            pharmacy_code=row["pharmacy_code"],
-            shop_pharmacy_code=row["shop_pharmacy_code"],
-        ),
-        claim_token=row["claim_token"],
-        status=LogStatus(row["status"]),
-        national_id=row.get("national_id"),
-        message=row.get("message"),
-    )

@@ -216,7 +216,7 @@ async def test_failures_are_settled_once(store: TrackingStore, database: Any) ->
         "someone",
         "by hand",
     )
-    assert await store.open_failures() == []
+    assert [page async for page in store.unsettled_documents()] == []
 
 
 async def test_last_activity_is_the_latest_of_a_claim(store: TrackingStore) -> None:

@@ -36,7 +36,7 @@ from lib.settings import ApiSettings, BreakerSettings, RateSettings, Settings, S
 from lib.source.store import Source
 from lib.sync.batch import Batch
 from lib.sync.lease import Lease
-from lib.tracking.writer import LogEntry
+from lib.tracking.entries import LogEntry
 
 PHARMACY, SHOP = "790760001234", "SHOP01"
 SYNC = SyncSettings(max_attempts=2, write_batch_delay=0)

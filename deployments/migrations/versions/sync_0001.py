@@ -96,6 +96,7 @@ def _make_delivery(schema: str | None, collation: str | None) -> None:
         sa.Column("national_id", sa.Unicode(100), nullable=True),
         sa.Column("message", _LONG_TEXT, nullable=True),
         sa.Column("payload_digest", sa.Unicode(64), nullable=True),
+        sa.Column("sent_digest", sa.Unicode(64), nullable=True),
         sa.Column("settled_at", _UTC_MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("platform", "pipeline", "record_id", name=f"pk_{_DELIVERY}"),
         schema=schema,
@@ -115,6 +116,9 @@ def _make_delivery(schema: str | None, collation: str | None) -> None:
         f"ix_{_DELIVERY}_code", _DELIVERY, ["platform", "pipeline", "local_id"], schema=schema
     )
     op.create_index(f"ix_{_DELIVERY}_token", _DELIVERY, ["claim_token"], schema=schema, **where)
+    op.create_index(
+        f"ix_{_DELIVERY}_settled", _DELIVERY, ["platform", "pipeline", "settled_at"], schema=schema
+    )
 
 
 def _make_installation(schema: str | None) -> None:

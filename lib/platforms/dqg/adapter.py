@@ -12,7 +12,14 @@ from typing import Generic, TypeVar
 import httpx
 
 from lib.clock import Clock, pharmacy_date, utc_now
-from lib.errors import AccountRefused, OutcomeUnknown, Rejected, SyncError, Unavailable
+from lib.errors import (
+    AccountRefused,
+    OutcomeUnknown,
+    PossibleDuplicateUnknown,
+    Rejected,
+    SyncError,
+    Unavailable,
+)
 from lib.models import Acceptance, Account, Attempt, Document, Payload
 from lib.platforms.dqg.client import NationalApiClient
 from lib.platforms.dqg.interpret import PossibleDuplicate, parse_lookup, parse_submit
@@ -118,6 +125,32 @@ class DqgPlatform:
         if is_known or not self._can_be_asked(payload.resource):
             return acceptance
         return await self._verified(acceptance, payload, account, context)
+
+    async def update(self, payload: Payload, account: Account, context: CallContext) -> Acceptance:
+        """See `Platform.update`."""
+
+        def interpret(reply: Reply) -> Acceptance:
+            answer = parse_submit(
+                payload.resource,
+                payload.local_id,
+                reply.status,
+                reply.headers,
+                reply.body,
+                self._settings,
+                names=_names(payload),
+                can_be_asked=False,
+            )
+            if answer.duplicate:
+                raise Rejected(
+                    f"the API does not take the update: {answer.message}",
+                    http_status=answer.http_status,
+                    answer=answer.answer,
+                )
+            return answer
+
+        request = self._client.replace(payload.resource, payload.body)
+        call = _Call(Action.UPDATE, request, interpret, lost=OutcomeUnknown)
+        return await self._perform(call, account, context)
 
     async def look_up(
         self, payload: Payload, account: Account, context: CallContext
@@ -253,7 +286,7 @@ class DqgPlatform:
             )
             if sure:
                 return acceptance
-            raise OutcomeUnknown(
+            raise PossibleDuplicateUnknown(
                 f"{claimed.message} (may be a duplicate; the look-up: {error.message})",
                 http_status=acceptance.http_status,
                 answer=acceptance.answer,

@@ -108,6 +108,10 @@ class NationalApiClient:
         """The request that creates a document; nothing is sent."""
         return self._client.build_request("POST", self._url(resource), json=dict(body))
 
+    def replace(self, resource: str, body: Mapping[str, Any]) -> httpx.Request:
+        """The request that replaces a document of the same code; nothing is sent."""
+        return self._client.build_request("PUT", self._url(resource), json=dict(body))
+
     def read(self, resource: str, ma_co_so: str, code: str) -> httpx.Request:
         """The request that reads a document by its facility's code and its own; nothing is sent."""
         url = f"{self._url(resource)}/{_segment(ma_co_so)}/{_segment(code)}"
