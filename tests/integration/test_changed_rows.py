@@ -12,10 +12,13 @@ from sqlalchemy import delete, update
 from flows.pipelines import sale
 from lib.errors import StoreUnavailable
 from lib.models import Acceptance, Comparison, Document
+from lib.operations.events import events_of_log
 from lib.pipelines import SALE
 from lib.platforms.dqg.adapter import DqgPlatform
 from lib.source.documents import Documents
+from lib.sync.reconcile import Repairs, find_changed
 from lib.tracking.writer import TrackingStore
+from tasks.runtime import open_services
 from tests.support.system import System
 
 pytestmark = pytest.mark.anyio
@@ -318,3 +321,52 @@ async def test_a_row_that_changed_while_it_was_sent_is_noted(
     assert "was changed" in notes["EDITED"]
     assert "CANCELLED" in notes["TAKEN"]
     assert "EDITED: the outcome is on record" in caplog.text
+    (log,) = system.mongo.task_logs.find({"local_id": "EDITED"})
+    assert any("was changed" in event.details for event in events_of_log(log))
+
+
+def touch(system: System, local_id: str = "HD-1") -> None:
+    """What an application does that notes each change of a row, an hour later."""
+    column = system.tables.header(SALE).c.updated_at
+    system.change("sale", local_id, updated_at=column + timedelta(hours=1))
+
+
+async def found_changed() -> list[str]:
+    """What `reconcile` lists."""
+    repairs = Repairs()
+    async with open_services() as services:
+        await find_changed(services, repairs)
+    return repairs.examples.get("accepted, and changed since: look at them", [])
+
+
+async def test_rows_changed_after_their_acceptance_are_listed(
+    system: System, accepted: str
+) -> None:
+    system.add("sale", "HD-2")
+    await send_all(system)
+    assert await found_changed() == []
+    touch(system, "HD-2")
+    correct(system)
+    # A change that leaves no trace in the header is not looked for, one without effect no change.
+    assert await found_changed() == []
+    touch(system)
+    assert await found_changed() == ["sale HD-1"]
+    system.change("sale", "HD-1", customer_name="x" * 51)
+    assert await found_changed() == []
+
+
+async def test_a_row_changed_while_it_was_sent_is_listed(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.add("sale", "HD-1")
+    load = Documents.load
+
+    def load_and_correct(documents: Documents, *args: Any) -> list[Document]:
+        loaded = load(documents, *args)
+        touch(system)
+        correct(system)
+        return loaded
+
+    monkeypatch.setattr(Documents, "load", load_and_correct)
+    await send_all(system)
+    assert await found_changed() == ["sale HD-1"]

@@ -149,6 +149,15 @@ def test_stores_that_disagree_are_named_document_by_document(sent: System) -> No
     assert "not closed" in shown
 
 
+def test_a_document_changed_after_its_acceptance_keeps_the_day_open(sent: System) -> None:
+    header = sent.tables.header(SALE)
+    later = header.c.updated_at + timedelta(hours=1)
+    sent.change("sale", "HD-1", updated_at=later)
+    sent.change("sale", "HD-2", updated_at=later, customer_name="Khách quen")
+    found = close(status=1)
+    assert kinds(found) == {"HD-2": "changed_after_acceptance"}
+
+
 def test_the_api_is_asked_by_sample(sent: System) -> None:
     # By the source alone it is accepted: the API never saw it.
     sent.add("sale", "FORGED", sale_date=NOON, status="SYNC_SUCCESS", national_invoice_id="QG-9")

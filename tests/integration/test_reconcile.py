@@ -198,6 +198,19 @@ async def test_failures_of_documents_accepted_since_are_resolved(system: System)
     assert (failure["state"], failure["settled_by"]) == ("resolved", "reconcile")
 
 
+async def test_the_accepted_one_of_many_open_failures_is_found(system: System) -> None:
+    record_id = system.add("sale", "HD-1", status="SYNC_SUCCESS", national_invoice_id="QG")
+    place = {"pharmacy_code": "790760001234", "shop_pharmacy_code": "SHOP01", "state": "open"}
+    failures = [
+        {"pipeline": "sale", "record_id": number, "local_id": f"HD-{number}"} | place
+        for number in (*range(10_000, 11_100), record_id)
+    ]
+    system.mongo.sync_failures.insert_many(failures)
+    await reconcile(return_state=True)
+    resolved = system.mongo.sync_failures.find({"state": "resolved"})
+    assert [failure["record_id"] for failure in resolved] == [record_id]
+
+
 async def test_repairing_twice_changes_nothing_more(system: System) -> None:
     system.add("sale", "HD-1")
     claim_all(system)

@@ -124,6 +124,7 @@ class Sending(RuleBasedStateMachine):
         self.numbers = count(1)
         self.holders: list[Holder] = []
         self.rows: dict[int, Row] = {}
+        self.sent_elsewhere: set[str] = set()
 
     @initialize(
         abilities=st.sampled_from([(True, False), (True, False), (True, True), (False, True)]),
@@ -328,6 +329,7 @@ class Sending(RuleBasedStateMachine):
     def somebody_else_sends(self, code: str) -> None:
         if not self.api.taken[code]:
             self.api.taken[code] = 1
+            self.sent_elsewhere.add(code)
 
     # -- what always holds ------------------------------------------------------------------------
 
@@ -388,7 +390,11 @@ class Sending(RuleBasedStateMachine):
                 self.requeue(len(self.rows) - 1 - list(self.rows).index(number))
         self.save_accepted()
         self.no_document_is_accepted_twice()
-        assert {row.status for row in self.rows.values()} <= {SUCCESS}
+        for code in CODES:
+            ends = {row.status for row in self.rows.values() if row.code == code}
+            # What the API has from elsewhere, or from the other row, is not taken for one's own.
+            assert ends <= {SUCCESS, FAILED}
+            assert SUCCESS in ends or code in self.sent_elsewhere
         assert {code: self.api.taken[code] for code in CODES} == dict.fromkeys(CODES, 1)
 
     # -- helpers ----------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ class Chain:
     async def look_up(self, payload: Payload, *_: Any) -> Acceptance | None:
         raise Unavailable("no look-ups here")
 
-    async def submit(self, payload: Payload, *_: Any) -> Acceptance:
+    async def submit(self, payload: Payload, *_: Any, **__: Any) -> Acceptance:
         sale = self.by_code[payload.local_id]
         sale.calls += 1
         if sale.bad or self.outage[0] <= self.now < self.outage[1]:
