@@ -78,7 +78,7 @@ class LogReader:
         with mongo_errors():
             rows = await self.database[TASK_LOGS].find(query).to_list()
         found = {}
-        for row in sorted(rows, key=lambda row: str(row["updated_at"])):
+        for row in sorted(rows, key=lambda row: str(row.get("updated_at"))):
             ref = wanted.get((row["record_id"], row["local_id"]))
             if ref is not None and ref.pharmacy_code == row["pharmacy_code"]:
                 found[ref] = _entry(row)

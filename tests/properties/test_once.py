@@ -375,7 +375,9 @@ class Sending(RuleBasedStateMachine):
     def _run_to_the_end(self) -> None:
         """The API and all parts work again, and everything goes on until nothing is left to do."""
         self.api.fate, self.api.lookup_down = Fate.ACCEPTED, False
-        for _ in range(2):  # what was given up is made pending by a person, once
+        for again in (False, True):  # what was given up is made pending by a person, once
+            for number in self.rows if again else ():
+                self.requeue(len(self.rows) - 1 - list(self.rows).index(number))
             self.save_accepted()
             for pick in range(len(self.holders)):
                 self.expire(pick)
@@ -386,8 +388,6 @@ class Sending(RuleBasedStateMachine):
                     self._send(holder, record)
                     self._write(holder, record)
                 self.the_database_is_as_the_model_says()
-            for number in self.rows:
-                self.requeue(len(self.rows) - 1 - list(self.rows).index(number))
         self.save_accepted()
         self.no_document_is_accepted_twice()
         for code in CODES:
