@@ -83,6 +83,10 @@ class ConfigurationError(SyncError):
     error_class = "configuration"
 
 
+class WriteRefused(ConfigurationError):
+    """A trigger of the source database refuses what is to be written into one of its rows."""
+
+
 class WrongEndpoint(ConfigurationError):
     """The API answered 404 or 405 to a POST: base URL or resource path is wrong."""
 

@@ -160,15 +160,15 @@ class Counts:
         place = (header.c.shop_pharmacy_code, header.c.pharmacy_code)
         found: dict[str, ShopSummary] = {}
 
-        def shop_of(code: str) -> ShopSummary:
-            return found.get(comparable(code)) or ShopSummary(pipeline.name, code.strip())
+        def shop_of(code: str | None) -> ShopSummary:
+            return found.get(comparable(code)) or ShopSummary(pipeline.name, (code or "").strip())
 
         statement = pending_statement(self._tables, pipeline, self._cut_off, *place)
         for row in connection.execute(statement):
             known = shop_of(row[0])
             found[comparable(row[0])] = replace(
                 known,
-                pharmacy_codes=known.pharmacy_codes | {row[1].strip()},
+                pharmacy_codes=known.pharmacy_codes | {(row[1] or "").strip()},
                 pending=known.pending + row.due,
                 in_flight=known.in_flight + row.held,
                 unconfirmed=known.unconfirmed + row.unconfirmed,
@@ -187,7 +187,7 @@ class Counts:
             good = SyncStatus.read(status) == SyncStatus.SUCCESS
             found[comparable(shop)] = replace(
                 known,
-                pharmacy_codes=known.pharmacy_codes | {pharmacy.strip()},
+                pharmacy_codes=known.pharmacy_codes | {(pharmacy or "").strip()},
                 succeeded=known.succeeded + count * good,
                 failed=known.failed + count * (not good),
             )
@@ -208,6 +208,8 @@ def pending_shops(
         select(shop, header.c.pharmacy_code, age_in_seconds(dated))
         .where(
             is_pending(header),
+            # A document of no shop has no account; NULL as the place to go on from finds nothing.
+            shop.is_not(None),
             dated_from(header, pipeline, cut_off),
             without(tables, header, pipeline, is_live),
         )
@@ -229,7 +231,7 @@ def pending_shops(
         row = connection.execute(oldest.where(place)).one_or_none()
         if row is not None:
             last = row[0]
-            found.append((age_or_least(row[2]), PendingShop(row[0], row[1].rstrip())))
+            found.append((age_or_least(row[2]), PendingShop(row[0], (row[1] or "").rstrip())))
         elif cut_off is None:
             break
     return [shop for _, shop in sorted(found, key=lambda pair: -pair[0])]

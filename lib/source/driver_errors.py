@@ -22,7 +22,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from lib.errors import ConfigurationError, StoreUnavailable
+from lib.errors import ConfigurationError, StoreUnavailable, WriteRefused
 
 MESSAGE_LIMIT = 300
 
@@ -33,6 +33,7 @@ class Fault(Enum):
     CONFLICT = auto()  # deadlock or serialisation: the same transaction may work at once
     UNAVAILABLE = auto()  # passes without anybody's doing
     CONFIGURATION = auto()  # a person has to correct something
+    REFUSED = auto()  # by code of the database, a trigger say, for a reason of its own
     BUG = auto()  # none of these: our statement or our data is wrong
 
 
@@ -44,6 +45,7 @@ _BY_SQLSTATE = {
     "55P03": Fault.UNAVAILABLE,  # lock not available
     "55006": Fault.UNAVAILABLE,  # object in use
     "25006": Fault.UNAVAILABLE,  # read-only: a standby, until the failover is over
+    "P0001": Fault.REFUSED,  # RAISE EXCEPTION
     "42501": Fault.CONFIGURATION,  # no permission
     "IM002": Fault.CONFIGURATION,  # no such data source or driver
     "IM003": Fault.CONFIGURATION,  # the driver cannot be loaded
@@ -85,7 +87,10 @@ _BY_NUMBER = {
     ),
     **dict.fromkeys((229, 230, 262, 4060, 18452, 18456, 18470, 18487, 18488), Fault.CONFIGURATION),
     **dict.fromkeys(_TYPE_NUMBERS, Fault.CONFIGURATION),
+    **dict.fromkeys((3609, 3616), Fault.REFUSED),  # a trigger ended the transaction
 }
+#: Numbers from here on are those of THROW and RAISERROR.
+_FIRST_USER_NUMBER = 50_000
 
 #: Met during a failover too: the database moves, and its logins come later.
 _LOGIN_NUMBERS = {4060, 18456}
@@ -115,7 +120,10 @@ _TLS_VERSION = re.compile(
 def judge(error: DBAPIError) -> Fault:
     """What an error means."""
     state = _sqlstate(error)
-    by_number = (_BY_NUMBER.get(number) for number in _numbers(error))
+    by_number = (
+        Fault.REFUSED if number >= _FIRST_USER_NUMBER else _BY_NUMBER.get(number)
+        for number in _numbers(error)
+    )
     known = (
         _by_text(str(error.orig), state)
         or next(filter(None, by_number), None)
@@ -155,6 +163,7 @@ def translate_errors(store: str = "source database") -> Iterator[None]:
     Raises:
         StoreUnavailable: the database is away, overloaded, locked, or keeps deadlocking.
         ConfigurationError: login, permission, database, table or column is wrong.
+        WriteRefused: code of the database, a trigger say, refuses a value.
     """
     try:
         yield
@@ -165,6 +174,8 @@ def translate_errors(store: str = "source database") -> Iterator[None]:
         if fault is Fault.BUG:
             raise
         text = short_text(error)
+        if fault is Fault.REFUSED:
+            raise WriteRefused(f"{store}: refused by a trigger: {text}") from error
         if fault is Fault.CONFIGURATION:
             raise ConfigurationError(f"{store}: {text}{_hint(error)}") from error
         raise StoreUnavailable(store, text, locked=_is_lock_timeout(error)) from error

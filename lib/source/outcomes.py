@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from lib.errors import StoreUnavailable
+from lib.errors import StoreUnavailable, SyncError, WriteRefused
 from lib.models import DocumentRef, Outcome, OutcomeKind, Saved, SyncStatus
 from lib.pipelines import Pipeline, get_pipeline
 from lib.source.claim_statements import bare_code, code_of
@@ -84,15 +84,16 @@ class Outcomes:
     def _save_group(self, pipeline: Pipeline, outcomes: Sequence[Outcome]) -> Saved:
         try:
             return self._run(lambda c: self._save(c, pipeline, outcomes))
-        except DBAPIError as error:  # about a value, or a trigger's refusal
-            if len(outcomes) == 1:
-                reason = StoreUnavailable("source database", f"refused: {short_text(error)}")
-                return Saved(failed={outcomes[0].key: reason})
+        except DBAPIError as error:  # about a value
+            reason: SyncError = StoreUnavailable("source database", f"refused: {short_text(error)}")
+        except WriteRefused as error:
+            reason = error
         except StoreUnavailable as error:
             if not error.locked:
                 raise
-            if len(outcomes) == 1:
-                return Saved(failed={outcomes[0].key: error})
+            reason = error
+        if len(outcomes) == 1:
+            return Saved(failed={outcomes[0].key: reason})
         saved = Saved()
         for outcome in outcomes:
             saved |= self._save_group(pipeline, [outcome])

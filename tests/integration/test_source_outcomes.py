@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
+import pytest
+from sqlalchemy import delete, update
+
+from lib.errors import StoreUnavailable
 from lib.models import OutcomeKind, SyncStatus
 from lib.pipelines import CANCELLATION, IMPORT, SALE
+from lib.settings import SourceSettings
 from lib.source.dialects import utc_in
-from tests.support.source import T0, Database, outcome_of
+from tests.support.source import T0, Database, open_database, outcome_of
 
 
 def test_an_accepted_document_is_saved_with_its_national_id(db: Database) -> None:
@@ -140,6 +146,128 @@ def test_saving_the_same_outcomes_again_counts_as_written_and_changes_nothing(
     assert db.source.outcomes.save(outcomes) == first
     assert first.written == {("sale", accepted), ("sale", failed)}
     assert [db.row(SALE, record) for record in (accepted, failed)] == before
+
+
+# Beside other software
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.ACCEPTED, OutcomeKind.FAILED])
+@pytest.mark.parametrize("theirs", ["CANCELLED", "SYNC_FAILED", "SYNC_SUCCESS"])
+def test_a_status_that_other_software_wrote_meanwhile_is_kept(
+    db: Database, kind: OutcomeKind, theirs: str
+) -> None:
+    changed, other = db.add_many(SALE, 2)
+    db.claim(SALE)
+    db.change(SALE, changed, status=theirs, sync_response_message="by the till")
+    before = db.row(SALE, changed)
+
+    outcomes = [outcome_of(db, i, kind, national_id="Q", message="ours") for i in (changed, other)]
+    saved = db.source.outcomes.save(outcomes)
+
+    assert db.row(SALE, changed) == before
+    ours = {OutcomeKind.ACCEPTED: "SYNC_SUCCESS", OutcomeKind.FAILED: "SYNC_FAILED"}[kind]
+    assert saved.overtaken == ({} if theirs == ours else {("sale", changed): theirs})
+    assert saved.written == {("sale", changed), ("sale", other)}
+    assert db.row(SALE, other)["status"].strip() == ours
+    # What the platform said is on record, and the claim is over.
+    delivery = db.delivery(SALE, changed)
+    assert (delivery["claim_token"], delivery["state"]) == (None, kind.value)
+    assert delivery["national_id"] == "Q"
+
+
+def test_a_document_deleted_meanwhile_holds_up_no_other(db: Database) -> None:
+    gone, other = db.add(SALE, "HD-1", lines=0), db.add(SALE, "HD-2")
+    db.claim(SALE)
+    outcomes = [outcome_of(db, i, OutcomeKind.ACCEPTED, national_id="Q") for i in (gone, other)]
+    header = db.tables.header(SALE)
+    with db.engine.begin() as connection:
+        connection.execute(delete(header).where(header.c.id == gone))
+        connection.execute(
+            delete(db.tables.details(SALE)).where(db.tables.foreign_key(SALE) == gone)
+        )
+    saved = db.source.outcomes.save(outcomes)
+    assert saved.overtaken == {("sale", gone): "deleted"}
+    assert db.row(SALE, other)["status"].strip() == "SYNC_SUCCESS"
+    assert db.delivery(SALE, gone)["national_id"] == "Q"
+
+
+def test_a_row_that_is_locked_holds_up_no_other(db: Database) -> None:
+    first, locked, last = db.add_many(SALE, 3)
+    db.claim(SALE)
+    outcomes = [
+        outcome_of(db, i, OutcomeKind.ACCEPTED, national_id=f"Q{i}") for i in (first, locked, last)
+    ]
+    header = db.tables.header(SALE)
+    url = db.engine.url.render_as_string(hide_password=False)
+    impatient = open_database(url, SourceSettings(lock_timeout=1))
+    with db.engine.begin() as till:
+        till.execute(update(header).where(header.c.id == locked).values(pharmacy_code="79"))
+        saved = impatient.source.outcomes.save(outcomes)
+        till.rollback()
+    impatient.source.dispose()
+
+    assert saved.written == {("sale", first), ("sale", last)}
+    (reason,) = saved.failed.values()
+    assert saved.failed.keys() == {("sale", locked)}
+    assert isinstance(reason, StoreUnavailable)
+    assert db.delivery(SALE, locked)["claim_token"] == "token-1"
+
+    again = db.source.outcomes.save(outcomes)
+    assert (again.written, again.failed) == ({("sale", i) for i in (first, locked, last)}, {})
+    assert db.row(SALE, locked)["national_invoice_id"] == f"Q{locked}"
+
+
+#: A trigger that does not let one message in: by an error of its own, or as a constraint does.
+_REFUSALS = {
+    "mssql": {
+        "raised": "THROW 50001, 'not this one', 1",
+        "undone": "ROLLBACK TRANSACTION",
+        "value": "DECLARE @n TINYINT = 300",
+    },
+    "postgresql": {
+        "raised": "RAISE EXCEPTION 'not this one'",
+        "undone": "RAISE EXCEPTION 'not this one' USING ERRCODE = 'check_violation'",
+        "value": "PERFORM 300::smallint * 300::smallint",
+    },
+}
+_TRIGGER = {
+    "mssql": 'CREATE TRIGGER refuse ON "SalesInvoices" AFTER UPDATE AS BEGIN SET NOCOUNT ON;'
+    " IF EXISTS (SELECT 1 FROM inserted WHERE sync_response_message LIKE N'refused%')"
+    " BEGIN {refusal}; END END",
+    "postgresql": "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    " IF NEW.sync_response_message LIKE 'refused%' THEN {refusal}; END IF; RETURN NEW; END $$;"
+    ' CREATE TRIGGER a_refuse BEFORE UPDATE ON "SalesInvoices"'
+    " FOR EACH ROW EXECUTE FUNCTION refuse()",
+}
+_NO_TRIGGER = {"mssql": "DROP TRIGGER refuse", "postgresql": "DROP FUNCTION refuse CASCADE"}
+
+
+@pytest.fixture(params=["raised", "undone", "value"])
+def refusing(db: Database, request: pytest.FixtureRequest) -> Iterator[None]:
+    """The database with a trigger that refuses a message, in several ways."""
+    name = db.engine.dialect.name
+    with db.engine.begin() as connection:
+        refusal = _REFUSALS[name][request.param]
+        connection.exec_driver_sql(_TRIGGER[name].format(refusal=refusal).replace("%", "%%"))
+    yield
+    with db.engine.begin() as connection:
+        connection.exec_driver_sql(_NO_TRIGGER[name])
+
+
+@pytest.mark.usefixtures("refusing")
+def test_a_row_that_is_refused_holds_up_no_other(db: Database) -> None:
+    first, refused, last = db.add_many(SALE, 3)
+    db.claim(SALE)
+    messages = {first: "ok", refused: "refused", last: "ok"}
+    outcomes = [outcome_of(db, i, OutcomeKind.FAILED, message=m) for i, m in messages.items()]
+
+    saved = db.source.outcomes.save(outcomes)
+
+    assert saved.written == {("sale", first), ("sale", last)}
+    assert saved.failed.keys() == {("sale", refused)}
+    assert db.row(SALE, refused)["status"].strip() == "PENDING_SYNC"
+    assert db.delivery(SALE, refused)["claim_token"] == "token-1"
+    assert db.row(SALE, last)["status"].strip() == "SYNC_FAILED"
 
 
 def test_save_of_nothing_writes_nothing(db: Database) -> None:

@@ -197,6 +197,8 @@ _SHAPES: dict[str, tuple[str, ...]] = {
                 'ALTER TABLE "{header}" ALTER {local} TYPE varchar(50)',
                 'ALTER TABLE "{header}" ALTER pharmacy_code TYPE char(50)',
                 'ALTER TABLE "{header}" ALTER shop_pharmacy_code TYPE varchar(50)',
+                'ALTER TABLE "{header}" ALTER pharmacy_code DROP NOT NULL,'
+                " ALTER shop_pharmacy_code DROP NOT NULL",
                 'CREATE TRIGGER take_over BEFORE UPDATE ON "{header}"'
                 " FOR EACH ROW EXECUTE FUNCTION take_over()",
             )

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from lib.errors import ConfigurationError, StoreUnavailable
+from lib.errors import ConfigurationError, StoreUnavailable, WriteRefused
 from lib.source.driver_errors import translate_errors
 from lib.source.transactions import Transactions
 
@@ -143,6 +143,20 @@ def test_an_old_tls_version_is_a_setting_with_a_hint() -> None:
     translated = _translated(old)
     assert isinstance(translated, ConfigurationError)
     assert "TLS 1.2" in str(translated)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        _psycopg("P0001", "not this one"),
+        _odbc("42000", "not this one", 50000),
+        _odbc("42000", "not this one", 51234),
+        _odbc("42000", "The transaction ended in the trigger. The batch has been aborted.", 3609),
+    ],
+    ids=lambda error: str(error.orig)[:40],
+)
+def test_the_refusal_of_a_trigger_is_a_type_of_its_own(error: DBAPIError) -> None:
+    assert isinstance(_translated(error), WriteRefused)
 
 
 def test_a_wrong_type_says_who_names_the_column() -> None:
