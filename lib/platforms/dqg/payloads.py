@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lib.errors import FieldError, InvalidDocument
-from lib.models import Document, Payload
+from lib.models import Document, Payload, Unreadable
 from lib.pipelines import get_pipeline
 from lib.platforms.dqg.fields import (
     Amount,
@@ -40,6 +40,7 @@ from lib.platforms.dqg.fields import (
     Text50,
     Text200,
     Text500,
+    refuse,
 )
 from lib.settings import ApiSettings, EmptyOptional
 
@@ -53,6 +54,11 @@ class Part(BaseModel):
     """A header or a line of a request body."""
 
     model_config = ConfigDict(frozen=True, loc_by_alias=False, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _readable(cls, value: object) -> object:
+        return refuse(value.reason) if isinstance(value, Unreadable) else value
 
     @classmethod
     def read(cls, row: Mapping[str, Any], reading: Reading) -> Part:
