@@ -14,6 +14,7 @@ from lib.errors import AccountRefused, PasswordUnreadable
 from lib.models import Account
 from lib.settings import ApiSettings
 from lib.settings.encryption import PasswordBox
+from lib.source.comparable import comparable
 
 
 class AccountShop(Protocol):
@@ -51,14 +52,17 @@ class AccountDirectory:
     A shop's row counts for the pharmacy code it names; a row that names none counts for the whole
     shop. Rows of another pharmacy code are never used: documents would be filed under a facility
     the account does not belong to. Where several rows are left, the last updated one counts.
+    Codes are compared as the database compares them; a shop is shown as its first row spells it.
     A row's password is decrypted when it is first asked for, and only where no plain one stands:
     software that knows nothing of encryption writes new passwords plain.
     """
 
     def __init__(self, rows: Iterable[AccountShop], settings: ApiSettings) -> None:
         newest: dict[tuple[str, str], AccountShop] = {}
+        self._spelled: dict[str, str] = {}
         for row in rows:
-            place = (row.shop_pharmacy_code.strip(), row.pharmacy_code.strip())
+            place = _place(row.shop_pharmacy_code, row.pharmacy_code)
+            self._spelled.setdefault(place[0], row.shop_pharmacy_code.strip())
             if row.active and (place not in newest or _is_newer(row, newest[place])):
                 newest[place] = row
         self._base_url = settings.base_url
@@ -96,9 +100,9 @@ class AccountDirectory:
         """
         account = self._find(shop_pharmacy_code, pharmacy_code)
         if account is None:
-            return f"missing:{shop_pharmacy_code.strip()}"
+            return f"missing:{comparable(shop_pharmacy_code)}"
         if isinstance(account, PasswordUnreadable):
-            return f"unreadable:{shop_pharmacy_code.strip()}"
+            return f"unreadable:{comparable(shop_pharmacy_code)}"
         return f"account:{account.key}"
 
     def keys(self) -> dict[str, set[str]]:
@@ -110,8 +114,17 @@ class AccountDirectory:
         for place in self._rows:
             account = self._at(place)
             if isinstance(account, Account):
-                keys[place[0]].add(account.key)
+                keys[self._spelled[place[0]]].add(account.key)
         return dict(keys)
+
+    def keys_of(self, shop_pharmacy_code: str) -> set[str]:
+        """Keys of one shop's own accounts; none where it has no account."""
+        return self.keys().get(self.spelling_of(shop_pharmacy_code), set())
+
+    def spelling_of(self, shop_pharmacy_code: str) -> str:
+        """The shop's code as AccountShop spells it, as given where it is not there."""
+        given = shop_pharmacy_code.strip()
+        return self._spelled.get(comparable(given), given)
 
     def logins(self) -> list[tuple[Account, list[str]]]:
         """Each account once, with its shops; the installation's own is the last, without any.
@@ -124,14 +137,13 @@ class AccountDirectory:
             account = self._at(place)
             if isinstance(account, Account):
                 accounts[account.key] = account
-                shops[account.key].add(place[0])
+                shops[account.key].add(self._spelled[place[0]])
         if self._global is not None:
             accounts.setdefault(self._global.key, self._global)
         return [(account, sorted(shops[key])) for key, account in accounts.items()]
 
     def _find(self, shop: str, pharmacy_code: str) -> Account | PasswordUnreadable | None:
-        shop, pharmacy_code = shop.strip(), pharmacy_code.strip()
-        return self._at((shop, pharmacy_code)) or self._at((shop, "")) or self._global
+        return self._at(_place(shop, pharmacy_code)) or self._at(_place(shop, "")) or self._global
 
     def _at(self, place: tuple[str, str]) -> Account | PasswordUnreadable | None:
         if place not in self._own and (row := self._rows.get(place)) is not None:
@@ -147,7 +159,12 @@ class AccountDirectory:
         return self._box.decrypt(row.encrypted_password)
 
     def _account(self, username: str, password: SecretStr) -> Account:
+        username = username.rstrip()  # a CHAR column is filled up with blanks
         return Account(username, password, account_key(self._base_url, username, password))
+
+
+def _place(shop: str, pharmacy_code: str) -> tuple[str, str]:
+    return comparable(shop), comparable(pharmacy_code)
 
 
 def _is_newer(row: AccountShop, other: AccountShop) -> bool:

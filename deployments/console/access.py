@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lib.source.comparable import comparable
+
 
 class Role(StrEnum):
     """What a person is in the chain."""
@@ -64,4 +66,4 @@ class User:
         return right in RIGHTS[self.role]
 
     def sees(self, shop: str) -> bool:
-        return self.role is not Role.SHOP or shop.strip() in self.shops
+        return self.role is not Role.SHOP or comparable(shop) in map(comparable, self.shops)

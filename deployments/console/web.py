@@ -30,6 +30,7 @@ from lib.operations.operator import Operator
 from lib.operations.status import ReadPools
 from lib.operations.trace import ReadRuns
 from lib.settings import ConsoleSettings, Language
+from lib.source.comparable import comparable
 
 SESSION_COOKIE = "dqg_session"
 LANGUAGE_COOKIE = "dqg_language"
@@ -68,9 +69,10 @@ class Shops(Mapping[str, Shop]):
 
     def __init__(self, known: Mapping[str, Shop]) -> None:
         self._known = known
+        self._by_code = {comparable(code): shop for code, shop in known.items()}
 
     def __getitem__(self, code: str) -> Shop:
-        return self._known.get(code.strip()) or Shop(code)
+        return self._by_code.get(comparable(code)) or Shop(code)
 
     def __iter__(self) -> Any:
         return iter(self._known)

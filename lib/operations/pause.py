@@ -20,7 +20,7 @@ def shop_breakers(operator: Operator, shop: str) -> list[str]:
 
     The installation's account is not among them: holding it would hold every shop.
     """
-    return sorted(f"account:{key}" for key in operator.accounts.keys().get(shop.strip(), ()))
+    return sorted(f"account:{key}" for key in operator.accounts.keys_of(shop))
 
 
 async def pause(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from lib.accounts import AccountDirectory
 from lib.errors import SyncError
 from lib.operations.operator import Operator
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
+from lib.source.comparable import comparable
 from lib.source.counts import ShopSummary
 from lib.source.inspection import ForeignStatus
 from lib.sync.planning import PoolState
@@ -53,6 +56,17 @@ class Status:
         return self.open_failures.get((summary.pipeline, summary.shop), 0)
 
 
+class _Spellings:
+    """One spelling of each shop: that of AccountShop, else the first one met."""
+
+    def __init__(self, accounts: AccountDirectory) -> None:
+        self._accounts = accounts
+        self._first: dict[str, str] = {}
+
+    def __call__(self, shop: str) -> str:
+        return self._first.setdefault(comparable(shop), self._accounts.spelling_of(shop))
+
+
 async def read_status(operator: Operator, read_pools: ReadPools | None = None) -> Status:
     """Asks every part; those that are away are named, and the rest is still read.
 
@@ -60,12 +74,18 @@ async def read_status(operator: Operator, read_pools: ReadPools | None = None) -
         StoreUnavailable, ConfigurationError: the source database cannot be asked.
     """
     pipelines, counts = list(PIPELINES.values()), operator.source.counts
-    shops = await asyncio.to_thread(counts.shop_summaries, pipelines)
+    spelled = _Spellings(operator.accounts)
+    shops = [
+        replace(summary, shop=spelled(summary.shop))
+        for summary in await asyncio.to_thread(counts.shop_summaries, pipelines)
+    ]
     status = Status(shops)
     status.foreign = await asyncio.to_thread(counts.foreign_statuses, pipelines)
     await _add_breakers(operator, status)
     try:
-        status.open_failures = await operator.failures.open_by_shop()
+        status.open_failures = defaultdict(int)
+        for (name, shop), count in (await operator.failures.open_by_shop()).items():
+            status.open_failures[name, spelled(shop)] += count
     except SyncError as error:
         status.away["MongoDB"] = str(error)
     if read_pools is not None:

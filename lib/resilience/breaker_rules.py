@@ -26,6 +26,8 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from lib.source.comparable import comparable
+
 #: Failures are remembered for a day, and of so many documents.
 _REMEMBERED_SECONDS = 24 * 3600.0
 _REMEMBERED = 100
@@ -285,7 +287,7 @@ def fail(
         return breaker
     counted = breaker.counted(limits.window, now)
     many = len(counted) >= limits.documents
-    widely = len({f.shop for f in counted}) >= limits.shops
+    widely = len({comparable(f.shop) for f in counted}) >= limits.shops
     lasting = many and now - min(f.first for f in counted) >= limits.one_shop_seconds
     return _open(breaker, limits, now, counted, reason) if many and (widely or lasting) else breaker
 

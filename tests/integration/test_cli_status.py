@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from lib.pipelines import SALE
 from tests.support.cli import dqg, dqg_json
+from tests.support.documents import SHOPS
 from tests.support.system import System
 
 NOWHERE = "127.0.0.1:9"
@@ -133,6 +134,26 @@ def test_a_shop_is_paused_without_the_others_and_resumed(system: System) -> None
     held = dqg_json("status", status=1)["shop_breakers"]
     assert (held["SHOP01"]["state"], held["SHOP02"]["state"]) == ("forced_open", "closed")
     dqg("resume", "shop", "SHOP01")
+    assert dqg_json("status", status=1)["shop_breakers"]["SHOP01"]["state"] == "closed"
+
+
+@pytest.mark.parametrize("spelled", ["shop01", "SHOP01 "])
+def test_a_shop_is_paused_and_counted_in_every_spelling(system: System, spelled: str) -> None:
+    pharmacy = SHOPS["SHOP01"].ma_co_so
+    for number, shop in enumerate(["shop01", "SHOP01", "SHOP01 "]):
+        system.add("sale", f"HD-{number}", shop=shop, pharmacy_code=pharmacy)
+    system.add("import", "PN-1", shop="Shop01", pharmacy_code=pharmacy)
+
+    dqg("pause", "shop", spelled, "--why", "stocktaking")
+
+    found = dqg_json("status", status=1)
+    assert {name for name in found["shop_breakers"] if name.upper().startswith("SHOP01")} == {
+        "SHOP01"
+    }
+    assert found["shop_breakers"]["SHOP01"]["state"] == "forced_open"
+    shops = {(s["pipeline"], s["shop"]): s["pending"] for s in found["shops"]}
+    assert shops == {("sale", "SHOP01"): 3, ("import", "SHOP01"): 1}
+    dqg("resume", "shop", "Shop01")
     assert dqg_json("status", status=1)["shop_breakers"]["SHOP01"]["state"] == "closed"
 
 

@@ -98,6 +98,20 @@ def test_claim_excludes_and_selects_shops(db: Database) -> None:
     assert claimed(exclude_shops=many | {"S1"}) == [ids["S2"], ids["S3"]]
 
 
+@pytest.mark.parametrize("spelled", ["SHOP01", "shop01", "Shop01  "])
+def test_a_shop_is_excluded_in_every_spelling(db: Database, spelled: str) -> None:
+    for number, shop in enumerate(["SHOP01", "shop01", "SHOP01 ", "SHOP02"]):
+        db.add(SALE, f"HD-{number}", shop_pharmacy_code=shop)
+
+    def claimed(**shops: Any) -> list[str]:
+        claim = db.source.claims.claim(SALE, token="t", limit=9, lease=LEASE, **shops)
+        db.source.claims.release(SALE, "t", unconfirmed=None, costs_attempt=False)
+        return sorted(ref.local_id for ref in claim.documents)
+
+    assert claimed(exclude_shops={spelled}) == ["HD-3"]
+    assert claimed(only_shops={spelled}) == ["HD-0", "HD-1", "HD-2"]
+
+
 def test_claim_of_nothing_is_empty(db: Database) -> None:
     assert db.claim(SALE) == []
     db.add(SALE, "HD-1")

@@ -41,9 +41,31 @@ def test_a_shop_is_sent_with_its_own_account() -> None:
     assert account.password.get_secret_value() == "secret-1"
 
 
-def test_spaces_around_codes_do_not_matter() -> None:
-    accounts = directory(Row(shop_pharmacy_code="SHOP01  ", pharmacy_code=" 790760001234"))
-    assert accounts.account_for("SHOP01", "790760001234 ").username == "demo_hoasen"
+@pytest.mark.parametrize("written", ["SHOP01", "shop01", "SHOP01  ", " Shop01"])
+@pytest.mark.parametrize("asked", ["SHOP01", "shop01", "SHOP01 "])
+def test_codes_are_compared_as_the_database_compares_them(written: str, asked: str) -> None:
+    accounts = directory(Row(shop_pharmacy_code=written, pharmacy_code=" 79-a"))
+    account = accounts.account_for(asked, "79-A ")
+    assert account.username == "demo_hoasen"
+    assert accounts.breaker_name(asked, "79-A ") == f"account:{account.key}"
+    assert accounts.keys_of(asked) == {account.key}
+    other = directory(Row(shop_pharmacy_code=written, pharmacy_code="79-b"))
+    assert other.breaker_name(asked, "79-A") == directory().breaker_name("SHOP01", "79-A")
+
+
+def test_two_spellings_of_a_shop_are_one() -> None:
+    old = Row(username="old", updated_at=datetime(2025, 1, 1, tzinfo=UTC))
+    new = Row(shop_pharmacy_code="shop01 ", username="new")
+    accounts = directory(old, new, Row(shop_pharmacy_code="Shop01", pharmacy_code="whole"))
+    assert accounts.account_for("SHOP01", "790760001234").username == "new"
+    assert list(accounts.keys()) == ["SHOP01"]
+    assert len(accounts.keys()["SHOP01"]) == 2
+    assert [shops for _, shops in accounts.logins()] == [["SHOP01"], ["SHOP01"]]
+
+
+def test_the_blanks_that_fill_a_column_are_no_part_of_a_login() -> None:
+    padded = directory(Row(username="demo_hoasen    ")).account_for("SHOP01", "790760001234")
+    assert padded == directory(Row()).account_for("SHOP01", "790760001234")
 
 
 def test_of_several_rows_the_last_updated_counts() -> None:
@@ -124,7 +146,7 @@ def test_a_breaker_is_named_by_the_account_so_shops_that_share_one_pause_togethe
 
 
 def test_a_shop_without_an_account_has_a_breaker_until_a_row_appears() -> None:
-    assert directory().breaker_name("SHOP01", "790760001234") == "missing:SHOP01"
+    assert directory().breaker_name("SHOP01", "790760001234") == "missing:shop01"
     assert directory(Row()).breaker_name("SHOP01", "790760001234").startswith("account:")
 
 
@@ -169,7 +191,7 @@ def test_a_password_without_its_key_stops_its_shop_alone(key: str | None, reason
 
 def test_a_shop_pauses_until_the_key_is_right_and_not_longer() -> None:
     name = keyed(ENCRYPTED, key=OTHER_KEY).breaker_name("SHOP01", "790760001234")
-    assert name == "unreadable:SHOP01"
+    assert name == "unreadable:shop01"
     assert keyed(ENCRYPTED).breaker_name("SHOP01", "790760001234").startswith("account:")
 
 

@@ -137,6 +137,11 @@ async def test_documents_with_one_code_of_two_shops_are_two(kit: Kit) -> None:
     assert (await kit.fail("HD-2", "S1")).transition
 
 
+async def test_two_spellings_of_a_shop_are_one_shop(kit: Kit) -> None:
+    for document, shop in (("D1", "S1"), ("D2", "s1"), ("D3", "S1 ")):
+        assert (await kit.fail(document, shop)).transition is None
+
+
 async def test_failures_of_one_shop_open_it_only_when_they_last(kit: Kit) -> None:
     for number in range(9):
         await kit.fail(f"HD-{number}")

@@ -12,6 +12,7 @@ import pytest
 import sqlglot
 from sqlalchemy import Dialect, Select, select
 from sqlalchemy.dialects import mssql, postgresql
+from sqlglot import exp
 
 from lib.models import DocumentRef, Outcome, OutcomeKind
 from lib.pipelines import IMPORT, PIPELINES, SALE
@@ -72,10 +73,13 @@ def _calls(source: Source) -> Iterator[Any]:
         yield lambda p=p: source.claims.claim(p, token="t", limit=5, lease=LEASE)
         yield lambda p=p: source.claims.claim_one(p, local_id="HD-1", token="t", lease=LEASE)
         yield lambda p=p: source.claims.renew(p, "t", LEASE)
-        yield lambda p=p: source.claims.mark_sending(p, "t", [1, 2])
+        yield lambda p=p: source.claims.mark_sending(p, "t", {1: "a" * 64, 2: None})
         yield lambda p=p: source.claims.release(p, "t", unconfirmed=True, costs_attempt=False)
         yield lambda p=p: source.claims.held(p)
         yield lambda p=p: source.documents.load(p, "t")
+        yield lambda p=p: source.documents.read(p, [1])
+        yield lambda p=p: source.documents.touched_since_accepted(p, timedelta(days=1), 5)
+        yield lambda p=p: source.documents.drug_names(p, [1])
         yield lambda p=p: source.documents.find(p, "HD-1", "79")
         yield lambda p=p: source.documents.get(p, [1])
         yield lambda p=p: source.documents.drug_codes(p, [1])
@@ -83,6 +87,7 @@ def _calls(source: Source) -> Iterator[Any]:
         yield lambda p=p: source.daily.documents_of_day(p, date(2026, 11, 2))
         yield lambda p=p: source.counts.summary([p], finished_within=timedelta(days=1))
         yield lambda p=p: source.counts.shop_summaries([p])
+        yield lambda p=p: source.counts.foreign_statuses([p])
         yield lambda p=p: source.counts.finished([p], timedelta(days=1))
         yield lambda p=p: source.counts.pending_shops(p)
         yield lambda p=p: source.outcomes.requeue(p, [1])
@@ -120,6 +125,62 @@ def test_every_statement_is_t_sql(everything: list[str]) -> None:
     for statement in set(everything):
         bare = re.sub(r":\w+|\?", "@p", re.sub(r"__\[POSTCOMPILE_\w+\]", "(1)", statement))
         sqlglot.parse_one(bare, dialect="tsql")
+
+
+def bare_conditions(statement: str) -> list[str]:
+    """Values in the place of a condition, and the other way round: syntax errors in T-SQL."""
+    bare = re.sub(r":\w+|\?", "@p", re.sub(r"__\[POSTCOMPILE_\w+\]", "(1)", statement))
+    tree = sqlglot.parse_one(bare, dialect="tsql")
+    connectives = (exp.And, exp.Or, exp.Not)
+    conditions: list[Any] = [tree.this for tree in tree.find_all(exp.Where, exp.Having, exp.Not)]
+    conditions += [join.args.get("on") for join in tree.find_all(exp.Join)]
+    for pair in tree.find_all(exp.And, exp.Or):
+        conditions += [pair.left, pair.right]
+    conditions += [
+        branch.this
+        for case in tree.find_all(exp.Case)
+        if case.this is None
+        for branch in case.args["ifs"]
+    ]
+    values: list[Any] = [found for select in tree.find_all(exp.Select) for found in select.selects]
+    values += [
+        branch.args["true"] for case in tree.find_all(exp.Case) for branch in case.args["ifs"]
+    ]
+    values += [case.args.get("default") for case in tree.find_all(exp.Case)]
+
+    def is_condition(found: Any) -> bool:
+        return isinstance(found.unalias().unnest(), (exp.Predicate, *connectives))
+
+    return [
+        *(found.sql() for found in tree.find_all(exp.Boolean)),  # T-SQL has neither TRUE nor FALSE
+        *(
+            found.sql("tsql")
+            for found in conditions
+            if found is not None and not is_condition(found)
+        ),
+        *(found.sql("tsql") for found in values if found is not None and is_condition(found)),
+    ]
+
+
+def test_a_condition_is_never_a_value(everything: list[str]) -> None:
+    assert {s: found for s in set(everything) if (found := bare_conditions(s))} == {}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT CASE WHEN unconfirmed THEN 1 ELSE 0 END FROM dqg_delivery",
+        "SELECT id FROM dqg_delivery WHERE unconfirmed",
+        "SELECT id FROM dqg_delivery WHERE id = 1 AND unconfirmed",
+        "SELECT id FROM dqg_delivery WHERE NOT unconfirmed OR id = 1",
+        "SELECT a.id FROM a JOIN b ON b.live AND a.id = b.id",
+        "SELECT (id > 1) AS late FROM dqg_delivery",
+        "UPDATE dqg_delivery SET unconfirmed = CASE WHEN id = 1 THEN (id = 2) ELSE 0 END",
+        "SELECT id FROM dqg_delivery WHERE unconfirmed IS TRUE",
+    ],
+)
+def test_a_bare_boolean_is_noticed(statement: str) -> None:
+    assert bare_conditions(statement)
 
 
 def test_no_write_of_a_pharmacys_table_has_an_output_clause(everything: list[str]) -> None:
