@@ -324,6 +324,7 @@ class Outcomes:
             changes[delivery.c.national_id] = national_id[:100]
         connection.execute(
             update(delivery)
+            .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
             .where(belongs(delivery, pipeline), delivery.c.record_id == ref.record_id)
             .values(changes)
         )
@@ -344,6 +345,7 @@ class Outcomes:
         changed = sorted(before & after)
         connection.execute(
             update(delivery)
+            .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
             .where(
                 belongs(delivery, pipeline),
                 one_of(delivery.c.record_id, changed),
