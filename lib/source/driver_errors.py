@@ -87,7 +87,8 @@ _BY_NUMBER = {
     ),
     **dict.fromkeys((229, 230, 262, 4060, 18452, 18456, 18470, 18487, 18488), Fault.CONFIGURATION),
     **dict.fromkeys(_TYPE_NUMBERS, Fault.CONFIGURATION),
-    **dict.fromkeys((3609, 3616), Fault.REFUSED),  # a trigger ended the transaction
+    # A trigger ended the transaction; the last two where our own end of it says so.
+    **dict.fromkeys((3609, 3616, 3902, 3903), Fault.REFUSED),
 }
 #: Numbers from here on are those of THROW and RAISERROR.
 _FIRST_USER_NUMBER = 50_000

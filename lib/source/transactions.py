@@ -53,5 +53,12 @@ class Transactions:
             return self._once(work)
 
     def _once(self, work: Callable[[Connection], T]) -> T:
-        with self._engine.begin() as connection:
-            return work(connection)
+        with self._engine.connect() as connection:
+            try:
+                with connection.begin():
+                    return work(connection)
+            except DBAPIError as error:
+                if judge(error) is Fault.REFUSED:
+                    # A trigger may have ended the transaction behind the driver's back.
+                    connection.invalidate()
+                raise

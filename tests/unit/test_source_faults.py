@@ -152,6 +152,7 @@ def test_an_old_tls_version_is_a_setting_with_a_hint() -> None:
         _odbc("42000", "not this one", 50000),
         _odbc("42000", "not this one", 51234),
         _odbc("42000", "The transaction ended in the trigger. The batch has been aborted.", 3609),
+        _odbc("25000", "The ROLLBACK TRANSACTION request has no BEGIN TRANSACTION.", 3903),
     ],
     ids=lambda error: str(error.orig)[:40],
 )
