@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 
 from lib.models import Claim, PipelineSummary
 from lib.settings import SyncSettings
-from lib.sync.planning import ClaimPlan, is_worth_another_round
+from lib.sync.planning import ClaimPlan, claim_bounds, is_worth_another_round, suspects_together
 from lib.sync.probes import probe_accounts
 from tasks.alerts import emit_alert_events
 from tasks.artifacts import show_summary
@@ -66,6 +66,9 @@ async def dispatch_pipeline(summary: PipelineSummary) -> tuple[ClaimPlan, list[C
     """Claims and dispatches one pipeline's batches, one after another."""
     plan = await plan_pipeline(summary)
     claims = []
+    for crashes in plan.suspects:
+        limit, bounds = suspects_together(crashes), claim_bounds(crashes)
+        claims.append(await _claim(summary, plan, limit, exclude=plan.paused_shops, crashes=bounds))
     for limit in plan.limits:
         claim = await _claim(summary, plan, limit, exclude=plan.paused_shops | plan.avoided_shops)
         if plan.avoided_shops and not claim.documents:
@@ -84,9 +87,10 @@ async def _claim(
     *,
     exclude: frozenset[str] = frozenset(),
     only: frozenset[str] | None = None,
+    crashes: tuple[int, int] = (0, 0),
 ) -> Claim:
     token = str(uuid4())
-    claim = await claim_documents(summary.pipeline, token, limit, exclude, only)
+    claim = await claim_documents(summary.pipeline, token, limit, exclude, only, crashes)
     if claim.documents:
         await dispatch(claim, plan.granularity)
     return claim

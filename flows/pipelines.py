@@ -65,7 +65,13 @@ async def batch_abandoned(flow: Flow[..., Any], flow_run: FlowRun, state: State[
     """
     token = flow_run.parameters.get("claim_token") or str(flow_run.id)
     async with open_services() as services:
-        await abandon_claim(services, get_pipeline(flow.name).name, token, str(flow_run.id))
+        await abandon_claim(
+            services,
+            get_pipeline(flow.name).name,
+            token,
+            str(flow_run.id),
+            vanished=state.is_crashed(),
+        )
 
 
 @flow(

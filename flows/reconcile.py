@@ -25,9 +25,9 @@ async def reconcile() -> State[None]:
     """
     repairs = Repairs()
     async with open_services():
-        repairs.add(await repair_logs())
         repairs.add(await repair_claims())
         repairs.add(await repair_runs(str(flow_run.id)))
+        repairs.add(await repair_logs())
         await show_overview()
     found = await show_repairs(repairs)
     return Completed(message=f"{found} repairs" if found else "everything agrees")

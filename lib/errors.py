@@ -15,6 +15,7 @@ SyncError
 |   |-- Conflict            the API has other content under this code: a person decides
 |   `-- ChangedAfterAcceptance  accepted earlier with other content: a person decides
 |-- AttemptsExhausted       terminal for now: transient failures used up every attempt
+|-- CrashesWorker           terminal for now: processes that had it alone ended without an outcome
 |-- Unavailable             transient: nothing was stored, the same call may work later
 |   `-- Paused              a breaker is open: the call was not made
 |       `-- Throttled       the rate limit or a Retry-After: the call was not made
@@ -203,6 +204,12 @@ class AttemptsExhausted(SyncError):
     """Every attempt the settings allow failed for a passing reason; a person decides what next."""
 
     error_class = "attempts_exhausted"
+
+
+class CrashesWorker(SyncError):
+    """Each process that held the document alone ended without a word; a person looks at it."""
+
+    error_class = "crashes_worker"
 
 
 class Unavailable(SyncError):

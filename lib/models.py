@@ -74,6 +74,10 @@ class EarlierAcceptance:
     payload_digest: str | None
 
 
+#: A holder that vanished longer ago than this says nothing about a document any more.
+CRASHES_COUNT_FOR = timedelta(hours=72)
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """What our own table says of a document beyond its claim.
@@ -277,6 +281,7 @@ class PipelineSummary:
         in_flight: rows under a live lease, in `batches` different claims.
         before_cut_off: PENDING_SYNC rows without a claim that are dated before the cut-off; they
             count as neither pending nor waiting, nor for the oldest.
+        suspects: of those that may be claimed now, how many had one vanished holder, two, more.
         oldest_pending_seconds: age of the oldest PENDING_SYNC row, None when there is none.
     """
 
@@ -290,6 +295,7 @@ class PipelineSummary:
     failed: int = 0
     oldest_pending_seconds: float | None = None
     before_cut_off: int = 0
+    suspects: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def ready(self) -> int:

@@ -44,6 +44,7 @@ async def claim_documents(
     limit: int,
     exclude_shops: frozenset[str] = frozenset(),
     only_shops: frozenset[str] | None = None,
+    crashes: tuple[int, int] | None = None,
 ) -> Claim:
     """Claim up to `limit` pending documents, an equal share per shop. Each call claims others."""
     services = current_services()
@@ -55,6 +56,7 @@ async def claim_documents(
         lease=services.settings.sync.lease,
         exclude_shops=exclude_shops,
         only_shops=only_shops,
+        crashes=crashes,
     )
 
 

@@ -26,9 +26,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Crashed
 
-from lib.errors import StoreUnavailable
+from lib.errors import StoreUnavailable, SyncError
 from lib.models import HeldClaim, LogStatus
 from lib.pipelines import PIPELINES, get_pipeline
+from lib.sanitize import sanitize_exceptions
 from lib.services import Services
 from lib.sync import reconcile as repair
 from lib.sync.reconcile import Repairs
@@ -60,6 +61,7 @@ async def repair_logs() -> Repairs:
     services = current_services()
     repairs = Repairs()
     steps: Sequence[Callable[[Services, Repairs], Awaitable[None]]] = (
+        repair.set_aside_deadly,
         repair.save_accepted,
         repair.close_left_open,
         repair.settle_failures,
@@ -68,9 +70,12 @@ async def repair_logs() -> Repairs:
     )
     for step in steps:
         try:
-            await step(services, repairs)
+            with sanitize_exceptions():
+                await step(services, repairs)
         except StoreUnavailable as error:
             repairs.note(f"not done, {error.store} is away", [step.__name__])
+        except SyncError as error:
+            repairs.note(f"not done: {error}", [step.__name__])
     return repairs
 
 
@@ -109,12 +114,17 @@ async def repair_runs(own_run_id: str) -> Repairs:
     return repairs
 
 
-async def abandon_claim(services: Services, pipeline: str, token: str, run_id: str) -> None:
+async def abandon_claim(
+    services: Services, pipeline: str, token: str, run_id: str, *, vanished: bool
+) -> None:
     """Free what a run that is over still holds, and set its open subflows to Crashed.
 
     Idempotent. The documents may have been sent, so they are looked up before they are sent
     again. It costs them no attempt: a batch has many documents, and a process that dies says
     nothing about any one of them.
+
+    Args:
+        vanished: its process ended without a word, perhaps because of one of the documents.
     """
     released = await asyncio.to_thread(
         services.source.claims.release,
@@ -122,6 +132,7 @@ async def abandon_claim(services: Services, pipeline: str, token: str, run_id: s
         token,
         unconfirmed=True,
         costs_attempt=False,
+        vanished=vanished,
     )
     await services.tracking.close_all(released, token, LogStatus.RELEASED, "its run is over")
     async with get_client() as client:
@@ -144,15 +155,20 @@ async def _repair_claim(
             await _release_untouched(services, claim)
             repairs.note("claims never dispatched: released", [label])
     elif run.state is not None and run.state.is_final():
-        await abandon_claim(services, claim.pipeline, claim.token, str(run.id))
-        repairs.note("claims of ended runs: released", [label])
+        # A state can be set by hand while the process lives: then it renews the lease.
+        if expired:
+            vanished = run.state.is_crashed()
+            await abandon_claim(
+                services, claim.pipeline, claim.token, str(run.id), vanished=vanished
+            )
+            repairs.note("claims of ended runs: released", [label])
     elif expired and run.start_time is None:
         # No worker took the run in time. It must not pile up with its successors.
         await _release_untouched(services, claim)
         await _set_state(client, run, "never started")
         repairs.note("claims that waited too long for a worker: released", [label])
     elif expired:
-        await abandon_claim(services, claim.pipeline, claim.token, str(run.id))
+        await abandon_claim(services, claim.pipeline, claim.token, str(run.id), vanished=True)
         await _set_state(client, run, "the lease on its documents ran out")
         repairs.note("claims of dead runs: released", [label])
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Dialect,
     Insert,
     Select,
+    Table,
     Unicode,
     Update,
     and_,
@@ -45,11 +46,13 @@ from lib.source.dialects import (
 )
 from lib.source.rows import (
     belongs,
+    crashes_of,
     dated_from,
     flag,
     is_free,
     is_live,
     is_pending,
+    one_more_crash,
     ref_columns,
     without,
 )
@@ -57,9 +60,17 @@ from lib.source.tables import CODE_LENGTH, PLATFORM, SourceTables
 
 
 def due_documents(
-    tables: SourceTables, pipeline: Pipeline, shop: str, limit: int, cut_off: date | None = None
+    tables: SourceTables,
+    pipeline: Pipeline,
+    shop: str,
+    limit: int,
+    cut_off: date | None = None,
+    crashes: tuple[int, int] | None = None,
 ) -> Select[Any]:
     """A shop's documents to be claimed now, the oldest by their own date first.
+
+    Args:
+        crashes: only those with so many vanished holders, at least and at most.
 
     Dates are selected as ages, which a driver can always read.
     """
@@ -81,11 +92,24 @@ def due_documents(
             header.c.shop_pharmacy_code == shop,
             dated_from(header, pipeline, cut_off),
             without(tables, header, pipeline, taken_or_waiting),
+            *_with_crashes(tables, header, pipeline, crashes),
         )
         .order_by(dated, header.c.created_at, header.c.id)
         .limit(limit),
         header,
     )
+
+
+def _with_crashes(
+    tables: SourceTables, header: Table, pipeline: Pipeline, crashes: tuple[int, int] | None
+) -> list[ColumnElement[bool]]:
+    if crashes is None:
+        return []
+    least, most = crashes
+    conditions = [without(tables, header, pipeline, lambda d: crashes_of(d) > most)]
+    if least > 0:
+        conditions.append(~without(tables, header, pipeline, lambda d: crashes_of(d) >= least))
+    return conditions
 
 
 def take_statement(
@@ -122,7 +146,9 @@ def take_statement(
                     else_=delivery.c.attempts + 1,
                 ),
                 delivery.c.unconfirmed: case((left_behind, true()), else_=delivery.c.unconfirmed),
-                delivery.c.crashes: delivery.c.crashes + flag(left_behind),
+                delivery.c.crashes: case(
+                    (left_behind, one_more_crash(delivery)), else_=delivery.c.crashes
+                ),
                 delivery.c.crashed_at: case((left_behind, utc_now()), else_=delivery.c.crashed_at),
             }
         )

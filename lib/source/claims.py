@@ -53,6 +53,7 @@ from lib.source.documents import choose_one
 from lib.source.rows import (
     age_or_least,
     belongs,
+    one_more_crash,
     read_rows,
     ref_columns,
     to_ref,
@@ -88,12 +89,16 @@ class Claims:
         lease: timedelta,
         exclude_shops: Collection[str] = (),
         only_shops: Collection[str] | None = None,
+        crashes: tuple[int, int] | None = None,
     ) -> Claim:
         """Claim up to `limit` pending documents: each shop the same share, its oldest first.
 
         What a shop leaves of its share goes to the others. Not to be repeated with the same token
         after `StoreUnavailable`: what was claimed then, if anything, comes free when the lease
         runs out.
+
+        Args:
+            crashes: only documents with so many vanished holders, at least and at most.
         """
         if limit <= 0 or (only_shops is not None and not only_shops):
             return Claim(token, pipeline.name, ())
@@ -108,7 +113,7 @@ class Claims:
                 if (code := comparable(shop.code)) not in excluded
                 and (only is None or code in only)
             ]
-            chosen[:] = self._choose(connection, pipeline, shops, limit)
+            chosen[:] = self._choose(connection, pipeline, shops, limit, crashes)
             return self._take(connection, pipeline, chosen, token, lease)
 
         try:
@@ -245,7 +250,7 @@ class Claims:
                 (delivery.c.attempts > 0, delivery.c.attempts - 1), else_=0
             )
         if vanished:
-            changes[delivery.c.crashes] = delivery.c.crashes + 1
+            changes[delivery.c.crashes] = one_more_crash(delivery)
             changes[delivery.c.crashed_at] = utc_now()
         held = self._held(pipeline, token)
 
@@ -286,7 +291,12 @@ class Claims:
         return sorted(claims, key=lambda claim: claim.lease_seconds_left)
 
     def _choose(
-        self, connection: Connection, pipeline: Pipeline, shops: Sequence[str], limit: int
+        self,
+        connection: Connection,
+        pipeline: Pipeline,
+        shops: Sequence[str],
+        limit: int,
+        crashes: tuple[int, int] | None,
     ) -> list[DocumentRef]:
         """Due documents in equal shares, oldest first, none of them with the code of another."""
         found: dict[str, Sequence[Any]] = {}
@@ -299,7 +309,9 @@ class Claims:
                 if size == 0:
                     break
                 before = len(found.get(shop, ()))
-                query = due_documents(self._tables, pipeline, shop, before + size, self._cut_off)
+                query = due_documents(
+                    self._tables, pipeline, shop, before + size, self._cut_off, crashes
+                )
                 header = self._tables.header(pipeline)
                 found[shop] = read_rows(connection, query, header.c.id)
                 room -= len(found[shop]) - before
@@ -383,7 +395,7 @@ class Claims:
                     delivery.c.claim_token: null(),
                     delivery.c.lease_expires_at: null(),
                     delivery.c.unconfirmed: True,
-                    delivery.c.crashes: delivery.c.crashes + 1,
+                    delivery.c.crashes: one_more_crash(delivery),
                     delivery.c.crashed_at: utc_now(),
                 }
             )

@@ -16,6 +16,7 @@ from sqlalchemy import (
     case,
     distinct,
     func,
+    or_,
     select,
     true,
 )
@@ -31,6 +32,7 @@ from lib.source.dialects import age_in_seconds, local_in, local_midnight, passin
 from lib.source.inspection import ForeignStatus, foreign_statuses
 from lib.source.rows import (
     age_or_least,
+    crashes_of,
     dated_from,
     is_free,
     is_live,
@@ -144,6 +146,7 @@ class Counts:
             failed=ends.failed,
             oldest_pending_seconds=None if row.oldest is None else float(row.oldest),
             before_cut_off=row.free - row.due,
+            suspects=(row.crashed_once, row.crashed_twice, row.crashed_often),
         )
 
     def _finished(
@@ -245,6 +248,11 @@ def pending_statement(
     live = is_live(delivery)
     free = is_free(delivery)
     due = and_(free, dated_from(header, pipeline, cut_off))
+    waiting = and_(due, delivery.c.next_attempt_at > utc_now())
+    ready = and_(
+        due, or_(delivery.c.next_attempt_at.is_(None), delivery.c.next_attempt_at <= utc_now())
+    )
+    crashes = crashes_of(delivery)
     created: ColumnElement[Any] = header.c.created_at
     if cut_off is not None:
         created = case((dated_from(header, pipeline, cut_off), created))
@@ -253,7 +261,10 @@ def pending_statement(
             *by,
             _count(free).label("free"),
             _count(due).label("due"),
-            _count(and_(due, delivery.c.next_attempt_at > utc_now())).label("waiting"),
+            _count(waiting).label("waiting"),
+            _count(and_(ready, crashes == 1)).label("crashed_once"),
+            _count(and_(ready, crashes == 2)).label("crashed_twice"),
+            _count(and_(ready, crashes > 2)).label("crashed_often"),
             _count(live).label("held"),
             func.count(distinct(case((live, delivery.c.claim_token)))).label("batches"),
             # Not IS TRUE, which SQL Server does not have.

@@ -85,6 +85,8 @@ def settle_statement(
             {
                 delivery.c.claim_token: null(),
                 delivery.c.lease_expires_at: null(),
+                # Its holder lives.
+                delivery.c.crashes: 0,
                 delivery.c.next_attempt_at: case(
                     (rows.c.retry_ms > 0, utc_in_milliseconds(rows.c.retry_ms)), else_=null()
                 ),

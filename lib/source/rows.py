@@ -25,9 +25,24 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from lib.models import Delivery, DocumentRef, OutcomeKind, StoredDocument, SyncStatus, Unreadable
+from lib.models import (
+    CRASHES_COUNT_FOR,
+    Delivery,
+    DocumentRef,
+    OutcomeKind,
+    StoredDocument,
+    SyncStatus,
+    Unreadable,
+)
 from lib.pipelines import Pipeline
-from lib.source.dialects import age_in_seconds, constant, passing_locked, seconds_until, utc_now
+from lib.source.dialects import (
+    age_in_seconds,
+    constant,
+    passing_locked,
+    seconds_until,
+    utc_in,
+    utc_now,
+)
 from lib.source.driver_errors import Fault, judge
 from lib.source.tables import PLATFORM, SourceTables
 
@@ -94,6 +109,18 @@ def with_delivery(tables: SourceTables, header: Table, pipeline: Pipeline) -> Fr
 def flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
     """1 where the condition is met, else 0: to SQL Server a condition is no value."""
     return case((condition, 1), else_=0)
+
+
+def crashes_of(delivery: FromClause) -> ColumnElement[int]:
+    """Holders that vanished with the document, one whose lease has just run out included."""
+    left_behind = and_(delivery.c.claim_token.is_not(None), is_free(delivery))
+    return func.coalesce(delivery.c.crashes, 0) + flag(left_behind)
+
+
+def one_more_crash(delivery: FromClause) -> ColumnElement[int]:
+    """The count after another holder vanished. One that is long ago does not count any more."""
+    forgotten = delivery.c.crashed_at < utc_in(-CRASHES_COUNT_FOR.total_seconds())
+    return case((forgotten, 1), else_=delivery.c.crashes + 1)
 
 
 def dated_from(header: FromClause, pipeline: Pipeline, cut_off: date | None) -> ColumnElement[bool]:

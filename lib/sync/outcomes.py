@@ -11,6 +11,7 @@ from lib.errors import (
     ChangedAfterAcceptance,
     ClaimLost,
     Conflict,
+    CrashesWorker,
     Forbidden,
     Interrupted,
     OutcomeUnknown,
@@ -32,6 +33,8 @@ from lib.sync.health import outage_seconds
 #: not the document's fault: an account, a setting, a store, or an error in our code.
 _COSTLY = (Unavailable, OutcomeUnknown, WrongEndpoint, Forbidden)
 _LONGEST_MESSAGE = 1000
+#: Crashes while a document was alone in its batch that set it aside for a person.
+CRASHES_ALONE = 3
 
 
 async def record_outcome(batch: Batch, record: Record, result: Acceptance | BaseException) -> None:
@@ -173,6 +176,14 @@ def failed(
         http_status=getattr(error, "http_status", None),
         answer=getattr(error, "answer", None),
     )
+
+
+def set_aside(document: Document) -> Outcome:
+    """The processes that held the document alone ended, again and again."""
+    error = CrashesWorker(
+        f"set aside: {CRASHES_ALONE} processes that had only this document ended without an outcome"
+    )
+    return _final(document, error, unconfirmed=True)
 
 
 def _final(document: Document, error: SyncError, *, unconfirmed: bool) -> Outcome:

@@ -13,7 +13,16 @@ from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.services import Services
 from lib.settings import BreakerSettings, Granularity, SyncSettings
+from lib.sync.outcomes import CRASHES_ALONE
 from lib.sync.probes import Reach, is_due, probe_platform
+
+#: Documents claimed together after one, two and more holders vanished with them: the batch that a
+#: deadly document is in shrinks until it is alone.
+_TOGETHER = (32, 4, 1)
+#: Crashes after which a document is alone in its batch.
+ALONE_AFTER = len(_TOGETHER)
+#: Crashes after which a document is set aside: the last of them while it was alone.
+SET_ASIDE_AT = ALONE_AFTER + CRASHES_ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,7 @@ class ClaimPlan:
 
     Attributes:
         limits: sizes of the batches to claim, one batch run each.
+        suspects: a batch each of documents whose holders vanished, by how many did.
         granularity: how the documents of these batches become runs.
         paused_shops: shops whose account's breaker is not closed: left out of the batches.
         avoided_shops: shops that other shops' documents go before, because theirs have failed.
@@ -53,6 +63,7 @@ class ClaimPlan:
     """
 
     limits: tuple[int, ...] = ()
+    suspects: tuple[int, ...] = ()
     granularity: Granularity = Granularity.FLOW
     paused_shops: frozenset[str] = frozenset()
     avoided_shops: frozenset[str] = frozenset()
@@ -122,32 +133,60 @@ def plan_from(
     free = _free_batches(summary, pool, sync)
     refusal = pool.refusal or _refusal_of(breaker)
     if refusal is not None:
-        return ClaimPlan((), granularity, paused, note=_joined(refusal, note))
+        return ClaimPlan((), (), granularity, paused, note=_joined(refusal, note))
     if breaker.state is BreakerState.HALF_OPEN:
         # What is under way is a probe that has not called yet, or finds the half-open door itself.
         limits: tuple[int, ...] = (
             (breaker.places,) if free > 0 and breaker.places > 0 and not summary.batches else ()
         )
         note = _joined(f"probing after: {breaker.reason}", note)
-        return ClaimPlan(limits, granularity, paused, breaker.failed_shops, note=note, probing=True)
+        return ClaimPlan(
+            limits, (), granularity, paused, breaker.failed_shops, note=note, probing=True
+        )
     if breaker.closed_for is not None and breaker.closed_for < settings.ramp:
         # The API has just come back: what broke it may have been our own backlog.
         largest = max(1, int(largest * breaker.closed_for / settings.ramp))
         free = min(free, 1)
         note = _joined("starting again slowly", note)
-    limits = batch_sizes(summary.ready, free, largest)
+    suspects = _suspect_batches(summary, free)
+    limits = batch_sizes(summary.ready - sum(summary.suspects), free - len(suspects), largest)
     if free <= 0:
         probes = frozenset()
-    return ClaimPlan(limits, granularity, paused, probe_shops=probes, note=note)
+    return ClaimPlan(limits, suspects, granularity, paused, probe_shops=probes, note=note)
 
 
 def batch_sizes(ready: int, free: int, largest: int) -> tuple[int, ...]:
     """Splits what is ready evenly over as few batches as it needs, at most the free ones."""
-    count = min(free, math.ceil(ready / largest))
+    count = min(free, math.ceil(max(ready, 0) / largest))
     if count <= 0:
         return ()
     share, rest = divmod(min(ready, count * largest), count)
     return tuple(share + (n < rest) for n in range(count))
+
+
+def suspects_together(crashes: int) -> int:
+    """How many documents may be claimed together of whose holders so many have vanished."""
+    return _TOGETHER[min(crashes, ALONE_AFTER) - 1]
+
+
+def claim_bounds(crashes: int) -> tuple[int, int]:
+    """Which documents are claimed with those of so many crashes; not those to be set aside."""
+    return crashes, crashes if crashes < ALONE_AFTER else SET_ASIDE_AT - 1
+
+
+def _suspect_batches(summary: PipelineSummary, free: int) -> tuple[int, ...]:
+    """Batches of documents that may have ended their process, by their number of crashes.
+
+    While other documents wait, at most half of the free places are theirs, but at least one.
+    """
+    if summary.ready > sum(summary.suspects):
+        free = math.ceil(free / 2)
+    wanted = [
+        crashes
+        for crashes, ready in enumerate(summary.suspects, start=1)
+        for _ in range(math.ceil(ready / suspects_together(crashes)))
+    ]
+    return tuple(wanted[: max(free, 0)])
 
 
 def is_worth_another_round(summary: PipelineSummary, sync: SyncSettings) -> bool:

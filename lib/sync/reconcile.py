@@ -10,11 +10,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from uuid import uuid4
 
-from lib.models import DocumentRef, LogStatus, StoredDocument, SyncStatus
+from lib.models import Document, DocumentRef, LogStatus, StoredDocument, SyncStatus
 from lib.pipelines import PIPELINES, get_pipeline
+from lib.record import Record
 from lib.services import Services
+from lib.sync import outcomes
 from lib.sync.content import changed_since_accepted
+from lib.sync.planning import SET_ASIDE_AT
 from lib.tracking.entries import LogEntry
 
 _FINAL: dict[str, LogStatus] = {
@@ -22,6 +26,8 @@ _FINAL: dict[str, LogStatus] = {
     SyncStatus.FAILED: LogStatus.FAILED,
 }
 _EXAMPLES = 5
+_SET_ASIDE_AT_ONCE = 100
+_ANY_NUMBER = 1_000_000
 #: Latest acceptances in the log that are compared with the source database.
 _DRIFT_SAMPLE = 500
 #: Rows written after their acceptance: how far back they are compared, and how many at most.
@@ -80,6 +86,31 @@ async def save_accepted(services: Services, repairs: Repairs) -> None:
             [entry.ref], entry.claim_token, LogStatus.SUCCESS, entry.message or "accepted"
         )
     repairs.note("accepted but not saved: saved now", saved)
+
+
+async def set_aside_deadly(services: Services, repairs: Repairs) -> None:
+    """Mark documents failed that ended each process which had them alone.
+
+    Neither header nor lines are read: reading them may be what ends a process.
+
+    Raises:
+        StoreUnavailable.
+    """
+    for pipeline in PIPELINES.values():
+        claim = await asyncio.to_thread(
+            services.source.claims.claim,
+            pipeline,
+            token=str(uuid4()),
+            limit=_SET_ASIDE_AT_ONCE,
+            lease=services.settings.sync.lease,
+            crashes=(SET_ASIDE_AT, _ANY_NUMBER),
+        )
+        for ref in claim.documents:
+            document = Document(ref, claim.token, True, 1, {}, ())
+            await services.outcomes.write(Record(document), outcomes.set_aside(document))
+        if claim.documents:
+            kind = "documents that end their process: set aside for a person"
+            repairs.note(kind, map(_label, claim.documents))
 
 
 async def close_left_open(services: Services, repairs: Repairs) -> None:
