@@ -24,6 +24,7 @@ from sqlalchemy import (
     exists,
     false,
     literal,
+    null,
     or_,
     select,
     true,
@@ -188,6 +189,32 @@ def mark_statement(
             }
         )
         .returning(delivery.c.record_id)
+    )
+
+
+def end_expired_statement(tables: SourceTables, pipeline: Pipeline, ref: DocumentRef) -> Update:
+    """Takes the token off other rows of a code whose lease has run out: it bars this document."""
+    delivery = tables.delivery
+    return (
+        update(delivery)
+        .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+        .where(
+            belongs(delivery, pipeline),
+            delivery.c.pharmacy_code == bare_code(ref.pharmacy_code),
+            delivery.c.local_id == bare_code(ref.local_id),
+            delivery.c.record_id != ref.record_id,
+            delivery.c.claim_token.is_not(None),
+            delivery.c.lease_expires_at <= utc_now(),
+        )
+        .values(
+            {
+                delivery.c.claim_token: null(),
+                delivery.c.lease_expires_at: null(),
+                delivery.c.unconfirmed: True,
+                delivery.c.crashes: one_more_crash(delivery),
+                delivery.c.crashed_at: utc_now(),
+            }
+        )
     )
 
 

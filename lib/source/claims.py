@@ -31,9 +31,9 @@ from lib.errors import (
 from lib.models import Claim, DocumentRef, HeldClaim, SyncStatus
 from lib.pipelines import Pipeline
 from lib.source.claim_statements import (
-    bare_code,
     code_of,
     due_documents,
+    end_expired_statement,
     first_of_codes,
     insert_statement,
     mark_statement,
@@ -171,7 +171,7 @@ class Claims:
                     {header.c.status: SyncStatus.PENDING.value, header.c.updated_at: local_now()}
                 )
             )
-            self._end_expired(connection, pipeline, chosen)
+            connection.execute(end_expired_statement(self._tables, pipeline, chosen))
             if not self._take(connection, pipeline, [chosen], token, lease, early=True):
                 raise busy
             return chosen
@@ -369,37 +369,13 @@ class Claims:
         self, pipeline: Pipeline, ref: DocumentRef, token: str, lease: timedelta
     ) -> set[int]:
         def work(connection: Connection) -> set[int]:
-            self._end_expired(connection, pipeline, ref)
+            connection.execute(end_expired_statement(self._tables, pipeline, ref))
             return self._take(connection, pipeline, [ref], token, lease)
 
         try:
             return self._run(work)
         except IntegrityError:
             return set()
-
-    def _end_expired(self, connection: Connection, pipeline: Pipeline, ref: DocumentRef) -> None:
-        """Take the token off other rows of a code whose lease has run out: it bars this one."""
-        delivery = self._delivery
-        connection.execute(
-            self._update()
-            .where(
-                belongs(delivery, pipeline),
-                delivery.c.pharmacy_code == bare_code(ref.pharmacy_code),
-                delivery.c.local_id == bare_code(ref.local_id),
-                delivery.c.record_id != ref.record_id,
-                delivery.c.claim_token.is_not(None),
-                delivery.c.lease_expires_at <= utc_now(),
-            )
-            .values(
-                {
-                    delivery.c.claim_token: null(),
-                    delivery.c.lease_expires_at: null(),
-                    delivery.c.unconfirmed: True,
-                    delivery.c.crashes: one_more_crash(delivery),
-                    delivery.c.crashed_at: utc_now(),
-                }
-            )
-        )
 
     def _held(self, pipeline: Pipeline, token: str) -> ColumnElement[bool]:
         return and_(belongs(self._delivery, pipeline), self._delivery.c.claim_token == token)
