@@ -23,7 +23,7 @@ from lib.record import Record
 from lib.services import Services
 from lib.settings import Settings, environment_name, load_settings
 from lib.settings.secret_references import SecretReference, find_references
-from lib.sync.batch import find_batch
+from lib.sync.batch import find_batch, sending
 
 #: Seconds a run or a command waits for a block.
 _BLOCK_SECONDS = 30.0
@@ -203,7 +203,7 @@ def _where() -> dict[str, str | None]:
             where |= {"flow_run_id": str(run.id), "flow_run_name": run.name, "flow_name": name}
     if task is not None:
         where["task_run_id"] = str(task.task_run.id)
-        record = task.parameters.get("record")
+        record = task.parameters.get("record") or sending.get()
         if isinstance(record, Record):
             where["local_id"] = record.ref.local_id
     return where

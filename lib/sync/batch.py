@@ -176,6 +176,10 @@ def working_on(batch: Batch) -> Iterator[None]:
         _current.reset(reset)
 
 
+#: The record that the current asyncio task sends, for the log; a chunk sends several at once.
+sending: ContextVar[Record | None] = ContextVar("sending", default=None)
+
+
 def find_batch() -> Batch | None:
     """The batch the caller works for, None where there is none."""
     return _current.get(None)

@@ -21,7 +21,7 @@ from lib.platforms.platform import Action, CallContext, Lookup
 from lib.record import Record
 from lib.resilience.breaker_rules import BreakerState
 from lib.sanitize import sanitize_exceptions
-from lib.sync.batch import Batch, finish_all
+from lib.sync.batch import Batch, finish_all, sending
 from lib.sync.content import accepted_earlier, changed, is_confirmed, not_comparable
 from lib.sync.health import breaker_names, report_failure
 from lib.sync.outcomes import record_outcome
@@ -98,6 +98,7 @@ def is_passing(error: object) -> bool:
 
 
 async def _send(batch: Batch, record: Record, places: asyncio.Semaphore, run_id: str) -> None:
+    sending.set(record)
     record.error = None
     result: Acceptance | SyncError
     try:
