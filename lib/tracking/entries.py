@@ -142,7 +142,7 @@ class LogReader:
         return {row["_id"]: row["flow_run_id"] for row in rows if row.get("flow_run_id")}
 
     async def unsettled_documents(self) -> AsyncIterator[set[DocumentRef]]:
-        """The documents of all failure records that nobody has settled, page by page.
+        """The documents of all failure records that are not settled, page by page.
 
         Raises:
             StoreUnavailable.

@@ -141,10 +141,9 @@ class Job:
         header, details = self._tables.header(pipeline), self._tables.details(pipeline)
         header_columns, line_columns = list(header.c), list(details.c)
         with self._engine.connect() as connection:
+            ref = ref_columns(header, pipeline)
             row = connection.execute(
-                select(*ref_columns(header, pipeline), *header_columns).where(
-                    header.c.id == record_id
-                )
+                select(*ref, *header_columns).where(header.c.id == record_id)
             ).one()
             lines = connection.execute(
                 select(*line_columns)
@@ -156,7 +155,7 @@ class Job:
             claim_token=UNCLAIMED,
             unconfirmed=False,
             attempts=1,
-            header=by_standard_name(header_columns, row),
+            header=by_standard_name(header_columns, row[len(ref) :]),
             lines=tuple(by_standard_name(line_columns, line) for line in lines),
         )
 

@@ -36,6 +36,14 @@ GROUPS: dict[str, Group] = {
     "source-away": {"source-away": [SALE, IMPORT]},
     "redis-away": {"redis-away": [IMPORT]},
     "prefect-restarted": {"prefect-restarted": [SALE]},
+    "single documents": {
+        "one-bad-document": [SALE],
+        "crash-poison": [IMPORT],
+        "wrong-refusals": [CANCELLATION],
+    },
+    "rows": {"foreign-values": [SALE], "changed-rows": [IMPORT]},
+    "runs": {"revoked": [SALE], "same-run-again": [IMPORT]},
+    "database-trouble": {"database-trouble": [SALE, IMPORT]},
 }
 
 

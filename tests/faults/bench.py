@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import psutil
 import pymongo
 import redis
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine, delete, select
 
 from deployments.local.demo.chain import SHOPS
 from deployments.local.demo.documents import DemoPlan, add_shops, seed_demo
 from deployments.local.parts.servers import prefect_client_environment, start_worker
+from deployments.local.sandbox.resources import RESOURCES
 from deployments.local.supervisor.service import Part, Stage
 from deployments.local.supervisor.stack import ROOT, Stack
 from deployments.local.system import MONGO_DATABASE, System, start_system
-from deployments.local.verdict import read_stored
+from deployments.local.verdict import Key, read_stored
 from lib.models import StoredDocument
-from lib.pipelines import PIPELINES
+from lib.pipelines import PIPELINES, Pipeline
 from lib.settings import SourceSettings
+from lib.source.dialects import utc_now
 from lib.source.engine import create_source_engine
 from lib.source.tables import SourceTables, build_tables
 from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS
-from tests.faults.driver import RECONCILED
+from tests.faults.content import Content, content_of_body, content_of_rows
+from tests.faults.driver import ORCHESTRATED, RECONCILED
+from tests.support.warm_start import forked_runs
 
 #: Long enough that a worker of a busy machine starts a run within it: else claims come back for
 #: ever.
@@ -110,6 +116,7 @@ class Bench:
             for pipeline in PIPELINES.values():
                 connection.execute(delete(self.tables.details(pipeline)))
                 connection.execute(delete(self.tables.header(pipeline)))
+            connection.execute(delete(self.tables.delivery))
             connection.execute(delete(self.tables.accounts))
         add_shops(self.engine, self.tables, SHOPS, self.passwords)
         for name in (TASK_LOGS, SYNC_FAILURES):
@@ -137,6 +144,46 @@ class Bench:
     def rows(self, plan: DemoPlan) -> dict[tuple[str, int], StoredDocument]:
         """The documents as the source has them now, by pipeline and primary key."""
         return read_stored(self.system, plan.documents)
+
+    def contents(
+        self, pipelines: Sequence[Pipeline]
+    ) -> tuple[dict[Key, Content], dict[Key, Content]]:
+        """What the documents say, in the source and at the API, by resource, facility and code."""
+        source: dict[Key, Content] = {}
+        api: dict[Key, Content] = {}
+        for pipeline in pipelines:
+            lines = self._lines(pipeline)
+            source |= {key: content_of_rows(rows) for key, rows in lines.items()}
+            resource = RESOURCES[pipeline.resource]
+            for (facility, code), body in self.system.sandbox.bodies(resource.name).items():
+                key = (resource.name, facility, code)
+                api[key] = content_of_body(body[resource.lines_field])
+        return source, api
+
+    def _lines(self, pipeline: Pipeline) -> dict[Key, list[dict[str, Any]]]:
+        header, details = self.tables.header(pipeline), self.tables.details(pipeline)
+        local_id = self.tables.local_id(pipeline)
+        found: dict[Key, list[dict[str, Any]]] = defaultdict(list)
+        with self.engine.connect() as connection:
+            for facility, code, drug, lot, quantity in connection.execute(
+                select(
+                    header.c.pharmacy_code,
+                    local_id,
+                    details.c.drug_code,
+                    details.c.lot_number,
+                    details.c.quantity,
+                ).join(details, self.tables.foreign_key(pipeline) == header.c.id)
+            ):
+                found[(pipeline.resource, facility.strip(), code.strip())].append(
+                    {"drug_code": drug, "lot_number": lot, "quantity": quantity}
+                )
+        return found
+
+    def now(self) -> datetime:
+        """UTC, by the clock of the source database."""
+        with self.engine.connect() as connection:
+            moment: datetime = connection.execute(select(utc_now())).scalar_one()
+        return moment.replace(tzinfo=UTC)
 
     def logs(self) -> list[dict[str, Any]]:
         return list(self.mongo[MONGO_DATABASE][TASK_LOGS].find())
@@ -184,18 +231,35 @@ class Bench:
         self.stack.remove(name)
 
     def engines(self, part: str) -> list[psutil.Process]:
-        """The flow-run processes below a worker."""
+        """The processes of a worker's runs: its children, and what was forked for those."""
         pid = self.stack.pid(part) if part in self.workers else None
         if pid is None:
             return []
         try:
-            return psutil.Process(pid).children(recursive=True)
+            children = psutil.Process(pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
+        outputs = {_output_of(child) for child in children} - {None}
+        return [*children, *(run for run in forked_runs() if _output_of(run) in outputs)]
 
     def rounds(self) -> int:
         """Rounds of reconcile the driver has finished."""
-        return self.stack.log_file(DRIVER).read_text(errors="replace").count(RECONCILED)
+        return self._driver_log().count(RECONCILED)
+
+    def looks(self) -> int:
+        """Rounds of the orchestrator the driver has finished."""
+        return self._driver_log().count(ORCHESTRATED)
+
+    def unfinished_reconciles(self) -> list[str]:
+        """The driver's rounds of reconcile that did not end Completed."""
+        return [
+            line.removeprefix(RECONCILED).strip()
+            for line in self._driver_log().splitlines()
+            if line.startswith(RECONCILED) and not line.startswith(f"{RECONCILED} Completed")
+        ]
+
+    def _driver_log(self) -> str:
+        return self.stack.log_file(DRIVER).read_text(errors="replace")
 
     # -- Prefect's view ---------------------------------------------------------------------------
 
@@ -222,6 +286,12 @@ class Bench:
         """Ask Prefect to cancel a run, as a person does."""
         self.prefect.post(
             f"/flow_runs/{run_id}/set_state", json={"state": {"type": "CANCELLING"}}
+        ).raise_for_status()
+
+    def set_run_state(self, run_id: str, state_type: str) -> None:
+        """Set a run's state over the head of its process, as a person can in the UI."""
+        self.prefect.post(
+            f"/flow_runs/{run_id}/set_state", json={"state": {"type": state_type}, "force": True}
         ).raise_for_status()
 
     def run_state(self, run_id: str) -> str:
@@ -280,6 +350,14 @@ def open_bench(
                 yield bench
             finally:
                 engine.dispose()
+
+
+def _output_of(process: psutil.Process) -> str | None:
+    """A forked run has the output of the child of the worker that asked for it."""
+    try:
+        return os.readlink(f"/proc/{process.pid}/fd/1")
+    except OSError:
+        return None
 
 
 def driver_arguments() -> list[str]:

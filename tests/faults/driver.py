@@ -21,7 +21,8 @@ from flows.orchestrate import orchestrate
 from flows.reconcile import reconcile
 from tasks.dispatch import dispatch
 
-#: Begins the line that tells of a finished round of reconcile.
+#: These begin the line of a finished round.
+ORCHESTRATED = "orchestrated:"
 RECONCILED = "reconciled:"
 #: Where the process dies by its own hand, seen from the dispatch of a claim.
 MOMENTS = ("before", "after")
@@ -31,7 +32,7 @@ async def drive(orchestrate_every: float, reconcile_every: float) -> None:
     """Run both flows at their periods until the process ends; 0 means never."""
     next_reconcile = time.monotonic() + reconcile_every
     while True:
-        await _run(orchestrate, "orchestrated:")
+        await _run(orchestrate, ORCHESTRATED)
         if reconcile_every and time.monotonic() >= next_reconcile:
             await _run(reconcile, RECONCILED)
             next_reconcile = time.monotonic() + reconcile_every

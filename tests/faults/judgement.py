@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from deployments.local.demo.documents import DemoPlan
 from deployments.local.sandbox.store import DocumentCounters
-from deployments.local.verdict import key_of
+from deployments.local.verdict import Key, key_of
 from lib.models import DocumentRef, LogStatus, StoredDocument, SyncStatus
+from tests.faults.content import Content
 
 Rows = Mapping[tuple[str, int], StoredDocument]
 
@@ -29,17 +30,28 @@ class Judgement:
             that nobody hears of.
         twice: documents the national API accepted more than once.
         wrongly_failed: sound documents that were marked failed.
+        held_up: documents that waited although they were due.
+        untrue: SYNC_SUCCESS whose content the national API does not have.
         disagreements: anything else that must not be.
     """
 
     lost: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     wrongly_failed: list[str] = field(default_factory=list)
+    held_up: list[str] = field(default_factory=list)
+    untrue: list[str] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.twice or self.wrongly_failed or self.disagreements)
+        return not (
+            self.lost
+            or self.twice
+            or self.wrongly_failed
+            or self.held_up
+            or self.untrue
+            or self.disagreements
+        )
 
 
 def judge(
@@ -50,6 +62,7 @@ def judge(
     failures: Iterable[Mapping[str, Any]],
     *,
     ids_known: bool = True,
+    stored_before: Collection[DocumentRef] = (),
 ) -> Judgement:
     """Compare source rows, the API's own counts and the logs with the plan.
 
@@ -57,6 +70,7 @@ def judge(
         counters: of every document the API accepted at some time.
         logs, failures: all of `task_logs` and `sync_failures`.
         ids_known: False where the API need not have told every national id.
+        stored_before: those that must fail although the API has them.
     """
     judgement = Judgement()
     accepted = {(c["resource"], c["ma_co_so"], c["code"]): c for c in counters if c["accepted"]}
@@ -66,6 +80,8 @@ def judge(
         _judge_sound(judgement, ref, row, counts, ids_known=ids_known)
     reported = {(row["pipeline"], row["record_id"]) for row in failures}
     for ref in plan.fail:
+        if ref in stored_before:
+            accepted.pop(key_of(ref), None)
         row = rows.get((ref.pipeline, ref.record_id))
         if row is None or row.status is not SyncStatus.FAILED or not row.message:
             judgement.lost.append(f"{_name(ref)}: faulty, and is {_state(row)}")
@@ -74,8 +90,43 @@ def judge(
     judgement.disagreements += [
         f"{'/'.join(key)}: accepted, but must not be" for key in sorted(accepted)
     ]
-    judgement.disagreements += log_disagreements(rows, logs)
+    earlier = {(ref.pipeline, ref.record_id) for ref in stored_before}
+    # What was accepted first and refused later has a log of each.
+    now = {key: row for key, row in rows.items() if key not in earlier}
+    judgement.disagreements += log_disagreements(now, logs)
     return judgement
+
+
+def wrong_classes(
+    wanted: Mapping[tuple[str, int], str], failures: Iterable[Mapping[str, Any]]
+) -> list[str]:
+    """Documents whose latest failure is not of the class that it has to be."""
+    found = {(row["pipeline"], row["record_id"]): row["error_class"] for row in failures}
+    return [
+        f"{pipeline} {record_id}: failed as {found.get((pipeline, record_id))}, not as {kind}"
+        for (pipeline, record_id), kind in wanted.items()
+        if found.get((pipeline, record_id)) != kind
+    ]
+
+
+def untrue_successes(
+    rows: Rows, source: Mapping[Key, Content], api: Mapping[Key, Content]
+) -> list[str]:
+    """Documents that are SYNC_SUCCESS with a content that the API does not have.
+
+    Args:
+        source, api: content by resource, facility and code.
+    """
+    lines = []
+    for row in rows.values():
+        key = key_of(row.ref)
+        if row.status != SyncStatus.SUCCESS or key not in source:
+            continue
+        if key not in api:
+            lines.append(f"{_name(row.ref)}: {row.status}, but the API does not have it")
+        elif source[key] != api[key]:
+            lines.append(f"{_name(row.ref)}: {row.status}, but the API has another content")
+    return lines
 
 
 def _judge_sound(

@@ -74,8 +74,11 @@ def wrong_clock(trial: Trial) -> None:
     """Workers' clocks are an hour off, one ahead and one behind; leases do not care."""
     bench = trial.bench
     # Prefect itself would never give a run to a worker that lives an hour ago: only its runs do.
-    ahead = {"CLOCK_SHIFT_SECONDS": str(AN_HOUR)}
-    behind = {"CLOCK_SHIFT_SECONDS": str(-AN_HOUR), "CLOCK_SHIFT_EXCEPT": "worker start"}
+    ahead = {"PYTHON_CLOCK_SHIFT_SECONDS": str(AN_HOUR)}
+    behind = {
+        "PYTHON_CLOCK_SHIFT_SECONDS": str(-AN_HOUR),
+        "PYTHON_CLOCK_SHIFT_EXCEPT": "worker start",
+    }
     pools = [pipeline.work_pool for pipeline in trial.pipelines]
     shifts = dict(zip(pools, (behind, ahead), strict=False))
     for pool, shift in shifts.items():

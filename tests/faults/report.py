@@ -41,12 +41,15 @@ def result_lines(result: Result) -> list[str]:
         f"{result.name:<20} {result.documents:>6} documents  "
         f"{sum(result.faults.values()):>5} faults  lost {len(judgement.lost)}  "
         f"twice {len(judgement.twice)}  wrongly failed {len(judgement.wrongly_failed)}  "
+        f"held up {len(judgement.held_up)}  untrue {len(judgement.untrue)}  "
         f"settled in {result.seconds:.0f} s  ({kinds})"
     ]
     for kind, items in (
         ("lost", judgement.lost),
         ("twice", judgement.twice),
         ("wrongly failed", judgement.wrongly_failed),
+        ("held up", judgement.held_up),
+        ("untrue", judgement.untrue),
         ("disagreement", judgement.disagreements),
         ("not as expected", result.problems),
     ):
@@ -63,7 +66,9 @@ def final_line(results: Sequence[Result]) -> str:
         f"faults: {len(results)} scenarios, "
         f"lost {sum(len(j.lost) for j in judgements)}, "
         f"twice {sum(len(j.twice) for j in judgements)}, "
-        f"wrongly failed {sum(len(j.wrongly_failed) for j in judgements)}"
+        f"wrongly failed {sum(len(j.wrongly_failed) for j in judgements)}, "
+        f"held up {sum(len(j.held_up) for j in judgements)}, "
+        f"untrue {sum(len(j.untrue) for j in judgements)}"
     )
     others = sum(len(r.judgement.disagreements) + len(r.problems) for r in results)
     return f"{line}, other problems {others}" if others else line

@@ -20,7 +20,7 @@ STORE_AWAY_SECONDS = 6.0
 def source_away(trial: Trial) -> None:
     """The source database goes away between the acceptances and their write-backs."""
     slow = trial.start_slowly()
-    with _source_closed(trial.bench):
+    with source_closed(trial.bench):
         trial.fault("source database away")
         time.sleep(SOURCE_AWAY_SECONDS)
     trial.end_faults(slow)
@@ -64,7 +64,7 @@ def _without_part(trial: Trial, name: str) -> None:
 
 
 @contextmanager
-def _source_closed(bench: Bench) -> Iterator[None]:
+def source_closed(bench: Bench) -> Iterator[None]:
     """Nobody gets into the source database, and whoever is in is thrown out.
 
     The server itself stays: Prefect's own database is on it.

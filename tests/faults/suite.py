@@ -20,7 +20,17 @@ from deployments.local.supervisor.service import PartFailed
 from deployments.local.supervisor.stack import Stack
 from lib.errors import SyncError
 from lib.pipelines import PIPELINES, Pipeline
-from tests.faults import accounts, answers, crashes, mistakes, operations, stores
+from tests.faults import (
+    accounts,
+    answers,
+    claims,
+    crashes,
+    database,
+    mistakes,
+    operations,
+    single,
+    stores,
+)
 from tests.faults.bench import Bench, open_bench
 from tests.faults.options import FaultOptions, read_fault_options
 from tests.faults.report import Result, final_line, result_lines
@@ -46,6 +56,14 @@ SCENARIOS: dict[str, Scenario] = {
     "worker-stopped": operations.worker_stopped,
     "scale-down": operations.scale_down,
     "wrong-clock": operations.wrong_clock,
+    "one-bad-document": single.one_bad_document,
+    "crash-poison": single.crash_poison,
+    "wrong-refusals": single.wrong_refusals,
+    "foreign-values": single.foreign_values,
+    "revoked": claims.revoked,
+    "same-run-again": claims.same_run_again,
+    "changed-rows": claims.changed_rows,
+    "database-trouble": database.database_trouble,
 }
 INTERRUPTED = 130
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,11 +19,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from deployments.local.demo.documents import DemoPlan
 from deployments.local.sandbox.client import SandboxAdmin
 from lib.errors import SyncError
-from lib.models import DocumentRef
+from lib.models import DocumentRef, SyncStatus
 from lib.pipelines import PIPELINES, Pipeline
 from tests.faults.bench import Bench, Overdue, wait
-from tests.faults.judgement import Rows, is_settled, judge, log_disagreements
+from tests.faults.judgement import (
+    Rows,
+    is_settled,
+    judge,
+    log_disagreements,
+    untrue_successes,
+    wrong_classes,
+)
 from tests.faults.report import Result
+from tests.faults.watch import HoldUpWatch
 
 #: Of one scenario; far more than it takes, so that only a hang meets it.
 SETTLE_LIMIT = 300.0
@@ -43,6 +51,12 @@ class Trial:
         faults: how many were injected, by kind.
         problems: what it expected and did not see.
         ids_known: whether the API tells the national id of every document.
+        content_known: whether the API can be asked what it has stored.
+        stored_before: documents that must fail although the API has them.
+        unhindered: whether no document may wait for longer than some rounds; a scenario in which
+            nothing but single documents is wrong sets it.
+        classes: error class that a document must fail with, by pipeline and primary key.
+        unfinished_before: rounds of reconcile that had failed when the last fault was healed.
         healed_at: when the last fault began or ended, on the monotonic clock.
     """
 
@@ -55,6 +69,12 @@ class Trial:
     faults: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     ids_known: bool = True
+    content_known: bool = True
+    unhindered: bool = False
+    stored_before: set[DocumentRef] = field(default_factory=set)
+    classes: dict[tuple[str, int], str] = field(default_factory=dict)
+    unfinished_before: int = 0
+    watch: HoldUpWatch = field(default_factory=HoldUpWatch)
     healed_at: float = field(default_factory=time.monotonic)
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -83,9 +103,36 @@ class Trial:
         row = rows[(ref.pipeline, ref.record_id)]
         return row.attempts - (row.claim_token is not None)
 
+    def must_fail(self, ref: DocumentRef, error_class: str | None) -> None:
+        """A document of the plan has to end SYNC_FAILED, with this class where one is given."""
+        if error_class is not None:
+            self.classes[(ref.pipeline, ref.record_id)] = error_class
+        self.plan = DemoPlan(
+            succeed=tuple(sound for sound in self.plan.succeed if sound != ref),
+            fail=(*self.plan.fail, ref),
+        )
+
+    def forget(self, ref: DocumentRef) -> None:
+        """A document is none of ours any more: nothing is expected of it."""
+        self.plan = DemoPlan(
+            succeed=tuple(sound for sound in self.plan.succeed if sound != ref),
+            fail=self.plan.fail,
+        )
+
     def is_done(self) -> bool:
         """Whether every document has a final status and nobody holds any."""
-        return is_settled(self.plan, self.rows())
+        return is_settled(self.plan, self._look())
+
+    def are_done(self, refs: Iterable[DocumentRef]) -> bool:
+        """Whether these have a final status."""
+        rows = self._look()
+        return all(rows[(ref.pipeline, ref.record_id)].status != SyncStatus.PENDING for ref in refs)
+
+    def _look(self) -> Rows:
+        rows = self.rows()
+        if self.unhindered:
+            self.watch.look(self.plan.succeed, rows, self.bench.looks(), self.bench.now())
+        return rows
 
     # -- the national API -------------------------------------------------------------------------
 
@@ -184,6 +231,8 @@ class Trial:
     def healed(self) -> None:
         """What was broken works again: from here on the settling is timed."""
         self.healed_at = time.monotonic()
+        # The round that is under way may still meet what is healed now.
+        self.unfinished_before = len(self.bench.unfinished_reconciles()) + 1
 
     def expect(self, holds: object, otherwise: str) -> None:
         """Note a problem unless the condition holds."""
@@ -224,14 +273,22 @@ def carry_out(name: str, scenario: Scenario, trial: Trial) -> Result:
         seconds = time.monotonic() - trial.healed_at
     names = {pipeline.name for pipeline in trial.pipelines}
     resources = {pipeline.resource for pipeline in trial.pipelines}
+    rows, failures = trial.rows(), trial.bench.failures()
     judgement = judge(
         trial.plan,
-        trial.rows(),
+        rows,
         [c for c in trial.sandbox.documents() if c["resource"] in resources],
         [log for log in trial.bench.logs() if log["pipeline"] in names],
-        trial.bench.failures(),
+        failures,
         ids_known=trial.ids_known,
+        stored_before=trial.stored_before,
     )
+    judgement.held_up += trial.watch.held_up.values()
+    if trial.content_known:
+        judgement.untrue += untrue_successes(rows, *trial.bench.contents(trial.pipelines))
+    judgement.disagreements += wrong_classes(trial.classes, failures)
+    unfinished = trial.bench.unfinished_reconciles()[trial.unfinished_before :]
+    judgement.disagreements += [f"reconcile did not complete: {line}" for line in unfinished]
     return Result(
         name=name,
         documents=len(trial.plan.documents),

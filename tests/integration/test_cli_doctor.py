@@ -269,7 +269,7 @@ def test_each_wrong_setting_is_a_finding(system: System, monkeypatch: pytest.Mon
 async def test_a_wrong_clock_is_named(system: System) -> None:
     clock = Path("tests") / "faults" / "clock"
     found = await _in_a_process(
-        system, {"PYTHONPATH": str(ROOT / clock), "CLOCK_SHIFT_SECONDS": "-3600"}
+        system, {"PYTHONPATH": str(ROOT / clock), "PYTHON_CLOCK_SHIFT_SECONDS": "-3600"}
     )
     (fault,) = faults(found, "clocks")
     assert fault.startswith("the clock of this machine differs from the others by -36")

@@ -24,6 +24,20 @@ def fork_servers(folder: Path) -> list[psutil.Process]:
     return found
 
 
+def forked_runs() -> list[psutil.Process]:
+    """The runs of every preloaded process."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter(["cmdline", "ppid"]):
+        command = process.info["cmdline"] or []
+        if FORK_SERVER in command:
+            with suppress(psutil.Error):
+                # A run keeps the command line of the server it was forked from.
+                parent = psutil.Process(process.info["ppid"]).cmdline()
+                if FORK_SERVER in parent:
+                    found.append(process)
+    return found
+
+
 def is_gone(pid: int) -> bool:
     """Whether a process has ended, or only waits for its parent to notice."""
     try:

@@ -35,7 +35,7 @@ def told(*arguments: str, **environment: str) -> list[float]:
 
 @pytest.mark.parametrize("shift", [3600, -3600])
 def test_every_clock_is_wrong_by_the_same(shift: int) -> None:
-    clocks = told(CLOCK_SHIFT_SECONDS=str(shift))
+    clocks = told(PYTHON_CLOCK_SHIFT_SECONDS=str(shift))
     assert len(clocks) == 5
     assert all(abs(clock - time.time() - shift) < ROUGHLY for clock in clocks)
 
@@ -45,7 +45,7 @@ def test_without_a_shift_the_clock_is_right() -> None:
 
 
 def test_a_process_can_be_spared_by_its_command_line() -> None:
-    shifted = {"CLOCK_SHIFT_SECONDS": "3600", "CLOCK_SHIFT_EXCEPT": "worker start"}
+    shifted = {"PYTHON_CLOCK_SHIFT_SECONDS": "3600", "PYTHON_CLOCK_SHIFT_EXCEPT": "worker start"}
     spared = told("worker start", **shifted)
     assert all(abs(clock - time.time()) < ROUGHLY for clock in spared)
     assert all(clock - time.time() > ROUGHLY for clock in told("flow run", **shifted))
@@ -60,6 +60,6 @@ def test_times_can_still_be_compared_and_kept() -> None:
     )
     subprocess.run(  # noqa: S603
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(HOOK), "CLOCK_SHIFT_SECONDS": "3600"},
+        env={**os.environ, "PYTHONPATH": str(HOOK), "PYTHON_CLOCK_SHIFT_SECONDS": "3600"},
         check=True,
     )

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
+
+import pytest
 
 from deployments.local.demo.documents import DemoPlan
 from deployments.local.sandbox.store import DocumentCounters, DocumentKey, DocumentRecord
 from lib.models import DocumentRef, StoredDocument, SyncStatus
+from tests.faults.content import content_of_body, content_of_rows
 from tests.faults.judgement import (
     is_settled,
     judge,
     log_disagreements,
     order_violations,
+    untrue_successes,
+    wrong_classes,
 )
+from tests.faults.watch import HoldUpWatch
 
 SOUND = DocumentRef("sale", 1, "HD-1", "790760001234", "SHOP01")
 FAULTY = DocumentRef("sale", 2, "HD-2", "790760001234", "SHOP01")
@@ -149,3 +156,61 @@ def test_claims_from_old_to_young_are_in_order() -> None:
 
 def test_a_claim_that_passed_over_an_older_document_is_out_of_order() -> None:
     assert len(order_violations([[0, 3], [1, 2], [4]])) == 1
+
+
+def test_a_failure_of_another_class_is_named() -> None:
+    wanted = {("sale", 2): "crashes_worker"}
+    assert wrong_classes(wanted, [FAILURE | {"error_class": "crashes_worker"}]) == []
+    (line,) = wrong_classes(wanted, [FAILURE | {"error_class": "invalid"}])
+    assert "failed as invalid, not as crashes_worker" in line
+    assert len(wrong_classes(wanted, [])) == 1
+
+
+def test_a_document_may_have_to_fail_although_the_api_has_it() -> None:
+    arguments = (rows(ACCEPTED, REFUSED), [counters(), counters("HD-2")], [log()], [FAILURE])
+    assert not judge(PLAN, *arguments).clean
+    assert judge(PLAN, *arguments, stored_before=[FAULTY]).clean
+
+
+KEY = ("hoa_don", "790760001234", "HD-1")
+CONTENT = content_of_rows([{"drug_code": "D1", "lot_number": "L1 ", "quantity": Decimal("2.00")}])
+
+
+def test_content_is_compared_whatever_its_form() -> None:
+    assert content_of_body([{"ma_thuoc": "D1", "so_lo": "L1", "so_luong": 2}]) == CONTENT
+
+
+def test_a_success_that_the_api_does_not_have_is_untrue() -> None:
+    other = content_of_body([{"ma_thuoc": "D1", "so_lo": "L1", "so_luong": 3}])
+    assert untrue_successes(rows(ACCEPTED), {KEY: CONTENT}, {KEY: CONTENT}) == []
+    assert "another content" in untrue_successes(rows(ACCEPTED), {KEY: CONTENT}, {KEY: other})[0]
+    assert "does not have it" in untrue_successes(rows(ACCEPTED), {KEY: CONTENT}, {})[0]
+    assert untrue_successes(rows(REFUSED), {KEY: CONTENT}, {}) == []
+
+
+PENDING = replace(ACCEPTED, status=SyncStatus.PENDING, national_id=None)
+NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
+
+
+def test_a_due_document_that_is_not_touched_is_held_up() -> None:
+    watch = HoldUpWatch(patience=2)
+    for number in range(4):
+        assert watch.held_up == {}
+        watch.look([SOUND], rows(PENDING), number, NOW)
+    assert list(watch.held_up) == [("sale", 1)]
+
+
+@pytest.mark.parametrize(
+    "touched",
+    [
+        replace(PENDING, claim_token="t"),
+        replace(PENDING, attempts=2),
+        replace(PENDING, next_attempt_at=NOW.replace(tzinfo=None) + timedelta(minutes=1)),
+        ACCEPTED,
+    ],
+)
+def test_whatever_happens_to_a_document_starts_its_wait_again(touched: StoredDocument) -> None:
+    watch = HoldUpWatch(patience=2)
+    for number in range(12):
+        watch.look([SOUND], rows(touched if number % 2 else PENDING), number, NOW)
+    assert watch.held_up == {}

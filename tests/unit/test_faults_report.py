@@ -74,14 +74,15 @@ def test_what_was_wrong_is_named_but_not_endlessly() -> None:
 
 def test_the_last_line_sums_up() -> None:
     assert final_line([result(), result()]) == (
-        "faults: 2 scenarios, lost 0, twice 0, wrongly failed 0"
+        "faults: 2 scenarios, lost 0, twice 0, wrongly failed 0, held up 0, untrue 0"
     )
 
 
 def test_the_last_line_tells_of_anything_else() -> None:
     bad = result(judgement=Judgement(twice=["a"], disagreements=["b"]), problems=("c",))
     assert final_line([result(), bad]) == (
-        "faults: 2 scenarios, lost 0, twice 1, wrongly failed 0, other problems 2"
+        "faults: 2 scenarios, lost 0, twice 1, wrongly failed 0, held up 0, untrue 0, "
+        "other problems 2"
     )
 
 
@@ -92,6 +93,8 @@ def test_the_last_line_tells_of_anything_else() -> None:
         result(judgement=Judgement(lost=["x"])),
         result(judgement=Judgement(twice=["x"])),
         result(judgement=Judgement(wrongly_failed=["x"])),
+        result(judgement=Judgement(held_up=["x"])),
+        result(judgement=Judgement(untrue=["x"])),
         result(judgement=Judgement(disagreements=["x"])),
     ],
 )

@@ -140,6 +140,16 @@ class SandboxAdmin:
         body: dict[str, Any] = found[0]["body"]
         return body
 
+    def bodies(self, resource: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """The stored documents of a resource as they are now, by facility and code."""
+        params = {**_filter(resource, None, None), "body": "true"}
+        found = self._call("GET", "/documents", params=params)
+        return {
+            (item["ma_co_so"], item["code"]): item["body"]
+            for item in found
+            if item["stored"] and item["body"] is not None
+        }
+
     def calls(self, since: int = 0) -> list[dict[str, Any]]:
         """The calls after a number, in the order of arrival; see `calls.Call`."""
         found: list[dict[str, Any]] = self._call("GET", "/calls", params={"since": since})["calls"]

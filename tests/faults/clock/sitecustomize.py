@@ -1,8 +1,9 @@
 """Loaded by Python itself where this folder is on PYTHONPATH: a clock that is wrong.
 
-Shifts what `time.time` and `datetime.now` say by CLOCK_SHIFT_SECONDS; with CLOCK_SHIFT_EXCEPT not
-in processes whose command line holds that text. Durations (`time.monotonic`) stay right, as on a
-machine whose clock was set wrongly.
+Shifts what `time.time` and `datetime.now` say by PYTHON_CLOCK_SHIFT_SECONDS; with
+PYTHON_CLOCK_SHIFT_EXCEPT not in processes whose command line holds that text. The names begin like
+Python's own variables, so that preloaded processes of two clocks are kept apart.
+Durations (`time.monotonic`) stay right, as on a machine whose clock was set wrongly.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def _shift_clock(seconds: float) -> None:
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(datetime))
 
 
-_spared = os.environ.get("CLOCK_SHIFT_EXCEPT")
-if os.environ.get("CLOCK_SHIFT_SECONDS") and not (_spared and _spared in " ".join(sys.orig_argv)):
-    _shift_clock(float(os.environ["CLOCK_SHIFT_SECONDS"]))
+_shift = os.environ.get("PYTHON_CLOCK_SHIFT_SECONDS")
+_spared = os.environ.get("PYTHON_CLOCK_SHIFT_EXCEPT")
+if _shift and not (_spared and _spared in " ".join(sys.orig_argv)):
+    _shift_clock(float(_shift))

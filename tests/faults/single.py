@@ -1,0 +1,259 @@
+"""Scenarios in which single documents are bad: nothing else may wait for them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import cycle, pairwise
+from typing import Any
+
+import psutil
+from sqlalchemy import text, update
+
+from lib.models import DocumentRef
+from lib.pipelines import Pipeline, get_pipeline
+from tests.faults.crashes import kill_all
+from tests.faults.trial import Trial
+
+#: Before every demo document, so that a bad one is the first to be claimed.
+LONG_AGO = datetime.fromisoformat("2026-09-01T09:30")
+#: Deaths after which a document is set aside: while it was in a batch, in halves of it, alone.
+MOST_DEATHS = 12
+#: Calls about one document that are closer than this are repetitions within one run, s.
+RUN_GAP = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Misanswer:
+    """What calls about one document are answered, and how the document has to end.
+
+    Attributes:
+        faults: rules of the sandbox; those without `operation` meet submissions.
+        error_class: of its failure.
+        fails: it must fail, in whatever class; where neither is given it must end accepted.
+    """
+
+    faults: tuple[dict[str, Any], ...]
+    error_class: str | None = None
+    fails: bool = False
+
+
+def _refused(status: int, words: str) -> dict[str, Any]:
+    """An answer in the API's own envelope."""
+    return {"effect": "status", "status": status, "body": {"code": status, "mess": words}}
+
+
+#: Every call about the document is answered so.
+_ALWAYS = {
+    "answered 500": Misanswer(({"effect": "status", "status": 500},), "attempts_exhausted"),
+    "blocked by a firewall": Misanswer(
+        ({"effect": "html", "status": 403, "text": "Request blocked by security policy"},),
+        fails=True,
+    ),
+    "answered nothing": Misanswer(({"effect": "empty"},), "attempts_exhausted"),
+}
+_FAILED_WORDS = {"code": 200, "success": False, "mess": "Chưa ghi nhận"}
+_ONCE = {"times": 1}
+#: Refusals that look like something else, and acceptances that look like refusals.
+_DECEPTIVE = {
+    "404 about its content": Misanswer(
+        (_refused(404, "Không tìm thấy thuốc DQG00019999 trong danh mục"),), "rejected"
+    ),
+    "409 about the stock": Misanswer((_refused(409, "Tồn kho không đủ"),), "rejected"),
+    "400 about a line that is there twice": Misanswer(
+        (_refused(400, "Mã thuốc bị trùng trong chi tiết"),), "rejected"
+    ),
+    "stored, 200 that says it failed": Misanswer(
+        ({"effect": "status", "status": 200, "body": _FAILED_WORDS, "after_store": True} | _ONCE,)
+    ),
+    "not stored, 200 that says it failed": Misanswer(
+        ({"effect": "status", "status": 200, "body": _FAILED_WORDS} | _ONCE,)
+    ),
+    "stored, 503 with a short wait": Misanswer(
+        ({"effect": "status", "status": 503, "retry_after": 1, "after_store": True} | _ONCE,)
+    ),
+    "stored, 408 with a short wait": Misanswer(
+        ({"effect": "status", "status": 408, "retry_after": 1, "after_store": True} | _ONCE,)
+    ),
+    "stored, no answer, look-up answered with a page": Misanswer(
+        (
+            {"effect": "reset", "after_store": True} | _ONCE,
+            {"effect": "html", "status": 200, "operation": "lookup", "times": 2},
+        )
+    ),
+    "stored, no answer, look-up redirected": Misanswer(
+        (
+            {"effect": "reset", "after_store": True} | _ONCE,
+            {"effect": "status", "status": 302, "operation": "lookup", "times": 2},
+        )
+    ),
+}
+
+
+def one_bad_document(trial: Trial) -> None:
+    """The oldest document of each pipeline is answered wrongly, always."""
+    trial.unhindered = True
+    trial.seed_documents()
+    ids: list[str] = []
+    for pipeline, (kind, wrong) in zip(trial.pipelines, _ALWAYS.items(), strict=False):
+        (ref,) = _of(trial, pipeline, 1)
+        _make_oldest(trial, ref)
+        ids += _spoil(trial, ref, kind, wrong)
+    bad = {ref.local_id for ref in trial.plan.fail}
+    trial.wait(lambda: trial.are_done(trial.plan.succeed), "all others accepted")
+    trial.problems += _repeated_tries(trial, bad)
+    trial.wait(trial.is_done, "the bad ones ended as well")
+    trial.end_faults(ids)
+    trial.healed()
+
+
+def crash_poison(trial: Trial) -> None:
+    """Whatever process sends one document dies of it, before it could answer anything."""
+    trial.unhindered = True
+    trial.seed_documents()
+
+    poison = {}
+    ids = []
+    for pipeline in trial.pipelines:
+        (ref,) = _of(trial, pipeline, 1)
+        poison[ref.local_id] = pipeline
+        for operation in ("create", "lookup"):
+            match = {"operation": operation, "code": ref.local_id}
+            ids.append(trial.sandbox.add_fault("latency", ms=8000, match=match))
+            ids.append(trial.sandbox.add_fault("status", status=500, match=match))
+        trial.must_fail(ref, "crashes_worker")
+    seen, sending = trial.sandbox.last_call(), set[str]()
+
+    def all_done() -> bool:
+        nonlocal seen
+        for call in trial.sandbox.calls(seen):
+            seen = max(seen, call["seq"])
+            if call["code"] in poison:
+                sending.add(call["code"])
+        for code in list(sending):
+            if _kill_run_of(trial, code, f"worker-{poison[code].name}"):
+                sending.remove(code)
+                trial.fault("process killed by a document")
+        return trial.is_done()
+
+    trial.wait(all_done, "every document final, the deadly ones set aside")
+    most = MOST_DEATHS * len(trial.pipelines)
+    trial.expect(trial.faults.total() <= most, f"{trial.faults.total()} deaths, at most {most}")
+    trial.end_faults(ids)
+
+
+def wrong_refusals(trial: Trial) -> None:
+    """Answers to single documents that mean something else than they seem to."""
+    trial.unhindered = True
+    trial.seed_documents()
+    ids: list[str] = []
+    free = {
+        pipeline.name: iter(_of(trial, pipeline, len(_DECEPTIVE))) for pipeline in trial.pipelines
+    }
+    # A small load may not have one for each.
+    for pipeline, (kind, wrong) in zip(cycle(trial.pipelines), _DECEPTIVE.items(), strict=False):
+        if ref := next(free[pipeline.name], None):
+            ids += _spoil(trial, ref, kind, wrong)
+    trial.wait(trial.is_done, "every document final and free")
+    trial.end_faults(ids)
+    trial.healed()
+
+
+def foreign_values(trial: Trial) -> None:
+    """Rows as years of other software leave them: some cannot be sent, none may stop another."""
+    trial.unhindered = True
+    trial.seed_documents()
+    bench = trial.bench
+    for pipeline in trial.pipelines:
+        unreadable, old, foreign = _of(trial, pipeline, 3)
+        details = bench.tables.details(pipeline)
+        header = bench.tables.header(pipeline)
+        with bench.engine.begin() as connection:
+            # PostgreSQL takes a year that Python has no date for.
+            connection.execute(
+                update(details)
+                .where(bench.tables.foreign_key(pipeline) == unreadable.record_id)
+                .values(expiry_date=text("'20280-01-01'"))
+            )
+            # What '' becomes in a DATETIME column.
+            connection.execute(
+                update(header)
+                .where(header.c.id == old.record_id)
+                .values(created_at=datetime.fromisoformat("1900-01-01"))
+            )
+            connection.execute(
+                update(header).where(header.c.id == foreign.record_id).values(status="CANCELLED")
+            )
+        trial.must_fail(unreadable, "invalid")
+        trial.forget(foreign)
+        trial.fault("row of other software", 3)
+    trial.wait(trial.is_done, "every document final and free")
+
+
+def _spoil(trial: Trial, ref: DocumentRef, kind: str, wrong: Misanswer) -> list[str]:
+    trial.fault(kind)
+    if wrong.fails or wrong.error_class is not None:
+        trial.must_fail(ref, wrong.error_class)
+    ids = []
+    for fault in wrong.faults:
+        fields = dict(fault)
+        match = {
+            "operation": fields.pop("operation", "create"),
+            "resource": get_pipeline(ref.pipeline).resource,
+            "code": ref.local_id,
+        }
+        ids.append(trial.sandbox.add_fault(fields.pop("effect"), match=match, **fields))
+    return ids
+
+
+def _kill_run_of(trial: Trial, code: str, worker: str) -> bool:
+    """Kill the run that has a document now, and no other; False where it is not known yet."""
+    logs = [log for log in trial.bench.logs() if log["local_id"] == code]
+    latest = max(logs, key=lambda log: log["created_at"], default={})
+    run_id = latest.get("flow_run_id")
+    if latest.get("status") != "RUNNING" or run_id is None:
+        return False
+    for process in trial.bench.engines(worker):
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("PREFECT__FLOW_RUN_ID") == run_id:
+                kill_all([process])
+                return True
+    return False
+
+
+def _of(trial: Trial, pipeline: Pipeline, number: int) -> Sequence[DocumentRef]:
+    """Some sound documents of a pipeline."""
+    return [ref for ref in trial.plan.succeed if ref.pipeline == pipeline.name][:number]
+
+
+def _make_oldest(trial: Trial, ref: DocumentRef) -> None:
+    pipeline = get_pipeline(ref.pipeline)
+    header = trial.bench.tables.header(pipeline)
+    with trial.bench.engine.begin() as connection:
+        connection.execute(
+            update(header)
+            .where(header.c.id == ref.record_id)
+            .values({header.c[pipeline.date_column]: LONG_AGO, header.c.created_at: LONG_AGO})
+        )
+
+
+def _repeated_tries(trial: Trial, bad: set[str]) -> list[str]:
+    """Bad documents that were tried by two runs in a row while others waited."""
+    by_resource: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for call in trial.calls():
+        by_resource[call["resource"]].append(call)
+    lines = []
+    for resource, calls in by_resource.items():
+        good = [number for number, call in enumerate(calls) if call["code"] not in bad]
+        waited_for = calls[: max(good, default=0)]
+        tries = [(number, call) for number, call in enumerate(waited_for) if call["code"] in bad]
+        lines += [
+            f"{resource}: {call['code']} was tried twice in a row while others waited"
+            for (first, _), (second, call) in pairwise(tries)
+            # Within one run a call is repeated at once; a second run comes after a pause.
+            if second == first + 1 and call["at"] - calls[first]["at"] > RUN_GAP
+        ]
+    return lines
