@@ -316,7 +316,7 @@ class Outcomes:
             delivery.c.state: OutcomeKind.ACCEPTED.value,
             delivery.c.message: message,
             # Of a document that a person entered it is not known: an older one would be wrong.
-            delivery.c.payload_digest: digest,
+            delivery.c.payload_digest: null() if digest is None else digest,
             delivery.c.sent_digest: null(),
             delivery.c.settled_at: utc_now(),
         }
