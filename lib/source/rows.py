@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Integer,
     Select,
     Table,
     and_,
@@ -19,11 +20,13 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    literal_column,
     or_,
     select,
     true,
 )
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.elements import True_
 
 from lib.models import (
     CRASHES_COUNT_FOR,
@@ -108,6 +111,9 @@ def with_delivery(tables: SourceTables, header: Table, pipeline: Pipeline) -> Fr
 
 def flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
     """1 where the condition is met, else 0: to SQL Server a condition is no value."""
+    if isinstance(condition, True_):
+        # It has no constant for it either: "CASE WHEN 1" is a syntax error there.
+        return literal_column("1", Integer)
     return case((condition, 1), else_=0)
 
 

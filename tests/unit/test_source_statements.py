@@ -11,7 +11,7 @@ from typing import Any
 import pyodbc  # type: ignore[import-not-found]
 import pytest
 import sqlglot
-from sqlalchemy import Dialect, Select, select
+from sqlalchemy import Dialect, Select, select, true
 from sqlalchemy.dialects import mssql, postgresql
 from sqlglot import exp
 
@@ -23,6 +23,7 @@ from lib.source.counts import finished_statement, pending_statement
 from lib.source.daily import documents_statement, lines_statement
 from lib.source.dialects import age_in_seconds, lock, one_of, seconds_until, utc_in, utc_now
 from lib.source.outcome_statements import header_statement, settle_statement
+from lib.source.rows import flag
 from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
 from tests.support.recording import Answer, Recorder
@@ -341,3 +342,8 @@ def test_a_row_count_of_nothing_loses_no_outcome_and_no_lease() -> None:
     assert not saved.overtaken
     source = open_source(Recorder(_one_row).engine(), TABLES)
     assert source.claims.renew(SALE, "token", LEASE) == 3
+
+
+def test_a_condition_that_always_holds_is_a_number() -> None:
+    text = str(select(flag(true())).compile(dialect=mssql.dialect()))  # type: ignore[no-untyped-call]
+    assert "WHEN" not in text
