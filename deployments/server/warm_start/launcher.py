@@ -213,7 +213,8 @@ def private_folder() -> str:
     Raises:
         ColdStart: somebody else can reach into it.
     """
-    parent = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+    # Whose folder it is, and that only its owner reaches it, is checked below.
+    parent = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp"  # nosec B108  # noqa: S108
     folder = os.path.join(parent, f"dqg-sync-{os.geteuid()}")
     os.makedirs(folder, 0o700, exist_ok=True)
     found = os.lstat(folder)
