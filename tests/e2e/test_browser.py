@@ -82,4 +82,6 @@ def test_every_picture_of_the_documentation_can_be_taken_anew(
     taken.mkdir()
     with open_page(chromium, tmp_path) as page:
         take_pictures(Ui(page, drained.prefect.ui_url), drained, taken)
-    assert {path.name for path in taken.iterdir()} == {path.name for path in FOLDER.glob("*.png")}
+    # The console's own pictures are taken in its pages, not in Prefect's.
+    ours = {path.name for path in FOLDER.glob("*.png") if not path.name.startswith("console-")}
+    assert {path.name for path in taken.iterdir()} == ours

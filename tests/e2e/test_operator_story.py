@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pymongo
@@ -39,7 +41,12 @@ def run_block(system: System, block: str) -> str:
     done = subprocess.run(  # noqa: S603
         ["/bin/sh", "-eu", "-c", block],
         cwd=ROOT,
-        env={**kept, "STATE": str(system.stack.state_dir)},
+        env={
+            **kept,
+            "STATE": str(system.stack.state_dir),
+            # As in a shell in which the virtual environment is active.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}",
+        },
         capture_output=True,
         text=True,
         check=False,
