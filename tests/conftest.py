@@ -15,6 +15,10 @@ from deployments.local.parts.stores import start_mongo, start_redis
 from deployments.local.sandbox.client import SandboxAdmin
 from deployments.local.supervisor.stack import Stack
 from tests.support.sandbox import Sandbox
+from tests.support.system import deployed, prefect_server, system
+
+# In one place: a fixture that two files bring in is made twice.
+__all__ = ["deployed", "prefect_server", "system"]
 
 
 @pytest.fixture(scope="session")

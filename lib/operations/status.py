@@ -83,8 +83,9 @@ async def read_status(operator: Operator, read_pools: ReadPools | None = None) -
     status.foreign = await asyncio.to_thread(counts.foreign_statuses, pipelines)
     await _add_breakers(operator, status)
     try:
+        found = await operator.failures.open_by_shop()
         status.open_failures = defaultdict(int)
-        for (name, shop), count in (await operator.failures.open_by_shop()).items():
+        for (name, shop), count in found.items():
             status.open_failures[name, spelled(shop)] += count
     except SyncError as error:
         status.away["MongoDB"] = str(error)

@@ -12,9 +12,6 @@ from deployments.local.supervisor.stack import Stack
 from deployments.local.system import MONGO_DATABASE, System, start_system
 from deployments.local.verdict import judge
 from tests.support.running import DemoEnd, drain
-from tests.support.system import prefect_server, system
-
-__all__ = ["prefect_server", "system"]
 
 SETTINGS = {
     "api": {"read_timeout": 5},

@@ -48,8 +48,11 @@ headers = st.dictionaries(
 
 
 def loaded(text: str | bytes) -> object:
+    """JSON as Python finds it; bytes that are no text are read with a sign in their place."""
     try:
         return json.loads(text)
+    except UnicodeDecodeError:
+        return loaded(text.decode("utf-8-sig", "replace")) if isinstance(text, bytes) else None
     except (ValueError, RecursionError):
         return None
 

@@ -16,6 +16,7 @@ from lib.errors import (
     SyncError,
     Unavailable,
 )
+from lib.operations.requeue import NotRecorded
 
 FIELDS = (FieldError("so_lo", 2, "is blank"), FieldError("chi_tiet", None, "has no lines"))
 
@@ -30,6 +31,8 @@ def make(kind: type[SyncError]) -> SyncError:
     """An error of this kind with all that it can hold."""
     if issubclass(kind, InvalidDocument):
         return kind(FIELDS)
+    if issubclass(kind, NotRecorded):
+        return kind("MongoDB", "PENDING_SYNC", 2)
     if issubclass(kind, StoreUnavailable):
         return kind("Redis", "no answer")
     if issubclass(kind, Rejected):
