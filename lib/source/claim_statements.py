@@ -36,9 +36,11 @@ from lib.models import DocumentRef
 from lib.pipelines import Pipeline
 from lib.source.comparable import comparable
 from lib.source.dialects import (
+    CODE_LENGTH,
     MAX_IN_LIST,
     ROW_LOCK_HINT,
     age_in_seconds,
+    code_value,
     insert_missing,
     one_of,
     passing_locked,
@@ -57,7 +59,7 @@ from lib.source.rows import (
     ref_columns,
     without,
 )
-from lib.source.tables import CODE_LENGTH, PLATFORM, SourceTables
+from lib.source.tables import PLATFORM, SourceTables
 
 
 def due_documents(
@@ -90,7 +92,7 @@ def due_documents(
         .select_from(header)
         .where(
             is_pending(header),
-            header.c.shop_pharmacy_code == shop,
+            header.c.shop_pharmacy_code == code_value(shop),
             dated_from(header, pipeline, cut_off),
             without(tables, header, pipeline, taken_or_waiting),
             *_with_crashes(tables, header, pipeline, crashes),

@@ -28,7 +28,14 @@ from lib.models import (
 )
 from lib.pipelines import Pipeline
 from lib.source.comparable import comparable
-from lib.source.dialects import age_in_seconds, local_in, local_midnight, passing_locked, utc_now
+from lib.source.dialects import (
+    age_in_seconds,
+    code_value,
+    local_in,
+    local_midnight,
+    passing_locked,
+    utc_now,
+)
 from lib.source.inspection import ForeignStatus, foreign_statuses
 from lib.source.rows import (
     age_or_least,
@@ -224,13 +231,13 @@ def pending_shops(
     found: list[tuple[float, PendingShop]] = []
     last: str | None = None
     while True:
-        place: ColumnElement[bool] = true() if last is None else shop > last
+        place: ColumnElement[bool] = true() if last is None else shop > code_value(last)
         if cut_off is not None:
             # The shop first: looked for by date at once, each old document would be passed.
             last = connection.execute(after.where(place)).scalar_one()
             if last is None:
                 break
-            place = shop == last
+            place = shop == code_value(last)
         row = connection.execute(oldest.where(place)).one_or_none()
         if row is not None:
             last = row[0]

@@ -30,6 +30,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FromClause
 from sqlalchemy.sql.functions import GenericFunction
 
+#: Characters of a code in our tables; an installation's own columns may be longer than the model.
+CODE_LENGTH = 100
+
 #: Rows that another session has locked are passed over. READCOMMITTEDLOCK because a database with
 #: READ_COMMITTED_SNAPSHOT refuses READPAST without it.
 READPAST_HINT = "WITH (READCOMMITTEDLOCK, ROWLOCK, READPAST)"
@@ -238,6 +241,16 @@ def constant(value: str) -> ColumnElement[str]:
     of the value, and pass over the index.
     """
     return bindparam(None, value, String(), literal_execute=True, unique=True)
+
+
+def code_value(value: str) -> ColumnElement[str]:
+    """A code to compare a column with, typed so that an index serves VARCHAR and NVARCHAR alike.
+
+    SQL Server converts the narrower side. Where that is the column, a collation that begins with
+    `SQL_` turns the seek into a scan, and sorts the two types differently.
+    """
+    kind = String(CODE_LENGTH) if value.isascii() else Unicode(CODE_LENGTH)
+    return bindparam(None, value, kind, unique=True)
 
 
 def one_of(column: ColumnElement[Any], values: list[Any]) -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ from lib.errors import AlreadySent, AmbiguousDocument, BeforeCutOff, DocumentBus
 from lib.models import Document, DocumentRef, StoredDocument, SyncStatus
 from lib.pipelines import Pipeline
 from lib.source.comparable import comparable
-from lib.source.dialects import MAX_IN_LIST, one_of, utc_in
+from lib.source.dialects import MAX_IN_LIST, code_value, one_of, utc_in
 from lib.source.rows import (
     belongs,
     by_standard_name,
@@ -124,9 +124,13 @@ class Documents:
         self, pipeline: Pipeline, local_id: str, pharmacy_code: str | None = None
     ) -> list[StoredDocument]:
         """Documents of a local id, by record id."""
-        query = self._stored(pipeline).where(self._tables.local_id(pipeline) == local_id)
+        query = self._stored(pipeline).where(
+            self._tables.local_id(pipeline) == code_value(local_id)
+        )
         if pharmacy_code is not None:
-            query = query.where(self._tables.header(pipeline).c.pharmacy_code == pharmacy_code)
+            query = query.where(
+                self._tables.header(pipeline).c.pharmacy_code == code_value(pharmacy_code)
+            )
         return self._run(lambda c: self._read_stored(c, pipeline, query))
 
     def get(self, pipeline: Pipeline, record_ids: Sequence[int]) -> list[StoredDocument]:
@@ -268,12 +272,12 @@ def choose_one(
             flag(dated_from(header, pipeline, cut_off)).label("in_scope"),
         )
         .select_from(with_delivery(tables, header, pipeline))
-        .where(tables.local_id(pipeline) == local_id)
+        .where(tables.local_id(pipeline) == code_value(local_id))
         .order_by(header.c.id)
     )
     if pharmacy_code is not None:
         label += f" of pharmacy {pharmacy_code}"
-        query = query.where(header.c.pharmacy_code == pharmacy_code)
+        query = query.where(header.c.pharmacy_code == code_value(pharmacy_code))
     rows: Sequence[Row[Any]] = connection.execute(query).all()
     if not rows:
         raise DocumentNotFound(f"there is no {label}")

@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeEngine
 from lib.errors import ConfigurationError
 from lib.pipelines import CANCELLATION, IMPORT, PIPELINES, SALE, Pipeline
 from lib.settings import SourceSettings
-from lib.source.dialects import local_now
+from lib.source.dialects import CODE_LENGTH, local_now
 
 ACCOUNT_TABLE = "AccountShop"
 #: Ours alone, so each has one name everywhere.
@@ -148,8 +148,6 @@ _DETAILS: dict[str, _Fields] = {
     },
 }
 
-#: Characters of a code in our tables; an installation's own columns may be longer than the model.
-CODE_LENGTH = 100
 #: Holds a password of 50 characters of any kind as a Fernet token.
 ENCRYPTED_LENGTH = 400
 

@@ -336,6 +336,31 @@ def test_vietnamese_text_goes_to_the_driver_as_nvarchar() -> None:
     assert (kind[0] if isinstance(kind, tuple) else kind) == pyodbc.SQL_WVARCHAR
 
 
+@pytest.mark.parametrize(
+    ("code", "kind"), [("SHOP01", pyodbc.SQL_VARCHAR), ("CỬA HÀNG 1", pyodbc.SQL_WVARCHAR)]
+)
+def test_a_code_is_typed_so_that_an_index_serves_it(code: str, kind: int) -> None:
+    shops = iter([[(code, "79", 5)]])
+
+    def answer(statement: str) -> Answer | None:
+        return (["shop", "pharmacy", "age"], next(shops, [])) if "count(" not in statement else None
+
+    recorder = Recorder(answer)
+    engine = recorder.engine()
+    source = open_source(engine, TABLES)
+    source.counts.pending_shops(SALE)
+    source.documents.find(SALE, code, code)
+    with engine.connect() as connection:
+        connection.execute(due_documents(TABLES, SALE, code, 9))
+    compared = [
+        kind[0]
+        for call in recorder.calls
+        for value, kind in zip(call.parameters, call.types or (), strict=False)
+        if value == code
+    ]
+    assert compared == [kind] * 4
+
+
 def test_a_row_count_of_nothing_loses_no_outcome_and_no_lease() -> None:
     saved, _ = _saved(_one_row)
     assert saved.written == {("sale", 7)}
