@@ -19,7 +19,7 @@ class Record:
         attempts: every HTTP call made about it in this run.
         calls: times it was to be sent in this run, however far each of them came.
         run_id: the Prefect run that works on it.
-        error: why the last call failed, where it may be repeated in this run.
+        error: why the last call failed, where this run may try it again.
         failure: why the last call that reached for the API failed, whatever stopped later ones.
         own_failure: it failed while others passed, so it pays with an attempt.
         sent_digest: of what may have been stored; None unless it is unconfirmed, or not known.

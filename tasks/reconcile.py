@@ -96,7 +96,7 @@ async def repair_claims() -> Repairs:
                 try:
                     await _repair_claim(client, services, claim, runs.get(claim.token), repairs)
                 except StoreUnavailable as error:
-                    # Somebody may stand still with its rows locked; the others can be helped.
+                    # Other software may have locked its rows; the other claims can be repaired.
                     label = f"{claim.pipeline} claim {claim.token}: {error.message}"
                     repairs.note("claims that could not be released yet", [label])
     return repairs

@@ -78,7 +78,7 @@ class Platform(Protocol):
     ) -> Acceptance:
         """Send a document. Not idempotent: after `OutcomeUnknown` look it up first.
 
-        An error's `maybe_stored` says whether the platform may have it all the same.
+        An error's `maybe_stored` says whether the platform may have it nevertheless.
 
         Args:
             unconfirmed: an earlier call may have stored it, and a look-up could not say.

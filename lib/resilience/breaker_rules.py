@@ -28,7 +28,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from lib.source.comparable import comparable
 
-#: Failures are remembered for a day, and of so many documents.
+#: Failures are remembered for a day, and of this many documents.
 _REMEMBERED_SECONDS = 24 * 3600.0
 _REMEMBERED = 100
 #: A breaker that is no longer used, such as that of an old password, is deleted in the end.
@@ -168,7 +168,7 @@ class Breaker:
                 return 0.0
 
     def moved(self, seconds: float) -> Breaker:
-        """The same by a clock that shows so many seconds more."""
+        """The same by a clock that is ahead by these seconds."""
 
         def move(moment: float | None) -> float | None:
             return None if moment is None else moment + seconds

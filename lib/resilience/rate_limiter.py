@@ -39,7 +39,7 @@ class RateLimiter:
     """Lets calls through as fast as limits and blocks allow, by name (`account:…`, `pipeline:…`).
 
     Without configured limits only a block slows a call down. While Redis is away each process
-    keeps limits of its own, so several processes may together be faster than they should.
+    keeps separate limits, so several processes may together be faster than they should.
 
     Args:
         redis: None keeps everything in this process.

@@ -64,7 +64,7 @@ class StoredPassword:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the plain one counts: whoever wrote it knew nothing of an encrypted one."""
+        """Whether the plain one counts: its writer knew nothing of an encrypted one."""
         return bool(self.plain.get_secret_value().strip())
 
 

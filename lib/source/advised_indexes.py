@@ -52,7 +52,7 @@ def missing_indexes(
     for pipeline in PIPELINES.values():
         header = tables.header(pipeline)
         if is_view(connection, header):
-            continue  # its tables have names and columns of their own
+            continue  # its tables have other names and columns
         status, shop = header.c.status.name, header.c.shop_pharmacy_code.name
         whole, partial = _existing(connection, header)
         lines = _existing(connection, tables.details(pipeline))[0]

@@ -73,7 +73,7 @@ def due_documents(
     """A shop's documents to be claimed now, the oldest by their own date first.
 
     Args:
-        crashes: only those with so many vanished holders, at least and at most.
+        crashes: the least and the most vanished holders of those that count.
 
     Dates are selected as ages, which a driver can always read.
     """

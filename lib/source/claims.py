@@ -98,7 +98,7 @@ class Claims:
         runs out.
 
         Args:
-            crashes: only documents with so many vanished holders, at least and at most.
+            crashes: the least and the most vanished holders of documents that count.
         """
         if limit <= 0 or (only_shops is not None and not only_shops):
             return Claim(token, pipeline.name, ())

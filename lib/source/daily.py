@@ -20,7 +20,7 @@ _CENT = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True)
 class DailyDocument:
-    """A document of the day. Its status is as it stands there, be it one that nobody knows.
+    """A document of the day. Its status is as the row has it, known or not.
 
     Attributes:
         live: a run holds it.

@@ -106,12 +106,12 @@ class login_name(GenericFunction[str]):
 
 
 def utc_in(seconds: float) -> ColumnElement[Any]:
-    """The moment so many seconds from now, UTC; at most some 24 days from now."""
+    """The moment this many seconds from now, UTC; at most some 24 days from now."""
     return utc_in_milliseconds(literal(min(round(seconds * 1000), _LARGEST_INTEGER), Integer()))
 
 
 def local_in(seconds: float) -> ColumnElement[Any]:
-    """The moment so many seconds from now (before now where negative), local time."""
+    """The moment this many seconds from now (before now where negative), local time."""
     return _local_in(literal(round(seconds), Integer()))
 
 
@@ -275,7 +275,7 @@ def passing_locked(query: Select[Any], *tables: FromClause) -> Select[Any]:
 
 
 def lock(query: Select[Any], table: FromClause) -> Select[Any]:
-    """Lock what the query finds, waiting for whoever has locked it."""
+    """Lock what the query finds; waits for another transaction that has locked it."""
     return query.with_hint(table, LOCK_HINT, "mssql").with_for_update(of=table)
 
 

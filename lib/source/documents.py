@@ -49,7 +49,7 @@ class Documents:
         return self._load(pipeline, self._tables.delivery.c.claim_token == token, token)
 
     def read(self, pipeline: Pipeline, record_ids: Sequence[int]) -> list[Document]:
-        """Headers and lines of documents that were claimed before, whoever holds them now."""
+        """Headers and lines of documents that were claimed before, under any claim."""
         ids = sorted(set(record_ids))
         return [
             document

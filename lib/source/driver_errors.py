@@ -33,7 +33,7 @@ class Fault(Enum):
     CONFLICT = auto()  # deadlock or serialisation: the same transaction may work at once
     UNAVAILABLE = auto()  # passes without anybody's doing
     CONFIGURATION = auto()  # a person has to correct something
-    REFUSED = auto()  # by code of the database, a trigger say, for a reason of its own
+    REFUSED = auto()  # by code of the database such as a trigger, for a reason known to it alone
     BUG = auto()  # none of these: our statement or our data is wrong
 
 

@@ -28,8 +28,8 @@ _DRIVERS = {"mssql": "mssql+pyodbc", "postgresql": "postgresql+psycopg"}
 _ODBC_KEY = r"(?:^|;)\s*{}\s*="
 
 #: What every session on SQL Server begins with; `{lock_timeout}` in milliseconds. The SET options
-#: are those that indexed views and filtered indexes need, whoever made them. No NOCOUNT: row counts
-#: of our own tables are used.
+#: are those that indexed views and filtered indexes need. No NOCOUNT: row counts of our
+#: own tables are used.
 SQL_SERVER_SESSION = """\
 SET ANSI_NULLS ON;
 SET ANSI_PADDING ON;
@@ -47,7 +47,7 @@ SET LOCK_TIMEOUT {lock_timeout};
 def create_source_engine(url: str | URL, settings: SourceSettings) -> Engine:
     """A pooled engine. Connects to nothing yet.
 
-    Transactions are READ COMMITTED, and no error text of its own shows parameters. Once a
+    Transactions are READ COMMITTED, and no error text of SQLAlchemy shows parameters. Once a
     connection has worked, a refused login or database counts as a failover under way and raises
     StoreUnavailable.
 

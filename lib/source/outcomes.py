@@ -107,7 +107,7 @@ class Outcomes:
         *,
         payload_digest: str | None = None,
     ) -> bool:
-        """Mark a document SYNC_SUCCESS that the API is known to have, whoever holds it.
+        """Mark a document SYNC_SUCCESS that the API is known to have, under any claim.
 
         Idempotent. A status that is none of ours is left as it is.
 

@@ -1,4 +1,4 @@
-"""Runs a piece of work in a transaction of its own, again when it lost a deadlock."""
+"""Runs a piece of work in a separate transaction, again when it lost a deadlock."""
 
 from __future__ import annotations
 

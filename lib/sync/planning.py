@@ -165,12 +165,12 @@ def batch_sizes(ready: int, free: int, largest: int) -> tuple[int, ...]:
 
 
 def suspects_together(crashes: int) -> int:
-    """How many documents may be claimed together of whose holders so many have vanished."""
+    """How many documents with this many vanished holders may be claimed together."""
     return _TOGETHER[min(crashes, ALONE_AFTER) - 1]
 
 
 def claim_bounds(crashes: int) -> tuple[int, int]:
-    """Which documents are claimed with those of so many crashes; not those to be set aside."""
+    """Which documents are claimed with those of this many crashes; not those to be set aside."""
     return crashes, crashes if crashes < ALONE_AFTER else SET_ASIDE_AT - 1
 
 

@@ -1,7 +1,7 @@
 """Neutral probes: calls that show whether an account or the API works, about no pending document.
 
 An account is probed by a login, the API by a look-up of documents that it has accepted. A probe
-costs no process, no claim and no attempt, so it is done by whoever plans claims. What a neutral
+costs no process, no claim and no attempt, so the run that plans claims does it. What a neutral
 call cannot show is left to documents: the breaker lets a few of them through.
 """
 

@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from lib.settings import ApiSettings, Fractions
 
-#: Larger numbers do not fit the columns (DECIMAL(18,2)) and could not be told from garbage.
+#: Larger numbers do not fit the columns (DECIMAL(18,2)) and cannot be distinguished from garbage.
 _MAX_DIGITS = 18
 _MIN_YEAR = 1900
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?")

@@ -282,7 +282,7 @@ def _decoded(body: bytes, declared: str | None) -> str:
     known = declared is not None and _CHARSET.fullmatch(declared)
     for name in (declared if known else None, json.detect_encoding(body)):
         try:
-            # Windows-1258 writes accents as characters of their own.
+            # Windows-1258 writes accents as separate characters.
             text = unicodedata.normalize("NFC", body.decode(name)) if name else None
         except (UnicodeDecodeError, LookupError):
             continue

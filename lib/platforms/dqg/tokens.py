@@ -1,4 +1,4 @@
-"""Tokens of the national API: one login an account, whoever and however many ask for it."""
+"""Tokens of the national API: one login per account, shared by all callers and processes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TokenCache:
 
     A token lives for a fixed time counted from its login. Callers of one process share one login,
     and so do processes, by a lock in Redis; a refused login answers for the others for a moment.
-    While Redis is away each process logs in by itself. Used within one event loop.
+    While Redis is away each process logs in separately. Used within one event loop.
 
     Args:
         redis: None keeps everything in this process.
@@ -95,7 +95,7 @@ class TokenCache:
         self._sleep = sleep
 
     async def get(self, account: Account, login: Login) -> str:
-        """See `TokenSource.get`. A cancelled caller takes nobody else's login with it."""
+        """See `TokenSource.get`. A cancelled caller does not cancel the login of others."""
         while True:
             known = self._local.read(account.key)
             if known is None:
@@ -136,7 +136,7 @@ class TokenCache:
                 if self._flights.get(account.key) is flight:
                     del self._flights[account.key]
                 if not flight.task.done():
-                    # Everybody gave up: a login nobody waits for must not outlive its callers.
+                    # All callers gave up: a login that no caller waits for must not outlive them.
                     flight.task.cancel()
                     await asyncio.gather(flight.task, return_exceptions=True)
 
@@ -353,7 +353,7 @@ async def _release(lock: Lock) -> None:
     try:
         await lock.release()
     except LockError:
-        # The login outlived its lock; whoever holds it now keeps it.
+        # The login outlived its lock; the process that holds it now keeps it.
         logger.info("a login outlived its lock", extra={"action": "login_lock_expired"})
 
 

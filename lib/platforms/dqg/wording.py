@@ -101,7 +101,7 @@ def duplicate(text: str, settings: ApiSettings, local_id: str = "") -> Duplicate
 
 
 def says_exists(text: str) -> bool:
-    """Whether a text says in so many words that something exists already."""
+    """Whether a text says literally that something exists already."""
     return _EXISTS.search(folded(text)) is not None
 
 
