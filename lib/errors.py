@@ -35,6 +35,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lib.words.documents import finding
+from lib.words.language import Language, say
+
 
 class SyncError(Exception):
     """Base of every error this project raises on purpose.
@@ -141,16 +144,16 @@ class FieldError:
     Attributes:
         field: the API's name of the field, for example `so_lo`.
         line: number of the document line counted from 1, None for the header.
-        reason: what is wrong with it, without the value itself.
+        reason: what is wrong with it, without the value itself; one of `lib.words`.
     """
 
     field: str
     line: int | None
     reason: str
 
-    def __str__(self) -> str:
-        where = self.field if self.line is None else f"line {self.line} {self.field}"
-        return f"{where}: {self.reason}"
+    def said(self, language: Language) -> str:
+        """Where it is and what is wrong with it, for people."""
+        return finding(self.field, self.line, self.reason, language)
 
 
 class Rejected(SyncError):
@@ -179,11 +182,13 @@ class InvalidDocument(Rejected):
 
     error_class = "invalid"
 
-    def __init__(self, field_errors: Sequence[FieldError]) -> None:
+    def __init__(self, field_errors: Sequence[FieldError], language: Language) -> None:
         shown = field_errors[:FIELD_ERRORS_KEPT]
-        more = len(field_errors) - len(shown)
-        text = "; ".join(map(str, shown)) + (f"; and {more:,} more" if more else "")
-        super().__init__(text, field_errors=shown)
+        texts = [error.said(language) for error in shown]
+        if more := len(field_errors) - len(shown):
+            number = f"{more:,}"
+            texts.append(say(language, "and {number} more", number=number))
+        super().__init__("; ".join(texts), field_errors=shown)
         #: How many fields are wrong; `field_errors` holds the first ones.
         self.field_error_count = len(field_errors)
 

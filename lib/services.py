@@ -95,7 +95,7 @@ async def open_services(settings: Settings, source_url: str | URL) -> AsyncItera
             accounts=accounts,
             breakers=Breakers(redis, settings.redis.prefix, settings.breaker),
             rate_limiter=RateLimiter(redis, settings.redis.prefix, settings.rate),
-            platform=DqgPlatform(client, settings.api),
+            platform=DqgPlatform(client, settings.api, language=settings.sync.language),
             outcomes=OutcomeWriter(source, tracking, settings.sync, metrics=metrics),
             tokens=tokens,
             alerts=AlertStandings(redis, settings.redis.prefix),

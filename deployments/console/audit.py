@@ -18,6 +18,7 @@ from deployments.console.web import Visitor, language_of, require
 from lib.clock import PHARMACY_ZONE
 from lib.daily_close.csv_file import safe_cell
 from lib.tracking.audit import Action, AuditEntry, AuditFilter
+from lib.words.documents import KINDS
 
 router = APIRouter()
 
@@ -64,7 +65,7 @@ def _row(entry: AuditEntry, say: Callable[[str], str]) -> list[str]:
         words.full_moment(entry.at),
         entry.by,
         say(words.ACTIONS[entry.action]),
-        say(words.KINDS[entry.pipeline]) if entry.pipeline else "",
+        say(KINDS[entry.pipeline]) if entry.pipeline else "",
         ", ".join(entry.shops),
         ", ".join(entry.documents),
         entry.why,

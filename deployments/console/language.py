@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import gettext
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib.settings import Language
+from lib.words import language as words
 
 DOMAIN = "console"
 FOLDER = Path(__file__).parent
@@ -25,8 +27,12 @@ def N_(text: str) -> str:
     return text
 
 
+@lru_cache
 def translations(language: Language) -> gettext.NullTranslations:
-    return gettext.translation(DOMAIN, LOCALE, [language.value], fallback=True)
+    """The texts of the console, and those that `lib` has for every screen."""
+    found = gettext.translation(DOMAIN, LOCALE, [language.value], fallback=True)
+    found.add_fallback(words.translations(language))
+    return found
 
 
 def environments(

@@ -9,10 +9,9 @@ from lib.errors import StoreUnavailable
 from lib.operations.operator import Operator
 from lib.resilience.breaker_rules import BreakerSnapshot
 from lib.tracking.audit import Action, AuditEntry
+from lib.words.states import held
 
 logger = logging.getLogger("dqg.operations")
-
-_SEPARATOR = ": "
 
 
 def shop_breakers(operator: Operator, shop: str) -> list[str]:
@@ -35,7 +34,7 @@ async def pause(
         How they are now; None where Redis is away, and nothing was changed.
     """
     for name in names:
-        await operator.breakers.force_open(name, f"{by}{_SEPARATOR}{why}")
+        await operator.breakers.force_open(name, held(by, why))
     return await _noted(operator, names, entry)
 
 
@@ -68,9 +67,3 @@ def pipeline_entry(action: Action, pipeline: str, by: str, why: str = "") -> Aud
 
 def shop_entry(action: Action, shop: str, by: str, why: str = "") -> AuditEntry:
     return AuditEntry(action, by, why, shops=[shop])
-
-
-def held_by(reason: str | None) -> tuple[str, str]:
-    """Who holds a breaker by hand, and why."""
-    by, _, why = (reason or "").partition(_SEPARATOR)
-    return by, why

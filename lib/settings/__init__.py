@@ -17,13 +17,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from lib.errors import ConfigurationError
 from lib.settings.alerts import AlertSettings
 from lib.settings.api import ApiSettings, EmptyOptional, Fractions
-from lib.settings.cli import CliSettings, Language
+from lib.settings.cli import CliSettings
 from lib.settings.console import ConsoleSettings
 from lib.settings.limits import BreakerSettings, RateSettings
 from lib.settings.metrics import MetricsSettings
 from lib.settings.stores import MongoSettings, RedisSettings, SourceSettings
 from lib.settings.sync import Granularity, SyncSettings
 from lib.settings.warm_start import WarmStartSettings
+from lib.words.language import Language
 
 __all__ = [
     "AlertSettings",

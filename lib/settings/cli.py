@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from pydantic import Field
 
 from lib.settings.section import Section
-
-
-class Language(StrEnum):
-    """Languages a person may be spoken to in."""
-
-    ENGLISH = "en"
-    VIETNAMESE = "vi"
+from lib.words.language import Language
 
 
 class CliSettings(Section):

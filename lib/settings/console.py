@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from lib.settings.cli import Language
 from lib.settings.section import Section
+from lib.words.language import Language
 
 
 class ConsoleSettings(Section):

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from lib.settings.section import Seconds, Section
+from lib.words.language import Language
 
 
 class Granularity(StrEnum):
@@ -21,6 +22,11 @@ class Granularity(StrEnum):
 class SyncSettings(Section):
     """How documents are claimed, sent and tried again."""
 
+    language: Language = Field(
+        Language.VIETNAMESE,
+        description="language of what is written about documents: `sync_response_message`, "
+        "messages of runs, failures, alerts",
+    )
     not_before: date | None = Field(
         None, description="cut-off: documents dated earlier are sent by hand with `force` only"
     )

@@ -25,9 +25,10 @@ from lib.errors import (
 )
 from lib.models import Acceptance, Document, Outcome, OutcomeKind
 from lib.record import Record
-from lib.settings import SyncSettings
+from lib.settings import Language, SyncSettings
 from lib.sync.batch import Batch
 from lib.sync.health import outage_seconds
+from lib.words.language import say
 
 #: Only these cost an attempt, and only where many do not fail in the same way. Everything else is
 #: not the document's fault: an account, a setting, a store, or an error in our code.
@@ -49,14 +50,15 @@ async def record_outcome(batch: Batch, record: Record, result: Acceptance | Base
         StoreUnavailable: see `OutcomeWriter.write`.
     """
     writer, document = batch.services.outcomes, record.document
+    sync = batch.services.settings.sync
     result = record.acceptance or result
     if isinstance(result, Acceptance):
         await writer.write(record, _with_content(record, accepted(document, result)))
     elif isinstance(result, ClaimLost) and batch.lease.lost:
         # Writing would change nothing, and would wait for a source database that is away.
-        writer.give_up(record, interrupted(document, unconfirmed=record.unconfirmed))
+        writer.give_up(record, interrupted(document, sync.language, unconfirmed=record.unconfirmed))
     elif isinstance(result, ClaimLost | Interrupted | asyncio.CancelledError):
-        outcome = interrupted(document, unconfirmed=record.unconfirmed)
+        outcome = interrupted(document, sync.language, unconfirmed=record.unconfirmed)
         await writer.write(record, _with_content(record, outcome))
     else:
         if isinstance(result, Paused) and record.failure is not None:
@@ -65,7 +67,7 @@ async def record_outcome(batch: Batch, record: Record, result: Acceptance | Base
         outcome = failed(
             document,
             result,
-            batch.services.settings.sync,
+            sync,
             unconfirmed=record.unconfirmed and not _is_clear(record, result),
             outage=await outage_seconds(batch.services, record),
         )
@@ -112,13 +114,13 @@ def accepted(document: Document, acceptance: Acceptance) -> Outcome:
     )
 
 
-def interrupted(document: Document, *, unconfirmed: bool) -> Outcome:
+def interrupted(document: Document, language: Language, *, unconfirmed: bool) -> Outcome:
     """The run ended before the document was done: it goes back without cost."""
     return Outcome(
         ref=document.ref,
         claim_token=document.claim_token,
         kind=OutcomeKind.RELEASED,
-        message="interrupted; will be sent again",
+        message=say(language, "interrupted; will be sent again"),
         unconfirmed=unconfirmed,
         costs_attempt=False,
         error_class=Interrupted.error_class,
@@ -148,7 +150,12 @@ def failed(
     free = not costly or outage is not None
     if not free and document.attempts >= settings.max_attempts:
         spent = AttemptsExhausted(
-            f"given up after {document.attempts} attempts, the last: {_text(error)}",
+            say(
+                settings.language,
+                "given up after {number} attempts, the last: {why}",
+                number=document.attempts,
+                why=_text(error),
+            ),
             http_status=getattr(error, "http_status", None),
             answer=getattr(error, "answer", None),
         )
@@ -168,7 +175,7 @@ def failed(
         ref=document.ref,
         claim_token=document.claim_token,
         kind=OutcomeKind.RELEASED,
-        message=_cut(f"will be sent again: {_text(error)}"),
+        message=_cut(say(settings.language, "will be sent again: {why}", why=_text(error))),
         retry_in=retry_in,
         unconfirmed=unconfirmed,
         costs_attempt=not free,
@@ -178,10 +185,14 @@ def failed(
     )
 
 
-def set_aside(document: Document) -> Outcome:
+def set_aside(document: Document, language: Language) -> Outcome:
     """The processes that held the document alone ended, again and again."""
     error = CrashesWorker(
-        f"set aside: {CRASHES_ALONE} processes that had only this document ended without an outcome"
+        say(
+            language,
+            "set aside: {number} processes that had only this document ended without an outcome",
+            number=CRASHES_ALONE,
+        )
     )
     return _final(document, error, unconfirmed=True)
 

@@ -107,7 +107,9 @@ async def set_aside_deadly(services: Services, repairs: Repairs) -> None:
         )
         for ref in claim.documents:
             document = Document(ref, claim.token, True, 1, {}, ())
-            await services.outcomes.write(Record(document), outcomes.set_aside(document))
+            await services.outcomes.write(
+                Record(document), outcomes.set_aside(document, services.settings.sync.language)
+            )
         if claim.documents:
             kind = "documents that end their process: set aside for a person"
             repairs.note(kind, map(_label, claim.documents))

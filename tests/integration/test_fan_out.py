@@ -178,7 +178,7 @@ async def test_a_run_that_knows_its_lease_is_over_does_not_wait_for_the_source_d
 async def test_doubtful_values_are_shown_to_people(system: System) -> None:
     system.add("sale", "HD-1", line={"expiry_date": date(2026, 10, 1)})
     await sale(claim_token=claim_all(system), return_state=True)
-    doubt = "line 1 han_dung: the lot had expired"
+    doubt = "dòng 1, hạn dùng (han_dung): lô đã hết hạn"
     (log,) = system.mongo.task_logs.find()
     assert (log["status"], log["warnings"]) == ("SUCCESS", [doubt])
     (accepted,) = [event for event in events_of_log(log) if event.kind == "accepted"]

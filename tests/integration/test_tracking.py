@@ -14,7 +14,7 @@ from pymongo import AsyncMongoClient
 from lib.errors import FieldError, InvalidDocument, StoreUnavailable
 from lib.models import Acceptance, Attempt, Claim, LogStatus, Outcome, OutcomeKind, Payload
 from lib.record import Record
-from lib.settings import MongoSettings, SyncSettings
+from lib.settings import Language, MongoSettings, SyncSettings
 from lib.sync.outcomes import accepted, failed
 from lib.tracking.mongo import mongo_errors
 from lib.tracking.writer import TrackingStore
@@ -72,7 +72,7 @@ def failure_of(record: Record) -> Outcome:
         "HD-1",
         {"ma_hoa_don": "HD-1", "ho_ten_khach_hang": "Nguyễn Thị Mai"},
     )
-    error = InvalidDocument([FieldError("so_lo", 1, "is blank")])
+    error = InvalidDocument([FieldError("so_lo", 1, "is blank")], Language.ENGLISH)
     outcome = failed(record.document, error, SYNC, unconfirmed=False, outage=False)
     return outcome
 

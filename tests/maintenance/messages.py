@@ -1,8 +1,8 @@
 """`make messages`: brings the catalogues of translations up to date, and compiles them.
 
-There is one for the command line and one for the console. New texts are added without a
-translation, to be written into the catalogue by hand; texts that are gone are dropped. The compiled
-files are read with the standard library.
+There is one for `lib`, one for the command line and one for the console. New texts are added
+without a translation, to be written into the catalogue by hand; texts that are gone are dropped.
+The compiled files are read with the standard library.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from babel.messages.pofile import read_po, write_po
 from deployments.cli.__main__ import app
 from deployments.cli.language import DOMAIN, LOCALE, help_key
 from deployments.console import language as console_language
+from lib.words import language as words
 
 ROOT = Path(__file__).resolve().parents[2]
 #: The functions that take texts, each with its arguments that are texts.
@@ -102,9 +103,19 @@ def _texts_of_console() -> Catalog:
     return found
 
 
+def _texts_of_lib() -> Catalog:
+    found = Catalog(domain=words.DOMAIN, fuzzy=False)
+    for name, line, text, _comments, _context in extract_from_dir(
+        ROOT / "lib", method_map=[("**.py", "python")], keywords=KEYWORDS | {"say": (2,)}
+    ):
+        found.add(text, locations=[(f"lib/{name}", line)])
+    return found
+
+
+LIB = Domain(words.DOMAIN, words.LOCALE, _texts_of_lib)
 CLI = Domain(DOMAIN, LOCALE, _texts_of_cli)
 CONSOLE = Domain(console_language.DOMAIN, console_language.LOCALE, _texts_of_console)
-DOMAINS = (CLI, CONSOLE)
+DOMAINS = (LIB, CLI, CONSOLE)
 
 
 def helps(command: Any) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from lib.errors import (
     Unavailable,
 )
 from lib.operations.requeue import NotRecorded
+from lib.settings import Language
 
 FIELDS = (FieldError("so_lo", 2, "is blank"), FieldError("chi_tiet", None, "has no lines"))
 
@@ -30,7 +31,7 @@ def every_kind(kind: type[SyncError] = SyncError) -> Iterator[type[SyncError]]:
 def make(kind: type[SyncError]) -> SyncError:
     """An error of this kind with all that it can hold."""
     if issubclass(kind, InvalidDocument):
-        return kind(FIELDS)
+        return kind(FIELDS, Language.VIETNAMESE)
     if issubclass(kind, NotRecorded):
         return kind("MongoDB", "PENDING_SYNC", 2)
     if issubclass(kind, StoreUnavailable):

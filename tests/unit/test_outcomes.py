@@ -22,7 +22,7 @@ from lib.errors import (
     WrongEndpoint,
 )
 from lib.models import Acceptance, Document, DocumentRef, Outcome, OutcomeKind
-from lib.settings import SyncSettings
+from lib.settings import Language, SyncSettings
 from lib.sync.outcomes import accepted, backoff, failed, interrupted
 
 SYNC = SyncSettings(max_attempts=3, attempt_delay=100, attempt_delay_max=1000)
@@ -54,7 +54,7 @@ def test_acceptance_keeps_the_national_id() -> None:
 
 
 def test_a_refusal_is_final_at_once_and_names_the_fields() -> None:
-    error = InvalidDocument([FieldError("so_lo", 2, "is blank")])
+    error = InvalidDocument([FieldError("so_lo", 2, "is blank")], Language.ENGLISH)
     outcome = outcome_of(error)
     assert outcome.kind is OutcomeKind.FAILED
     assert outcome.error_class == "invalid"
@@ -146,7 +146,7 @@ def test_an_error_of_ours_costs_no_attempt_and_is_counted_apart(error: Exception
 
 
 def test_an_interrupted_document_keeps_its_doubt() -> None:
-    outcome = interrupted(make_document(), unconfirmed=True)
+    outcome = interrupted(make_document(), Language.ENGLISH, unconfirmed=True)
     assert (outcome.kind, outcome.unconfirmed) == (OutcomeKind.RELEASED, True)
     assert not outcome.costs_attempt
     assert outcome.retry_in == timedelta(0)

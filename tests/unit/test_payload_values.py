@@ -73,7 +73,7 @@ def test_a_facility_code_longer_than_the_national_standard_is_only_doubted() -> 
     payload = build(make_document(header={"pharmacy_code": "7907600012345"}))
 
     assert payload.pharmacy_code == "7907600012345"
-    assert payload.warnings == ("ma_co_so: is longer than 12 characters",)
+    assert payload.warnings == ("mã cơ sở (ma_co_so): dài hơn 12 ký tự",)
 
 
 @pytest.mark.parametrize("blank", [None, "", "   "])
@@ -156,7 +156,7 @@ def test_a_fraction_is_rounded_half_away_from_zero_with_a_warning(value: str, se
     payload = build(make_document(line={"quantity": Decimal(value)}), fractions="round")
 
     assert only_line(payload)["so_luong"] == sent
-    assert payload.warnings == ("line 1 so_luong: rounded to a whole number",)
+    assert payload.warnings == ("dòng 1, số lượng (so_luong): đã làm tròn thành số nguyên",)
 
 
 def test_a_quantity_that_rounds_to_zero_is_refused() -> None:
@@ -261,9 +261,9 @@ def test_dates_that_do_not_fit_together_are_only_doubted() -> None:
     )
 
     assert build(document, today=date(2026, 11, 1)).warnings == (
-        "ngay_ban: is in the future",
-        "line 1 han_dung: the lot had expired",
-        "line 1 ngay_san_xuat: is after the expiry date",
+        "ngày bán (ngay_ban): ở tương lai",
+        "dòng 1, hạn dùng (han_dung): lô đã hết hạn",
+        "dòng 1, ngày sản xuất (ngay_san_xuat): sau hạn dùng",
     )
 
 
@@ -314,7 +314,7 @@ def test_what_is_not_seen_is_removed_with_a_warning(unseen: str) -> None:
     payload = build(make_document(line={"lot_number": f"SK{unseen}240815"}))
 
     assert only_line(payload)["so_lo"] == "SK240815"
-    assert payload.warnings == ("line 1 so_lo: invisible characters removed",)
+    assert payload.warnings == ("dòng 1, số lô (so_lo): đã bỏ ký tự vô hình",)
 
 
 @pytest.mark.parametrize("unseen", UNSEEN)
@@ -344,6 +344,6 @@ def test_of_thousands_of_wrong_fields_the_first_are_kept_and_the_rest_counted() 
 
     error = caught.value
     assert (len(error.field_errors), error.field_error_count) == (20, 50_000)
-    assert error.message.endswith("; and 49,980 more")
+    assert error.message.endswith("; và 49,980 lỗi khác")
     assert len(error.message) < 1000
     assert copy.deepcopy(error).message == error.message

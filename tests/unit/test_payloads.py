@@ -289,7 +289,7 @@ def test_a_long_note_is_cut_with_a_warning(pipeline: str) -> None:
     payload = build(make_document(pipeline, header={"notes": "ờ" * 501}))
 
     assert payload.body["ghi_chu"] == "ờ" * 500
-    assert payload.warnings == ("ghi_chu: cut at 500 characters",)
+    assert payload.warnings == ("ghi chú (ghi_chu): đã cắt còn 500 ký tự",)
 
 
 def test_every_bad_field_is_reported_at_once() -> None:

@@ -27,7 +27,7 @@ from lib.platforms.dqg.payloads import build_payload
 from lib.platforms.dqg.response import Reply
 from lib.platforms.platform import Action, CallContext, Lookup
 from lib.privacy import PERSONAL_FIELDS
-from lib.settings import ApiSettings
+from lib.settings import ApiSettings, Language
 
 logger = logging.getLogger("dqg.platform")
 
@@ -58,6 +58,7 @@ class DqgPlatform:
 
     Args:
         client: opened and closed by the caller.
+        language: of what the own check finds.
         clock: gives the time of the calls and today's date.
         sleep: waits out a short Retry-After.
     """
@@ -69,11 +70,13 @@ class DqgPlatform:
         client: NationalApiClient,
         settings: ApiSettings,
         *,
+        language: Language = Language.VIETNAMESE,
         clock: Clock = utc_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self._settings = settings
+        self._language = language
         self._clock = clock
         self._sleep = sleep
         #: Resources of which a look-up was answered, and those that have no route for one.
@@ -83,7 +86,7 @@ class DqgPlatform:
     def build(self, document: Document) -> Payload:
         """See `Platform.build`."""
         today = pharmacy_date(self._clock())
-        return build_payload(document, self._settings, today)
+        return build_payload(document, self._settings, today, language=self._language)
 
     async def log_in(self, account: Account) -> None:
         """See `Platform.log_in`."""

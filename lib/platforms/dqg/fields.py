@@ -3,6 +3,7 @@
 A type is an annotation, so that the models in `payloads` read like the API's own tables.
 What depends on the installation (fractions, date format, fallback texts) comes from the settings
 in the validation context. A reason never repeats the value: it ends up in logs and in the UI.
+`lib.words.documents` has each of them in the language of the documents.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Annotated, NoReturn
 from pydantic import PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from lib.errors import FieldError
 from lib.settings import ApiSettings, Fractions
 
 #: Larger numbers do not fit the columns (DECIMAL(18,2)) and cannot be distinguished from garbage.
@@ -38,11 +40,10 @@ class Reading:
 
     settings: ApiSettings
     line: int | None
-    warnings: list[str]
+    warnings: list[FieldError]
 
     def warn(self, field: str | None, doubt: str) -> None:
-        where = field if self.line is None else f"line {self.line} {field}"
-        self.warnings.append(f"{where}: {doubt}")
+        self.warnings.append(FieldError(field or "", self.line, doubt))
 
 
 def refuse(reason: str) -> NoReturn:

@@ -42,7 +42,7 @@ from lib.platforms.dqg.fields import (
     Text500,
     refuse,
 )
-from lib.settings import ApiSettings, EmptyOptional
+from lib.settings import ApiSettings, EmptyOptional, Language
 
 
 def column(name: str) -> Any:
@@ -207,10 +207,17 @@ FORMS: dict[str, Form] = {
 }
 
 
-def build_payload(document: Document, settings: ApiSettings, today: date | None = None) -> Payload:
+def build_payload(
+    document: Document,
+    settings: ApiSettings,
+    today: date | None = None,
+    *,
+    language: Language = Language.VIETNAMESE,
+) -> Payload:
     """The request body of a document. Pure.
 
     Args:
+        language: of warnings and errors.
         today: the pharmacy's local date, to notice dates in the future; None leaves that out.
 
     Raises:
@@ -218,7 +225,7 @@ def build_payload(document: Document, settings: ApiSettings, today: date | None 
     """
     resource = get_pipeline(document.ref.pipeline).resource
     form = FORMS[resource]
-    warnings: list[str] = []
+    warnings: list[FieldError] = []
     errors: list[FieldError] = []
 
     def read(part: type[Part], row: Mapping[str, Any], line: int | None) -> dict[str, Any]:
@@ -234,14 +241,14 @@ def build_payload(document: Document, settings: ApiSettings, today: date | None 
     if not document.lines:
         errors.append(FieldError(form.lines, None, "has no lines"))
     if errors:
-        raise InvalidDocument(errors)
+        raise InvalidDocument(errors, language)
     warnings.extend(_doubts(body, form, today))
     return Payload(
         resource=resource,
         pharmacy_code=body["ma_co_so"],
         local_id=body[form.code],
         body=body,
-        warnings=tuple(warnings),
+        warnings=tuple(warning.said(language) for warning in warnings),
     )
 
 
@@ -250,15 +257,15 @@ def _field_errors(invalid: ValidationError, line: int | None) -> list[FieldError
     return [FieldError(str(item["loc"][0]), line, item["msg"]) for item in details]
 
 
-def _doubts(body: Mapping[str, Any], form: Form, today: date | None) -> list[str]:
+def _doubts(body: Mapping[str, Any], form: Form, today: date | None) -> list[FieldError]:
     """Dates that do not fit together: the API's own checks are unknown, so they are sent."""
     doubts = []
     issued = body[form.date][:8]  # yyyyMMdd, also where the time follows: sorts like the date
     if today is not None and issued > today.strftime("%Y%m%d"):
-        doubts.append(f"{form.date}: is in the future")
+        doubts.append(FieldError(form.date, None, "is in the future"))
     for number, line in enumerate(body[form.lines], start=1):
         if form.expired_is_doubtful and line["han_dung"] < issued:
-            doubts.append(f"line {number} han_dung: the lot had expired")
+            doubts.append(FieldError("han_dung", number, "the lot had expired"))
         if (line.get("ngay_san_xuat") or "") > line["han_dung"]:
-            doubts.append(f"line {number} ngay_san_xuat: is after the expiry date")
+            doubts.append(FieldError("ngay_san_xuat", number, "is after the expiry date"))
     return doubts
