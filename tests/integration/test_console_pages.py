@@ -120,7 +120,7 @@ def test_a_shop_manager_sees_the_numbers_of_the_own_shop(console: str) -> None:
 def test_a_platform_that_is_down_is_a_banner(operator: Browserless, failed: System) -> None:
     dqg_json("pause", "pipeline", "sale", "--why", "cổng bảo trì", "--by", "lan")
     page = operator.get("/", 200)
-    assert "lan dừng vì: cổng bảo trì" in page
+    assert "bị lan dừng bằng tay vì: cổng bảo trì" in page
     assert "Chứng từ gần nhất được nhận lúc" in page
 
 
@@ -226,7 +226,7 @@ def test_a_shop_is_paused_and_resumed_in_words(operator: Browserless, failed: Sy
     operator.get("/pauses", 200)
     assert operator.post("/pauses/pause", shop="SHOP02").status_code == 422
     assert operator.post("/pauses/pause", shop="SHOP02", why="kiểm kê").status_code == 303
-    assert "operator dừng vì: kiểm kê" in operator.get("/pauses", 200)
+    assert "bị operator dừng bằng tay vì: kiểm kê" in operator.get("/pauses", 200)
     assert dqg_json("status", status=1)["shop_breakers"]["SHOP02"]["state"] == "forced_open"
     assert operator.post("/pauses/resume", shop="SHOP02").status_code == 303
     assert dqg_json("status", status=1)["shop_breakers"]["SHOP02"]["state"] == "closed"

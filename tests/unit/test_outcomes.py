@@ -58,7 +58,7 @@ def test_a_refusal_is_final_at_once_and_names_the_fields() -> None:
     outcome = outcome_of(error)
     assert outcome.kind is OutcomeKind.FAILED
     assert outcome.error_class == "invalid"
-    assert outcome.message == "line 2 so_lo: is blank"
+    assert outcome.message == "line 2, lot number (so_lo): is blank"
     assert outcome.field_errors[0].field == "so_lo"
 
 
