@@ -1,21 +1,99 @@
-"""Keeps what an unexpected error quotes out of logs, states and records.
+"""What may be kept and shown of foreign text: no names, no secrets, nothing that forges a line.
 
-The text of a foreign error may hold anything it was working on, a buyer's name included, and
-Prefect writes the text of every error of a run into its database.
+Bodies and answers hold names of persons; the text of a foreign error may hold anything it was
+working on, and Prefect writes the text of every error of a run into its database.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import traceback
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from lib.errors import SyncError, UnexpectedError
 
 logger = logging.getLogger("dqg.sanitize")
 
+MASK = "***"
+#: Payload fields that name a person: seller and buyer.
+PERSONAL_FIELDS = ("ho_ten_nguoi_ban", "ho_ten_khach_hang")
 _OURS = ("lib.", "tasks.", "flows.")
+#: Control characters, halves of surrogate pairs, and marks that change the writing direction.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u2028\u2029\u202a-\u202e"
+    r"\u2066-\u2069]"
+)
+_BREAKS = {"\r": "\\r", "\n": "\\n", "\t": "\\t", "\u2028": "\\n", "\u2029": "\\n", "\x85": "\\n"}
+_BREAK = re.compile("|".join(_BREAKS))
+
+
+def mask_personal_names(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a payload in which names of persons are replaced."""
+    return {
+        name: MASK if name in PERSONAL_FIELDS and value else value for name, value in body.items()
+    }
+
+
+def redact(text: str, names: Iterable[str]) -> str:
+    """`text` with every name replaced by `***`, however it is cased, spaced or composed.
+
+    A name inside a longer word is left alone, so that a short one does not shred the text.
+    """
+    patterns = {_pattern(form) for name in names for form in _written_forms(name)}
+    if not patterns:
+        return text
+    composed = unicodedata.normalize("NFC", text)
+    # Longest first: a name may be part of another one.
+    for pattern in sorted(patterns, key=len, reverse=True):
+        composed = re.sub(pattern, MASK, composed, flags=re.IGNORECASE)
+    return composed
+
+
+def _written_forms(name: str) -> list[str]:
+    """The name itself, and as it stands within quoted JSON."""
+    composed = unicodedata.normalize("NFC", name).strip()
+    if not composed:
+        return []
+    return [composed, json.dumps(composed, ensure_ascii=False)[1:-1], json.dumps(composed)[1:-1]]
+
+
+def _pattern(name: str) -> str:
+    spaced = r"\s+".join(map(re.escape, name.split()))
+    begin = r"(?<!\w)" if re.match(r"\w", name) else ""
+    end = r"(?!\w)" if re.search(r"\w$", name) else ""
+    return f"{begin}{spaced}{end}"
+
+
+def hide_secrets(text: str, secrets: Iterable[str]) -> str:
+    """`text` with every secret replaced by `***`, wherever it stands."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        for form in (
+            secret,
+            json.dumps(secret, ensure_ascii=False)[1:-1],
+            json.dumps(secret)[1:-1],
+        ):
+            text = text.replace(form, MASK).replace(form.replace("/", "\\/"), MASK)
+    return text
+
+
+def shorten(text: str, limit: int) -> str:
+    """`text` cut to `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """`text` without control characters (line breaks and tabs stay) and broken Unicode."""
+    return _UNPRINTABLE.sub("", text)
+
+
+def one_line(text: str) -> str:
+    """`printable` text on one line, with line breaks and tabs as a programmer writes them."""
+    return printable(_BREAK.sub(lambda found: _BREAKS[found[0]], text))
 
 
 @contextmanager

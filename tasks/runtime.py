@@ -18,8 +18,8 @@ from lib import services as lib_services
 from lib.daily_close.collect import yesterday
 from lib.errors import ConfigurationError, StoreUnavailable
 from lib.pipelines import PIPELINES
-from lib.printable import one_line
 from lib.record import Record
+from lib.sanitize import one_line
 from lib.services import Services
 from lib.settings import Settings, environment_name, load_settings
 from lib.settings.secret_references import SecretReference, find_references

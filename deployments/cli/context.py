@@ -23,7 +23,7 @@ from lib.errors import SyncError
 from lib.operations.operator import Operator
 from lib.operations.operator import open_operator as stores_of
 from lib.pipelines import PIPELINES
-from lib.printable import one_line, printable
+from lib.sanitize import one_line, printable
 from lib.settings import Language
 from tasks.runtime import read_settings, source_url
 

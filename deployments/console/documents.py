@@ -22,7 +22,7 @@ from lib.operations.resolve import preview as preview_resolve
 from lib.operations.resolve import resolve
 from lib.operations.trace import Traced, read_trace
 from lib.pipelines import PIPELINES
-from lib.privacy import MASK, PERSONAL_FIELDS, mask_personal_names
+from lib.sanitize import MASK, PERSONAL_FIELDS, mask_personal_names
 from lib.tracking.audit import Action, AuditEntry
 from lib.tracking.failures import reasons_of, ref_of
 

@@ -23,8 +23,8 @@ from lib.models import (
     Outcome,
     OutcomeKind,
 )
-from lib.privacy import mask_personal_names
 from lib.record import Record
+from lib.sanitize import mask_personal_names
 from lib.settings import MongoSettings, SyncSettings
 from lib.tracking.decisions import record_decision
 from lib.tracking.entries import LogReader

@@ -15,7 +15,7 @@ from typing import Any
 
 import atheris
 
-with atheris.instrument_imports(include=["lib.platforms.dqg", "lib.errors", "lib.privacy"]):
+with atheris.instrument_imports(include=["lib.platforms.dqg", "lib.errors", "lib.sanitize"]):
     from lib.platforms.dqg.interpret import parse_login, parse_lookup, parse_submit
     from tests.unit import test_answer_properties as answer_properties
     from tests.unit import test_payload_properties as payload_properties

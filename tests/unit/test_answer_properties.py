@@ -13,7 +13,7 @@ from lib.models import Acceptance
 from lib.platforms.dqg.interpret import PossibleDuplicate, parse_login, parse_lookup, parse_submit
 from lib.platforms.dqg.wording import says_duplicate
 from lib.platforms.platform import Lookup
-from lib.privacy import MASK
+from lib.sanitize import MASK
 from lib.settings import ApiSettings
 
 API = ApiSettings(answer_limit=200)

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from deployments.cli.context import complain, console, table
-from lib.printable import one_line, printable
+from lib.sanitize import one_line, printable
 from tasks.runtime import keep_to_one_line
 
 NASTY = [

@@ -9,8 +9,7 @@ import traceback
 import pytest
 
 from lib.errors import Rejected, UnexpectedError
-from lib.privacy import mask_personal_names
-from lib.sanitize import sanitize_exceptions
+from lib.sanitize import mask_personal_names, sanitize_exceptions
 
 NAME = "Nguyễn Thị Mai"
 
@@ -21,7 +20,7 @@ def test_kind_and_place_are_told_without_the_text(caplog: pytest.LogCaptureFixtu
     with pytest.raises(UnexpectedError) as caught, sanitize_exceptions():
         mask_personal_names(NAME)  # type: ignore[arg-type]
     shown = "".join(traceback.format_exception(caught.value))
-    assert "AttributeError in lib.privacy.mask_personal_names, line " in shown
+    assert "AttributeError in lib.sanitize.mask_personal_names, line " in shown
     assert "body.items()" in caplog.text
     with pytest.raises(UnexpectedError) as caught, sanitize_exceptions():
         raise ValueError(NAME)

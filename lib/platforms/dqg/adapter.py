@@ -26,7 +26,7 @@ from lib.platforms.dqg.interpret import PossibleDuplicate, parse_lookup, parse_s
 from lib.platforms.dqg.payloads import build_payload
 from lib.platforms.dqg.response import Reply
 from lib.platforms.platform import Action, CallContext, Lookup
-from lib.privacy import PERSONAL_FIELDS
+from lib.sanitize import PERSONAL_FIELDS
 from lib.settings import ApiSettings, Language
 
 logger = logging.getLogger("dqg.platform")

@@ -27,11 +27,9 @@ from lib.models import Account
 from lib.platforms.dqg.connections import Connections
 from lib.platforms.dqg.interpret import parse_login
 from lib.platforms.dqg.login_token import Token
-from lib.platforms.dqg.redaction import hide_secrets, shorten
 from lib.platforms.dqg.response import Reply
 from lib.platforms.dqg.tokens import TokenSource
-from lib.printable import printable
-from lib.privacy import MASK
+from lib.sanitize import MASK, hide_secrets, printable, shorten
 from lib.settings import ApiSettings
 from lib.settings.api import is_http_address
 

@@ -33,9 +33,9 @@ from lib.platforms.dqg.answer_tables import (
 )
 from lib.platforms.dqg.comparison import compare
 from lib.platforms.dqg.login_token import Token, is_usable
-from lib.platforms.dqg.redaction import shorten
 from lib.platforms.dqg.response import Answer, Reply
 from lib.platforms.platform import Lookup
+from lib.sanitize import shorten
 from lib.settings import ApiSettings
 
 #: An answer to a login is read without any.

@@ -14,9 +14,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
-from lib.platforms.dqg.redaction import hide_secrets, redact, shorten
 from lib.platforms.dqg.wording import is_about_route, is_system_error, names_only_the_status
-from lib.printable import printable
+from lib.sanitize import hide_secrets, printable, redact, shorten
 
 #: Statuses that some servers send within the body under HTTP 200.
 _MIRRORED = frozenset({401, 403, 408, 409, 425, 429, *range(500, 600)})
