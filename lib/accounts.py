@@ -11,10 +11,9 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from lib.errors import AccountRefused, PasswordUnreadable
-from lib.models import Account
+from lib.models import Account, comparable
 from lib.settings import ApiSettings
 from lib.settings.encryption import PasswordBox
-from lib.source.comparable import comparable
 
 
 class AccountShop(Protocol):

@@ -13,6 +13,16 @@ from pydantic import SecretStr
 from lib.errors import FieldError, SyncError
 
 
+def comparable(text: str | None) -> str:
+    """The form in which codes, statuses and national ids are compared, as the database does it.
+
+    SQL Server pads CHAR columns, ignores trailing blanks, and under its usual collations case as
+    well. Two spellings that a strict collation tells apart are one here: the platform's codes
+    differ in more than case.
+    """
+    return (text or "").strip().casefold()
+
+
 class SyncStatus(StrEnum):
     """The `status` column, as other software reads it."""
 
@@ -23,9 +33,8 @@ class SyncStatus(StrEnum):
     @classmethod
     def read(cls, text: str | None) -> SyncStatus | str:
         """The status in a column, compared as a database does; any other text as it is."""
-        found = {status.value.casefold(): status for status in cls}
-        bare = (text or "").strip()
-        return found.get(bare.casefold(), bare)
+        found = {comparable(status): status for status in cls}
+        return found.get(comparable(text), (text or "").strip())
 
 
 class LogStatus(StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lib.source.comparable import comparable
+from lib.models import comparable
 
 
 class Role(StrEnum):

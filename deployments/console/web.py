@@ -26,11 +26,11 @@ from deployments.console.sessions import (
 from deployments.console.users import UsersFile
 from lib.accounts import AccountDirectory
 from lib.errors import SyncError
+from lib.models import comparable
 from lib.operations.operator import Operator
 from lib.operations.status import ReadPools
 from lib.operations.trace import ReadRuns
 from lib.settings import ConsoleSettings, Language
-from lib.source.comparable import comparable
 
 SESSION_COOKIE = "dqg_session"
 LANGUAGE_COOKIE = "dqg_language"

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from lib.accounts import AccountDirectory
 from lib.errors import SyncError
+from lib.models import comparable
 from lib.operations.operator import Operator
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
-from lib.source.comparable import comparable
 from lib.source.counts import ShopSummary
 from lib.source.inspection import ForeignStatus
 from lib.sync.planning import PoolState

@@ -26,7 +26,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from lib.source.comparable import comparable
+from lib.models import comparable
 
 #: Failures are remembered for a day, and of this many documents.
 _REMEMBERED_SECONDS = 24 * 3600.0

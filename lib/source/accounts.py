@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from lib.errors import ConfigurationError
-from lib.source.comparable import comparable
+from lib.models import comparable
 from lib.source.dialects import lock
 from lib.source.tables import ENCRYPTED_TABLE, SourceTables
 from lib.source.transactions import Transactions

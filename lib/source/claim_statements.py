@@ -32,9 +32,8 @@ from sqlalchemy import (
     values,
 )
 
-from lib.models import DocumentRef
+from lib.models import DocumentRef, comparable
 from lib.pipelines import Pipeline
-from lib.source.comparable import comparable
 from lib.source.dialects import (
     CODE_LENGTH,
     MAX_IN_LIST,

@@ -28,7 +28,7 @@ from sqlalchemy.exc import IntegrityError
 from lib.errors import (
     DocumentBusy,
 )
-from lib.models import Claim, DocumentRef, HeldClaim, SyncStatus
+from lib.models import Claim, DocumentRef, HeldClaim, SyncStatus, comparable
 from lib.pipelines import Pipeline
 from lib.source.claim_statements import (
     code_of,
@@ -39,7 +39,6 @@ from lib.source.claim_statements import (
     mark_statement,
     take_statement,
 )
-from lib.source.comparable import comparable
 from lib.source.counts import pending_shops
 from lib.source.dialects import (
     MAX_IN_LIST,

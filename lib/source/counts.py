@@ -25,9 +25,9 @@ from lib.models import (
     FinishedCount,
     PipelineSummary,
     SyncStatus,
+    comparable,
 )
 from lib.pipelines import Pipeline
-from lib.source.comparable import comparable
 from lib.source.dialects import (
     age_in_seconds,
     code_value,

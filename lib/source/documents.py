@@ -10,9 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, true
 
 from lib.errors import AlreadySent, AmbiguousDocument, BeforeCutOff, DocumentBusy, DocumentNotFound
-from lib.models import Document, DocumentRef, StoredDocument, SyncStatus
+from lib.models import Document, DocumentRef, StoredDocument, SyncStatus, comparable
 from lib.pipelines import Pipeline
-from lib.source.comparable import comparable
 from lib.source.dialects import MAX_IN_LIST, code_value, one_of, utc_in
 from lib.source.rows import (
     belongs,

@@ -15,8 +15,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from lib.errors import ConfigurationError, StoreUnavailable
 from lib.settings import SourceSettings
-from lib.source.driver_errors import is_login_refusal, short_text, translate_errors
 from lib.source.odbc import find_odbc_driver, registered_drivers
+from lib.source.transactions import is_login_refusal, short_text, translate_errors
 
 __all__ = ["create_source_engine", "translate_errors"]
 

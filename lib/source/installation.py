@@ -14,9 +14,8 @@ from sqlalchemy import Connection, insert, select, true
 
 from lib.errors import ConfigurationError, UnconfirmedDatabase
 from lib.source.dialects import database_name, server_identity, utc_now
-from lib.source.driver_errors import translate_errors
 from lib.source.tables import SourceTables
-from lib.source.transactions import Transactions
+from lib.source.transactions import Transactions, translate_errors
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from lib.errors import StoreUnavailable, SyncError, WriteRefused
-from lib.models import DocumentRef, Outcome, OutcomeKind, Saved, SyncStatus
+from lib.models import DocumentRef, Outcome, OutcomeKind, Saved, SyncStatus, comparable
 from lib.pipelines import Pipeline, get_pipeline
 from lib.source.claim_statements import bare_code, code_of
-from lib.source.comparable import comparable
 from lib.source.dialects import (
     MAX_IN_LIST,
     ROW_LOCK_HINT,
@@ -41,11 +40,10 @@ from lib.source.dialects import (
     one_of,
     utc_now,
 )
-from lib.source.driver_errors import short_text
 from lib.source.outcome_statements import FINAL_STATUS, fitting, header_statement, settle_statement
 from lib.source.rows import belongs, is_free, is_live, read_rows, without
 from lib.source.tables import PLATFORM, SourceTables
-from lib.source.transactions import Transactions
+from lib.source.transactions import Transactions, short_text
 
 #: Outcomes written in one transaction; each takes nine of SQL Server's 2100 parameters.
 GROUP = 200

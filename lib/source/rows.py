@@ -46,8 +46,8 @@ from lib.source.dialects import (
     utc_in,
     utc_now,
 )
-from lib.source.driver_errors import Fault, judge
 from lib.source.tables import PLATFORM, SourceTables
+from lib.source.transactions import Fault, classify
 
 #: Seconds within which we write both rows of a document; on SQL Server ages are whole seconds.
 _OWN_WRITE = 2
@@ -268,7 +268,7 @@ def _read_value(connection: Connection, query: Select[Any], column: ColumnElemen
 
 def _check_unreadable(error: Exception) -> None:
     """Raises every error of the database that is not about a value."""
-    if isinstance(error, DBAPIError) and judge(error) is not Fault.BUG:
+    if isinstance(error, DBAPIError) and classify(error) is not Fault.BUG:
         raise error
 
 

@@ -10,12 +10,11 @@ import asyncio
 from collections.abc import Collection
 
 from lib.errors import ChangedAfterAcceptance, Conflict, Rejected
-from lib.models import Acceptance, DocumentRef, EarlierAcceptance, Payload
+from lib.models import Acceptance, DocumentRef, EarlierAcceptance, Payload, comparable
 from lib.pipelines import Pipeline
 from lib.platforms.content import ensure_same_content, payload_digest
 from lib.record import Record
 from lib.services import Services
-from lib.source.comparable import comparable
 
 _READ_AT_ONCE = 200
 

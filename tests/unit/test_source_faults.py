@@ -11,8 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lib.errors import ConfigurationError, StoreUnavailable, WriteRefused
-from lib.source.driver_errors import translate_errors
-from lib.source.transactions import Transactions
+from lib.source.transactions import Transactions, translate_errors
 
 # What pyodbc raises, which needs the system's libodbc to be imported.
 OdbcError = type("Error", (Exception,), {"__module__": "pyodbc"})
