@@ -1,12 +1,35 @@
-"""One document on its way through a run."""
+"""One document on its way through a run, and whether what the API has is what its row holds now.
+
+Content counts, not codes: a code may be used again for other content, and a row may change after it
+was sent. What is on record decides first, then what the API shows. A document with an acceptance on
+record is never posted blindly; a correction goes out as an update, or waits for a person.
+"""
 
 from __future__ import annotations
 
-from lib.errors import SyncError
-from lib.models import Acceptance, Attempt, Document, DocumentRef, Outcome, Payload
-from lib.platforms.content import payload_digest
+import hashlib
+import json
+import unicodedata
+
+from lib.errors import ChangedAfterAcceptance, Conflict, SyncError
+from lib.models import Acceptance, Attempt, Document, DocumentRef, Outcome, Payload, comparable
 
 _WARNINGS_KEPT = 20
+
+
+def payload_digest(payload: Payload) -> str:
+    """SHA-256 of a request body, in hexadecimal: the same for the same content, however composed.
+
+    The order of names does not count, that of lines does.
+    """
+    text = json.dumps(
+        [payload.resource, payload.body],
+        ensure_ascii=False,
+        sort_keys=True,
+        separators=(",", ":"),
+        allow_nan=False,
+    )
+    return hashlib.sha256(unicodedata.normalize("NFC", text).encode()).hexdigest()
 
 
 class Record:
@@ -67,3 +90,77 @@ class Record:
     def warnings(self) -> tuple[str, ...]:
         """The first doubtful values that were sent; a document of many lines may have many."""
         return () if self.payload is None else self.payload.warnings[:_WARNINGS_KEPT]
+
+    def accepted_earlier(self, *, may_update: bool) -> Acceptance | None:
+        """The acceptance that is on record with this very content; None where a call is needed.
+
+        Raises:
+            ChangedAfterAcceptance: it was accepted with other content, and updates are not allowed.
+        """
+        known = self.earlier
+        if known is None or self.forced or self.sent_digest is not None:
+            return None
+        if known.payload_digest == self.digest:
+            if known.national_id is None:
+                return None
+            return Acceptance(known.national_id, "accepted earlier with the same content")
+        if known.payload_digest is not None and not may_update:
+            raise self.changed()
+        return None
+
+    def is_confirmed_by(self, found: Acceptance, *, maybe_sent: bool) -> bool:
+        """Whether a document that the API has is this content.
+
+        Args:
+            found: what a look-up or the answer to a repeated POST says of it.
+            maybe_sent: an earlier call may have stored it.
+
+        Returns:
+            False where it is the same document with other content: it has changed since.
+
+        Raises:
+            Conflict: it is another document, or nothing says that it is this one.
+        """
+        known, sent, expected = self.earlier, self.sent_digest, self.document.national_id
+        on_record = known.payload_digest if known is not None else sent
+        if on_record == self.digest and sent in (None, self.digest):
+            return True
+        both = bool(expected and found.national_id)
+        if both and comparable(expected) != comparable(found.national_id):
+            raise self._conflict(f"has it as {found.national_id}, the row as {expected}", found)
+        compared = found.compared
+        if compared.different:
+            agrees = False
+        else:
+            # Without a digest on record, nothing that differs is all that can be asked for.
+            agrees = bool(compared.same) or (maybe_sent and on_record is None and sent is None)
+        if agrees or known is not None or both:
+            return agrees
+        if not found.duplicate:
+            return True
+        if compared.different:
+            reason = f"with another content ({', '.join(compared.different)})"
+        else:
+            reason = "and this content was never sent"
+        raise self._conflict(f"has a document with this code {reason}: {found.message}", found)
+
+    def changed(self) -> ChangedAfterAcceptance:
+        """The error of a document that was accepted with other content."""
+        known = self.earlier.national_id if self.earlier else None
+        national_id = known or self.document.national_id
+        name = f" as {national_id}" if national_id else ""
+        return ChangedAfterAcceptance(
+            f"accepted earlier{name} with other content: correct it at the portal or put the row "
+            "back, or allow updates (DQG_API__UPDATE)"
+        )
+
+    def not_comparable(self) -> Conflict:
+        """The error of a document that may be stored with other content, and nothing can say so."""
+        return self._conflict("may have it with other content, and cannot be asked")
+
+    def _conflict(self, reason: str, found: Acceptance | None = None) -> Conflict:
+        return Conflict(
+            f"{self.ref.local_id}: the API {reason}",
+            http_status=found.http_status if found else None,
+            answer=found.answer if found else None,
+        )

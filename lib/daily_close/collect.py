@@ -17,7 +17,7 @@ from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerState
 from lib.services import RateLimited, Services
 from lib.source.daily import DailyDocument
-from lib.sync.content import changed_since_accepted
+from lib.sync.reconcile import changed_since_accepted
 from lib.tracking.task_logs import LoggedDocument, TaskLogReader
 
 #: Documents per pipeline and shop that the API is asked about, of either kind.

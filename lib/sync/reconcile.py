@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import uuid4
 
+from lib.errors import Rejected
 from lib.models import Document, DocumentRef, LogStatus, StoredDocument, SyncStatus
-from lib.pipelines import PIPELINES, get_pipeline
-from lib.record import Record
+from lib.pipelines import PIPELINES, Pipeline, get_pipeline
+from lib.record import Record, payload_digest
 from lib.services import Services
 from lib.sync import outcomes
-from lib.sync.content import changed_since_accepted
 from lib.sync.planning import SET_ASIDE_AT
 from lib.tracking.entries import LogEntry
 
@@ -33,6 +33,7 @@ _DRIFT_SAMPLE = 500
 #: Rows written after their acceptance: how far back they are compared, and how many at most.
 _CHANGED_WITHIN = timedelta(days=7)
 _CHANGED_SAMPLE = 500
+_READ_AT_ONCE = 200
 
 
 @dataclass(slots=True)
@@ -232,3 +233,24 @@ def _still_held(entry: LogEntry, document: StoredDocument) -> bool:
 
 def _label(ref: DocumentRef) -> str:
     return f"{ref.pipeline} {ref.local_id}"
+
+
+async def changed_since_accepted(
+    services: Services, pipeline: Pipeline, record_ids: Collection[int]
+) -> list[DocumentRef]:
+    """Which accepted documents have another content now; one that cannot be built is left out.
+
+    Raises:
+        StoreUnavailable.
+    """
+    found, ids = [], sorted(record_ids)
+    for start in range(0, len(ids), _READ_AT_ONCE):
+        some = ids[start : start + _READ_AT_ONCE]
+        for document in await asyncio.to_thread(services.source.documents.read, pipeline, some):
+            try:
+                digest = payload_digest(services.platform.build(document))
+            except Rejected:
+                continue
+            if document.delivery.payload_digest not in (None, digest):
+                found.append(document.ref)
+    return found

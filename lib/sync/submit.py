@@ -22,7 +22,6 @@ from lib.record import Record
 from lib.resilience.breaker_rules import BreakerState
 from lib.sanitize import sanitize_exceptions
 from lib.sync.batch import Batch, finish_all, sending
-from lib.sync.content import accepted_earlier, changed, is_confirmed, not_comparable
 from lib.sync.health import breaker_names, report_failure
 from lib.sync.outcomes import record_outcome
 
@@ -129,7 +128,7 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
     services, ref = batch.services, record.ref
     if record.payload is None:
         record.payload = services.platform.build(record.document)
-    known = accepted_earlier(record, may_update=services.settings.api.update)
+    known = record.accepted_earlier(may_update=services.settings.api.update)
     if known is not None:
         record.acceptance = known
         await services.tracking.accepted(record, known)
@@ -171,7 +170,7 @@ async def _look_up_or_send(
     if found is Lookup.ABSENT:
         known, record.unconfirmed, record.sent_digest = None, False, None
     elif isinstance(found, Acceptance):
-        if not is_confirmed(record, payload, found, maybe_sent=True):
+        if not record.is_confirmed_by(found, maybe_sent=True):
             return await _update(batch, record, payload, account, context)
         logger.info(
             "%s was accepted earlier",
@@ -183,15 +182,15 @@ async def _look_up_or_send(
         if known.payload_digest == record.digest and record.sent_digest in (None, record.digest):
             return Acceptance(known.national_id, "accepted earlier with the same content")
         if known.payload_digest is None and not api.update:
-            raise not_comparable(record)
+            raise record.not_comparable()
         return await _update(batch, record, payload, account, context)
     elif record.unconfirmed and record.sent_digest not in (None, record.digest):
-        raise not_comparable(record)
+        raise record.not_comparable()
     earlier = record.unconfirmed
     acceptance = await _call(
         record, platform.submit(payload, account, context, unconfirmed=earlier)
     )
-    if acceptance.duplicate and not is_confirmed(record, payload, acceptance, maybe_sent=earlier):
+    if acceptance.duplicate and not record.is_confirmed_by(acceptance, maybe_sent=earlier):
         return await _update(batch, record, payload, account, context)
     record.unconfirmed, record.sent_digest = False, None
     return _with_national_id(acceptance, record)
@@ -206,7 +205,7 @@ async def _update(
         ChangedAfterAcceptance: it is not, or the API takes no updates.
     """
     if not batch.services.settings.api.update:
-        raise changed(record, record.earlier)
+        raise record.changed()
     try:
         acceptance = await _call(record, batch.services.platform.update(payload, account, context))
     except WrongEndpoint as error:

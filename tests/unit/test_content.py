@@ -9,9 +9,10 @@ import pytest
 
 from lib.errors import Conflict, Rejected
 from lib.models import Acceptance, Comparison, Payload
-from lib.platforms.content import ensure_same_content, payload_digest
 from lib.platforms.dqg.interpret import parse_lookup
+from lib.record import Record, payload_digest
 from lib.settings import ApiSettings
+from tests.support.records import make_record
 from tests.unit.answer_kit import NATIONAL, as_bytes
 
 LINE = {"ma_thuoc": "DQG00010421", "so_lo": "SK240815", "so_luong": 20, "don_gia": 500}
@@ -79,19 +80,29 @@ def test_a_digest_tells_resources_apart() -> None:
 # ---------------------------------------------------------------- the same document
 
 
+def record_of(payload: Payload, sent: str | None = None) -> Record:
+    record = make_record(local_id=payload.local_id)
+    record.payload, record.sent_digest = payload, sent
+    return record
+
+
 def test_what_was_accepted_now_is_ours() -> None:
-    ensure_same_content(Acceptance(NATIONAL, "ok"), SALE, ())
+    assert record_of(SALE).is_confirmed_by(Acceptance(NATIONAL, "ok"), maybe_sent=False)
 
 
 def test_a_document_that_is_there_is_ours_where_this_content_was_sent() -> None:
-    ensure_same_content(THERE, SALE, {payload_digest(SALE), "another"})
+    record = record_of(SALE, payload_digest(SALE))
+
+    assert record.is_confirmed_by(THERE, maybe_sent=True)
 
 
 def test_a_document_that_is_there_is_ours_where_what_is_shown_of_it_agrees() -> None:
-    ensure_same_content(replace(THERE, compared=Comparison(same=("ngay_ban",))), SALE, ())
+    agreeing = replace(THERE, compared=Comparison(same=("ngay_ban",)))
+
+    assert record_of(SALE).is_confirmed_by(agreeing, maybe_sent=False)
 
 
-@pytest.mark.parametrize("sent", [set(), {"0" * 64}])
+@pytest.mark.parametrize("sent", [None, "0" * 64])
 @pytest.mark.parametrize(
     "compared",
     [
@@ -101,10 +112,10 @@ def test_a_document_that_is_there_is_ours_where_what_is_shown_of_it_agrees() -> 
     ],
 )
 def test_any_other_document_under_the_code_is_a_conflict(
-    compared: Comparison, sent: set[str]
+    compared: Comparison, sent: str | None
 ) -> None:
     with pytest.raises(Conflict) as caught:
-        ensure_same_content(replace(THERE, compared=compared), SALE, sent)
+        record_of(SALE, sent).is_confirmed_by(replace(THERE, compared=compared), maybe_sent=False)
 
     error = caught.value
     assert isinstance(error, Rejected)
