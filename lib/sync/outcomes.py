@@ -1,4 +1,15 @@
-"""What the end of an attempt means for its document: decided here, and written from here."""
+"""What the end of an attempt means: for its document, and for the breakers.
+
+A failed call is reported to the breakers. They judge by many documents, see
+`lib.resilience.breaker_rules`:
+
+    error                   counted for        alone, it is
+    no answer, 5xx, 404     the pipeline       the document's, and costs an attempt
+    403, 401 after a login  the account        the document's, and costs an attempt
+    the same once more, while others passed    a refusal of the document
+    refused login           opens the account at once; costs nothing
+    an error of ours        nothing            costs nothing, counted apart
+"""
 
 from __future__ import annotations
 
@@ -7,6 +18,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from lib.errors import (
+    AccountRefused,
     AttemptsExhausted,
     ChangedAfterAcceptance,
     ClaimLost,
@@ -23,11 +35,14 @@ from lib.errors import (
     UnexpectedError,
     WrongEndpoint,
 )
-from lib.models import Acceptance, Document, Outcome, OutcomeKind
+from lib.models import Acceptance, Document, DocumentRef, Outcome, OutcomeKind
 from lib.record import Record
+from lib.resilience.breaker import Permit, pipeline_breaker
+from lib.resilience.breaker_rules import BreakerState
+from lib.sanitize import shorten
+from lib.services import Services
 from lib.settings import Language, SyncSettings
 from lib.sync.batch import Batch
-from lib.sync.health import outage_seconds
 from lib.words.language import say
 
 #: Only these cost an attempt, and only where many do not fail in the same way. Everything else is
@@ -36,6 +51,8 @@ _COSTLY = (Unavailable, OutcomeUnknown, WrongEndpoint, Forbidden)
 _LONGEST_MESSAGE = 1000
 #: Crashes while a document was alone in its batch that set it aside for a person.
 CRASHES_ALONE = 3
+#: HTTP: the API asks the caller to slow down.
+_TOO_MANY = 429
 
 
 async def record_outcome(batch: Batch, record: Record, result: Acceptance | BaseException) -> None:
@@ -108,7 +125,7 @@ def accepted(document: Document, acceptance: Acceptance) -> Outcome:
         claim_token=document.claim_token,
         kind=OutcomeKind.ACCEPTED,
         national_id=acceptance.national_id,
-        message=_cut(acceptance.message),
+        message=shorten(acceptance.message, _LONGEST_MESSAGE),
         http_status=acceptance.http_status,
         answer=acceptance.answer,
     )
@@ -175,7 +192,9 @@ def failed(
         ref=document.ref,
         claim_token=document.claim_token,
         kind=OutcomeKind.RELEASED,
-        message=_cut(say(settings.language, "will be sent again: {why}", why=_text(error))),
+        message=shorten(
+            say(settings.language, "will be sent again: {why}", why=_text(error)), _LONGEST_MESSAGE
+        ),
         retry_in=retry_in,
         unconfirmed=unconfirmed,
         costs_attempt=not free,
@@ -202,7 +221,7 @@ def _final(document: Document, error: SyncError, *, unconfirmed: bool) -> Outcom
         ref=document.ref,
         claim_token=document.claim_token,
         kind=OutcomeKind.FAILED,
-        message=_cut(error.message),
+        message=shorten(error.message, _LONGEST_MESSAGE),
         unconfirmed=unconfirmed,
         error_class=error.error_class,
         http_status=error.http_status,
@@ -225,5 +244,58 @@ def _text(error: BaseException) -> str:
     return error.message if isinstance(error, SyncError) else type(error).__name__
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
+# -- for the breakers ------------------------------------------------------------------------------
+
+
+def breaker_names(services: Services, ref: DocumentRef) -> tuple[str, str]:
+    """Names of the breakers a document has to pass: its account's and its pipeline's."""
+    account = services.accounts.breaker_name(ref.shop_pharmacy_code, ref.pharmacy_code)
+    return account, pipeline_breaker(ref.pipeline)
+
+
+async def report_failure(
+    services: Services, permit: Permit, record: Record, error: Exception
+) -> Exception:
+    """Tell the breakers about a failed call; returns the error that it is for the document."""
+    breakers, changed = services.breakers, services.metrics.breakers_changed
+    account, pipeline = permit.names
+    document, shop = record.ref.local_id, record.ref.shop_pharmacy_code
+    if isinstance(error, Paused) or not isinstance(error, SyncError):
+        await breakers.release_probe(permit.names)
+    elif isinstance(error, Rejected):
+        # The API works and knows the account: it refuses this document only.
+        changed(*await breakers.succeeded(permit))
+    elif isinstance(error, Forbidden):
+        judgement = await breakers.failed(account, document, shop, error.message)
+        changed(judgement.transition)
+        await breakers.release_probe((pipeline,))
+        record.failure = error
+        if judgement.own:
+            return error.as_rejection()
+    elif isinstance(error, AccountRefused):
+        changed(await breakers.trip(account, error.message))
+        await breakers.release_probe((pipeline,))
+    elif isinstance(error, Unavailable | OutcomeUnknown | WrongEndpoint):
+        if isinstance(error, Unavailable) and error.retry_after and error.http_status == _TOO_MANY:
+            await services.rate_limiter.block_for(account, error.retry_after)
+        judgement = await breakers.failed(pipeline, document, shop, error.message)
+        changed(judgement.transition)
+        await breakers.release_probe((account,))
+        record.failure = error
+        record.own_failure = record.own_failure or judgement.own
+    else:
+        await breakers.release_probe(permit.names)
+    return error
+
+
+async def outage_seconds(services: Services, record: Record) -> float | None:
+    """How long what the record failed at is out, by the judgement of many; None where it is not.
+
+    A document that failed while others passed pays with an attempt, whatever the breaker is now.
+    """
+    if record.failure is None or record.own_failure:
+        return None
+    account, pipeline = breaker_names(services, record.ref)
+    name = account if isinstance(record.failure, Forbidden) else pipeline
+    snapshot = (await services.breakers.snapshot([name]))[name]
+    return None if snapshot.state is BreakerState.CLOSED else snapshot.back_in

@@ -18,7 +18,7 @@ from lib.pipelines import Pipeline, get_pipeline
 from lib.platforms.platform import Lookup
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.services import RateLimited, Services
-from lib.sync.health import breaker_names
+from lib.sync.outcomes import breaker_names
 
 #: A probe that takes longer counts as unanswered: claims must not wait for it.
 _LONGEST_SECONDS = 5.0

@@ -22,8 +22,7 @@ from lib.record import Record
 from lib.resilience.breaker_rules import BreakerState
 from lib.sanitize import sanitize_exceptions
 from lib.sync.batch import Batch, finish_all, sending
-from lib.sync.health import breaker_names, report_failure
-from lib.sync.outcomes import record_outcome
+from lib.sync.outcomes import breaker_names, record_outcome, report_failure
 
 logger = logging.getLogger("dqg.submission")
 

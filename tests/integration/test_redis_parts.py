@@ -16,7 +16,7 @@ from deployments.local.parts.stores import start_redis
 from deployments.local.supervisor.stack import Stack, free_port
 from lib.errors import AccountRefused, Paused, StoreUnavailable
 from lib.models import Account
-from lib.platforms.dqg.login_token import Token
+from lib.platforms.dqg.interpret import Token
 from lib.platforms.dqg.tokens import TokenCache
 from lib.resilience.breaker import Breakers, Permit
 from lib.resilience.breaker_rules import BreakerState, from_text, to_text

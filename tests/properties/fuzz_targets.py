@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["lib.platforms.dqg", "lib.errors", "lib
 
 from lib.errors import SyncError
 from lib.models import Acceptance
-from lib.platforms.dqg.login_token import Token
+from lib.platforms.dqg.interpret import Token
 from lib.platforms.platform import Lookup
 
 API, LOCAL = answer_properties.API, answer_properties.LOCAL

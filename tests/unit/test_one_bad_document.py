@@ -20,9 +20,8 @@ from lib.pipelines import SALE
 from lib.resilience.breaker import Breakers, pipeline_breaker
 from lib.settings import ApiSettings, BreakerSettings, SyncSettings
 from lib.sync.batch import Batch
-from lib.sync.health import outage_seconds
 from lib.sync.lease import Lease
-from lib.sync.outcomes import failed
+from lib.sync.outcomes import failed, outage_seconds
 from lib.sync.planning import PoolState, plan_from
 from lib.sync.submit import submit
 from tests.properties.world import PHARMACY, CountingApi, make_services

@@ -12,7 +12,7 @@ from lib.alerts.conditions import Standing
 from lib.alerts.state import AlertStandings
 from lib.errors import AccountRefused
 from lib.models import Account
-from lib.platforms.dqg.login_token import Token
+from lib.platforms.dqg.interpret import Token
 from lib.platforms.dqg.tokens import TokenCache
 from lib.resilience.breaker import Breakers
 from lib.resilience.breaker_rules import BreakerState

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 
 from lib.errors import AccountRefused, Unavailable
 from lib.models import Account
-from lib.platforms.dqg.login_token import Token, seconds_to_keep
-from lib.platforms.dqg.tokens import TokenCache
+from lib.platforms.dqg.interpret import Token
+from lib.platforms.dqg.tokens import TokenCache, seconds_to_keep
 from lib.resilience.redis_fallback import open_redis
 from lib.settings import ApiSettings, RedisSettings
 from tests.support.waiting import wait_until_async

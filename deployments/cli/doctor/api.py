@@ -14,7 +14,7 @@ from lib.errors import AccountRefused, ConfigurationError, Unavailable
 from lib.models import Account
 from lib.pipelines import PIPELINES
 from lib.platforms.dqg.client import NationalApiClient
-from lib.platforms.dqg.login_token import Token
+from lib.platforms.dqg.interpret import Token
 from lib.platforms.dqg.tokens import TokenCache
 from lib.resilience.breaker import Breakers
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState

@@ -25,10 +25,9 @@ from lib.errors import (
 )
 from lib.models import Account
 from lib.platforms.dqg.connections import Connections
-from lib.platforms.dqg.interpret import parse_login
-from lib.platforms.dqg.login_token import Token
+from lib.platforms.dqg.interpret import Token, parse_login
 from lib.platforms.dqg.response import Reply
-from lib.platforms.dqg.tokens import TokenSource
+from lib.platforms.dqg.tokens import TokenCache
 from lib.sanitize import MASK, hide_secrets, printable, shorten
 from lib.settings import ApiSettings
 from lib.settings.api import is_http_address
@@ -58,7 +57,7 @@ class NationalApiClient:
     def __init__(
         self,
         settings: ApiSettings,
-        tokens: TokenSource,
+        tokens: TokenCache,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lib.errors import (
@@ -32,7 +32,6 @@ from lib.platforms.dqg.answer_tables import (
     first_row,
 )
 from lib.platforms.dqg.comparison import compare
-from lib.platforms.dqg.login_token import Token, is_usable
 from lib.platforms.dqg.response import Answer, Reply
 from lib.platforms.platform import Lookup
 from lib.sanitize import shorten
@@ -42,6 +41,25 @@ from lib.settings import ApiSettings
 _DEFAULTS = ApiSettings()
 #: A run of characters that may be a token: no word is as long.
 _TOKEN_LIKE = re.compile(r"[^\s\"',;:(){}]{24,}")
+#: What can be sent in a header.
+_TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a login returned.
+
+    Attributes:
+        expires_in: seconds the platform says it is good for, None where it says nothing.
+    """
+
+    value: str = field(repr=False)
+    expires_in: float | None = None
+
+
+def is_usable(token: object) -> bool:
+    """Whether a token can be sent in a header."""
+    return isinstance(token, str) and _TOKEN.fullmatch(token) is not None
 
 
 class PossibleDuplicate(Rejected):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
@@ -17,7 +19,7 @@ from redis.exceptions import LockError
 
 from lib.errors import AccountRefused
 from lib.models import Account
-from lib.platforms.dqg.login_token import Token, is_usable, seconds_to_keep
+from lib.platforms.dqg.interpret import Token, is_usable
 from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script
 from lib.settings import ApiSettings, RedisSettings
 
@@ -34,23 +36,6 @@ _NO_END = -1
 
 #: Logs in. Raises AccountRefused for a refused login; any other error means nothing was learnt.
 Login = Callable[[Account], Awaitable[Token]]
-
-
-class TokenSource(Protocol):
-    """What a client of the API needs to know of tokens."""
-
-    async def get(self, account: Account, login: Login) -> str:
-        """A token to send with the next call; logs in only where none is known.
-
-        Raises:
-            AccountRefused: this login, or one a moment ago, was refused.
-            Exception: whatever else `login` raised.
-        """
-        ...
-
-    async def drop(self, account: Account, token: str) -> None:
-        """Forget a token the API refused, but not one that has replaced it. Idempotent."""
-        ...
 
 
 class TokenCache:
@@ -95,7 +80,14 @@ class TokenCache:
         self._sleep = sleep
 
     async def get(self, account: Account, login: Login) -> str:
-        """See `TokenSource.get`. A cancelled caller does not cancel the login of others."""
+        """A token to send with the next call; logs in only where none is known.
+
+        A cancelled caller does not cancel the login of others.
+
+        Raises:
+            AccountRefused: this login, or one a moment ago, was refused.
+            Exception: whatever else `login` raised.
+        """
         while True:
             known = self._local.read(account.key)
             if known is None:
@@ -106,7 +98,7 @@ class TokenCache:
                 return token
 
     async def drop(self, account: Account, token: str) -> None:
-        """See `TokenSource.drop`."""
+        """Forget a token the API refused, but not one that has replaced it. Idempotent."""
         self._local.drop(account.key, token)
         shared = self._shared
         if shared is not None:
@@ -363,3 +355,31 @@ async def _nothing() -> None:
 
 async def _no_turn() -> _Turn:
     return _Turn(None, None)
+
+
+def seconds_to_keep(token: Token, settings: ApiSettings, now: float) -> float:
+    """How long a token just issued is used.
+
+    A lifetime shorter than twice the margin is halved instead, so that a short-lived token is
+    still shared. Without a plausible lifetime the setting alone counts: a 401 corrects it.
+    """
+    lifetime = token.expires_in
+    if lifetime is None:
+        lifetime = _jwt_lifetime(token.value, now)
+    if lifetime is None or not math.isfinite(lifetime) or lifetime <= 0:
+        return settings.token_seconds
+    margin = min(settings.token_margin, lifetime / 2)
+    return min(settings.token_seconds, lifetime - margin)
+
+
+def _jwt_lifetime(token: str, now: float) -> float | None:
+    """Seconds between issue and expiry of a JWT, both by its issuer's clock where it says so."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        padded = parts[1] + "=" * (-len(parts[1]) % 4)
+        claims = json.loads(base64.urlsafe_b64decode(padded))
+        return float(claims["exp"]) - float(claims.get("iat", now))
+    except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return None
