@@ -76,7 +76,7 @@ async def _requeue_chunk(
 ) -> None:
     pipeline = get_pipeline(name)
     ids = [decision.ref.record_id for decision in chunk]
-    await asyncio.to_thread(operator.source.outcomes.requeue, pipeline, ids)
+    await asyncio.to_thread(operator.source.corrections.requeue, pipeline, ids)
     now = {
         document.ref.record_id: document
         for document in await asyncio.to_thread(operator.source.documents.get, pipeline, ids)

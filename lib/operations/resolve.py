@@ -32,7 +32,7 @@ async def resolve(
         return
     await operator.tracking.ping()
     done = await asyncio.to_thread(
-        operator.source.outcomes.resolve_by_hand, decision.ref, national_id, f"by hand: {why}"
+        operator.source.corrections.resolve_by_hand, decision.ref, national_id, f"by hand: {why}"
     )
     decision.effect = Effect.DONE if done else Effect.CHANGED
     if done:

@@ -9,46 +9,55 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
-    Table,
+    Unicode,
+    Update,
+    Values,
     and_,
+    case,
+    cast,
+    column,
     false,
+    func,
     inspect,
-    literal,
     null,
-    or_,
     select,
     true,
     update,
+    values,
 )
 from sqlalchemy.exc import DBAPIError
 
 from lib.errors import StoreUnavailable, SyncError, WriteRefused
-from lib.models import DocumentRef, Outcome, OutcomeKind, Saved, SyncStatus, comparable
+from lib.models import Outcome, OutcomeKind, Saved, SyncStatus
 from lib.pipelines import Pipeline, get_pipeline
-from lib.source.claim_statements import bare_code, code_of
 from lib.source.dialects import (
-    MAX_IN_LIST,
     ROW_LOCK_HINT,
-    insert_missing,
     local_now,
     one_of,
+    utc_in_milliseconds,
     utc_now,
 )
-from lib.source.outcome_statements import FINAL_STATUS, fitting, header_statement, settle_statement
-from lib.source.rows import belongs, is_free, is_live, read_rows, without
-from lib.source.tables import PLATFORM, SourceTables
+from lib.source.rows import belongs, read_rows
+from lib.source.tables import LONG_TEXT, SourceTables
 from lib.source.transactions import Transactions, short_text
 
 #: Outcomes written in one transaction; each takes nine of SQL Server's 2100 parameters.
 GROUP = 200
 
-_OPEN = (SyncStatus.PENDING, SyncStatus.FAILED)
+FINAL_STATUS = {OutcomeKind.ACCEPTED: SyncStatus.SUCCESS, OutcomeKind.FAILED: SyncStatus.FAILED}
+_TEXTS = {
+    "claim_token": Unicode(36),
+    "state": Unicode(20),
+    "national_id": Unicode(100),
+    "message": LONG_TEXT,
+    "payload_digest": Unicode(64),
+}
 
 
 class Outcomes:
@@ -96,60 +105,6 @@ class Outcomes:
         for outcome in outcomes:
             saved |= self._save_group(pipeline, [outcome])
         return saved
-
-    def record_acceptance(
-        self,
-        ref: DocumentRef,
-        national_id: str | None,
-        message: str,
-        *,
-        payload_digest: str | None = None,
-    ) -> bool:
-        """Mark a document SYNC_SUCCESS that the API is known to have, under any claim.
-
-        Idempotent. A status that is none of ours is left as it is.
-
-        Args:
-            payload_digest: of what was accepted; None where that is not known.
-
-        Returns:
-            False where it already was, or is gone.
-        """
-        return self._run(
-            lambda c: self._accept(c, ref, national_id, message, digest=payload_digest)
-        )
-
-    def resolve_by_hand(self, ref: DocumentRef, national_id: str, message: str) -> bool:
-        """Mark a SYNC_FAILED document SYNC_SUCCESS that a person entered at the portal.
-
-        Idempotent: with the same national id it counts as done.
-
-        Returns:
-            False where it is not failed, is held, or is gone; nothing was changed.
-        """
-
-        def work(connection: Connection) -> bool:
-            if self._accept(connection, ref, national_id, message, by_hand=True):
-                return True
-            status, found = self._state(connection, ref)
-            return status == SyncStatus.SUCCESS and comparable(found) == comparable(national_id)
-
-        return self._run(work)
-
-    def requeue(self, pipeline: Pipeline, record_ids: Sequence[int]) -> int:
-        """Make SYNC_FAILED documents pending again, their attempts counted afresh.
-
-        Idempotent. Others are left alone.
-
-        Returns:
-            How many were made pending.
-        """
-        ids = sorted(set(record_ids))
-        total = 0
-        for start in range(0, len(ids), MAX_IN_LIST):
-            some = ids[start : start + MAX_IN_LIST]
-            total += self._run(partial(self._requeue, pipeline=pipeline, ids=some))
-        return total
 
     def _save(
         self, connection: Connection, pipeline: Pipeline, outcomes: Sequence[Outcome]
@@ -200,186 +155,10 @@ class Outcomes:
             if row[1] != loaded[row[0]].row_updated_at
         )
 
-    def _accept(
-        self,
-        connection: Connection,
-        ref: DocumentRef,
-        national_id: str | None,
-        message: str,
-        *,
-        by_hand: bool = False,
-        digest: str | None = None,
-    ) -> bool:
-        pipeline = get_pipeline(ref.pipeline)
-        header, id_column = self._tables.header(pipeline), self._tables.national_id(pipeline)
-        if self._state(connection, ref)[0] is None or self._is_accepted(
-            connection, ref, national_id
-        ):
-            return False
-        lengths = self._lengths_of(connection, pipeline)
-        stored, text = fitting(national_id, message, lengths)
-        changes: dict[Any, Any] = {
-            header.c.status: SyncStatus.SUCCESS.value,
-            header.c.sync_response_message: text,
-            header.c.updated_at: local_now(),
-        }
-        if by_hand:
-            open_status: ColumnElement[bool] = and_(
-                header.c.status == SyncStatus.FAILED.value,
-                without(self._tables, header, pipeline, is_live),
-            )
-        else:
-            open_status = header.c.status.in_([status.value for status in _OPEN])
-        if stored is not None:
-            changes[id_column] = stored
-            if not by_hand:
-                nameless = or_(id_column.is_(None), id_column == "")
-                open_status = or_(
-                    open_status, and_(header.c.status == SyncStatus.SUCCESS.value, nameless)
-                )
-        connection.execute(
-            update(header)
-            .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
-            .where(header.c.id == ref.record_id, open_status)
-            .values(changes)
-        )
-        if not self._is_accepted(connection, ref, national_id):
-            return False
-        self._settle_accepted(connection, pipeline, ref, national_id, message, digest)
-        return True
-
-    def _is_accepted(
-        self, connection: Connection, ref: DocumentRef, national_id: str | None
-    ) -> bool:
-        """Whether the row is accepted, and where a national id is given carries one."""
-        status, found = self._state(connection, ref)
-        return status == SyncStatus.SUCCESS and (national_id is None or bool(comparable(found)))
-
-    def _state(
-        self, connection: Connection, ref: DocumentRef
-    ) -> tuple[SyncStatus | str | None, str | None]:
-        """Status and national id of a row; None for both where it is gone or another document."""
-        pipeline = get_pipeline(ref.pipeline)
-        header = self._tables.header(pipeline)
-        query = select(
-            header.c.status,
-            self._tables.national_id(pipeline),
-            self._tables.local_id(pipeline),
-            header.c.pharmacy_code,
-        ).where(header.c.id == ref.record_id)
-        row = connection.execute(query).one_or_none()
-        if row is None or code_of(row[3], row[2]) != code_of(ref.pharmacy_code, ref.local_id):
-            return None, None
-        return SyncStatus.read(row[0]), row[1]
-
-    def _settle_accepted(
-        self,
-        connection: Connection,
-        pipeline: Pipeline,
-        ref: DocumentRef,
-        national_id: str | None,
-        message: str,
-        digest: str | None,
-    ) -> None:
-        delivery, header = self._tables.delivery, self._tables.header(pipeline)
-        connection.execute(
-            insert_missing(
-                delivery,
-                select(
-                    *_constants(
-                        delivery,
-                        platform=PLATFORM,
-                        pipeline=pipeline.name,
-                        record_id=ref.record_id,
-                        pharmacy_code=bare_code(ref.pharmacy_code),
-                        local_id=bare_code(ref.local_id),
-                        attempts=0,
-                        crashes=0,
-                    ),
-                    false().label("unconfirmed"),
-                )
-                .select_from(header)
-                .where(
-                    header.c.id == ref.record_id,
-                    without(self._tables, header, pipeline, lambda _: true()),
-                ),
-                connection.dialect,
-            )
-        )
-        changes: dict[Any, Any] = {
-            delivery.c.claim_token: null(),
-            delivery.c.lease_expires_at: null(),
-            delivery.c.next_attempt_at: null(),
-            delivery.c.unconfirmed: False,
-            delivery.c.state: OutcomeKind.ACCEPTED.value,
-            delivery.c.message: message,
-            # Of a document that a person entered it is not known: an older one would be wrong.
-            delivery.c.payload_digest: null() if digest is None else digest,
-            delivery.c.sent_digest: null(),
-            delivery.c.settled_at: utc_now(),
-        }
-        if national_id is not None:
-            changes[delivery.c.national_id] = national_id[:100]
-        connection.execute(
-            update(delivery)
-            .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
-            .where(belongs(delivery, pipeline), delivery.c.record_id == ref.record_id)
-            .values(changes)
-        )
-
-    def _requeue(self, connection: Connection, pipeline: Pipeline, ids: Sequence[int]) -> int:
-        header, delivery = self._tables.header(pipeline), self._tables.delivery
-        these = one_of(header.c.id, list(ids))
-        failed = header.c.status == SyncStatus.FAILED.value
-        before = set(connection.execute(select(header.c.id).where(these, failed)).scalars())
-        connection.execute(
-            update(header)
-            .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
-            .where(these, failed, without(self._tables, header, pipeline, is_live))
-            .values({header.c.status: SyncStatus.PENDING.value, header.c.updated_at: local_now()})
-        )
-        pending = header.c.status == SyncStatus.PENDING.value
-        after = set(connection.execute(select(header.c.id).where(these, pending)).scalars())
-        changed = sorted(before & after)
-        connection.execute(
-            update(delivery)
-            .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
-            .where(
-                belongs(delivery, pipeline),
-                one_of(delivery.c.record_id, changed),
-                is_free(delivery),
-            )
-            .values(
-                {
-                    delivery.c.attempts: 0,
-                    delivery.c.crashes: 0,
-                    delivery.c.crashed_at: null(),
-                    delivery.c.next_attempt_at: null(),
-                }
-            )
-        )
-        return len(changed)
-
     def _lengths_of(self, connection: Connection, pipeline: Pipeline) -> dict[str, int | None]:
-        """Characters that national id and message hold in the real table; None without a limit."""
         if pipeline.name not in self._lengths:
-            header = self._tables.header(pipeline)
-            real = {
-                found["name"].casefold(): getattr(found["type"], "length", None)
-                for found in inspect(connection).get_columns(header.name, header.schema)
-            }
-            wanted = {
-                "national_id": self._tables.national_id(pipeline),
-                "message": header.c.sync_response_message,
-            }
-            self._lengths[pipeline.name] = {
-                key: real.get(column.name.casefold()) for key, column in wanted.items()
-            }
+            self._lengths[pipeline.name] = column_lengths(connection, self._tables, pipeline)
         return self._lengths[pipeline.name]
-
-
-def _constants(table: Table, **given: Any) -> list[ColumnElement[Any]]:
-    return [literal(value, table.c[name].type).label(name) for name, value in given.items()]
 
 
 def _was_written(row: Any, outcome: Outcome) -> bool:
@@ -391,3 +170,160 @@ def _was_written(row: Any, outcome: Outcome) -> bool:
         and (outcome.national_id or "")[:100] in ("", row.national_id)
         and outcome.message in (None, row.message)
     )
+
+
+def column_lengths(
+    connection: Connection, tables: SourceTables, pipeline: Pipeline
+) -> dict[str, int | None]:
+    """Characters that national id and message hold in the real table; None without a limit."""
+    header = tables.header(pipeline)
+    real = {
+        found["name"].casefold(): getattr(found["type"], "length", None)
+        for found in inspect(connection).get_columns(header.name, header.schema)
+    }
+    wanted = {
+        "national_id": tables.national_id(pipeline),
+        "message": header.c.sync_response_message,
+    }
+    return {key: real.get(column.name.casefold()) for key, column in wanted.items()}
+
+
+# -- the statements: one for rows of ours, one for the pharmacy's ----------------------------------
+
+
+def settle_statement(
+    tables: SourceTables, pipeline: Pipeline, outcomes: Sequence[Outcome]
+) -> Update:
+    """Ends the claims of outcomes whose token still holds; answers with their record ids.
+
+    An acceptance on record outlives later outcomes: a row that is made pending again is known by
+    it. Only whole numbers and texts go in as parameters, each cast to its column's type.
+    """
+    delivery = tables.delivery
+    rows = _values(
+        ["record_id", "retry_ms", "unconfirmed", "costs_attempt"],
+        list(_TEXTS),
+        [
+            (
+                o.ref.record_id,
+                round(min(o.retry_in.total_seconds() * 1000, 2**31 - 1)),
+                int(o.unconfirmed and o.kind is not OutcomeKind.ACCEPTED),
+                int(o.costs_attempt or o.kind is not OutcomeKind.RELEASED),
+                o.claim_token,
+                o.kind.value if o.kind in FINAL_STATUS else None,
+                o.national_id[:100] if o.national_id else None,
+                o.message,
+                o.payload_digest,
+            )
+            for o in outcomes
+        ],
+    )
+
+    def given(name: str) -> ColumnElement[Any]:
+        return cast(rows.c[name], _TEXTS[name])
+
+    def kept(name: str) -> ColumnElement[Any]:
+        return func.coalesce(given(name), delivery.c[name])
+
+    return (
+        update(delivery)
+        .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+        .where(
+            belongs(delivery, pipeline),
+            delivery.c.record_id == rows.c.record_id,
+            delivery.c.claim_token == given("claim_token"),
+        )
+        .values(
+            {
+                delivery.c.claim_token: null(),
+                delivery.c.lease_expires_at: null(),
+                # Its holder lives.
+                delivery.c.crashes: 0,
+                delivery.c.next_attempt_at: case(
+                    (rows.c.retry_ms > 0, utc_in_milliseconds(rows.c.retry_ms)), else_=null()
+                ),
+                delivery.c.unconfirmed: case((rows.c.unconfirmed == 1, true()), else_=false()),
+                delivery.c.attempts: case(
+                    (
+                        and_(rows.c.costs_attempt == 0, delivery.c.attempts > 0),
+                        delivery.c.attempts - 1,
+                    ),
+                    else_=delivery.c.attempts,
+                ),
+                delivery.c.state: kept("state"),
+                delivery.c.national_id: kept("national_id"),
+                delivery.c.message: kept("message"),
+                delivery.c.payload_digest: case(
+                    (given("state") == OutcomeKind.ACCEPTED.value, kept("payload_digest")),
+                    else_=delivery.c.payload_digest,
+                ),
+                delivery.c.sent_digest: case(
+                    (rows.c.unconfirmed == 1, given("payload_digest")), else_=null()
+                ),
+                delivery.c.settled_at: case(
+                    (given("state").is_not(None), utc_now()), else_=delivery.c.settled_at
+                ),
+            }
+        )
+        .returning(delivery.c.record_id)
+    )
+
+
+def header_statement(
+    tables: SourceTables,
+    pipeline: Pipeline,
+    outcomes: Sequence[Outcome],
+    lengths: dict[str, int | None],
+) -> Update:
+    """Writes final outcomes into header rows that are still PENDING_SYNC."""
+    header, id_column = tables.header(pipeline), tables.national_id(pipeline)
+    data = []
+    for outcome in outcomes:
+        national_id, message = fitting(outcome.national_id, outcome.message, lengths)
+        status = FINAL_STATUS[outcome.kind].value
+        data.append((outcome.ref.record_id, status, national_id, message))
+    rows = _values(["record_id"], ["state", "national_id", "message"], data)
+    message_column = header.c.sync_response_message
+
+    def given(name: str) -> ColumnElement[Any]:
+        return cast(rows.c[name], _TEXTS[name])
+
+    return (
+        update(header)
+        .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+        .where(header.c.id == rows.c.record_id, header.c.status == SyncStatus.PENDING.value)
+        .values(
+            {
+                header.c.status: given("state"),
+                id_column: func.coalesce(given("national_id"), id_column),
+                message_column: func.coalesce(given("message"), message_column),
+                header.c.updated_at: local_now(),
+            }
+        )
+    )
+
+
+def fitting(
+    national_id: str | None, message: str | None, lengths: dict[str, int | None]
+) -> tuple[str | None, str | None]:
+    """National id and message cut to their real columns.
+
+    A national id too long for its column is kept whole in the message: the document is accepted,
+    and an error here would have it sent again.
+    """
+    longest = lengths.get("national_id")
+    if national_id is not None and longest is not None and len(national_id) > longest:
+        message = f"national id in full: {national_id}; {message or ''}".rstrip("; ")
+        national_id = national_id[:longest]
+    longest = lengths.get("message")
+    if message is not None and longest is not None and len(message) > longest:
+        message = message[: max(longest - 1, 0)] + "…"
+    return national_id, message
+
+
+def _values(numbers: Sequence[str], texts: Sequence[str], data: list[Any]) -> Values:
+    return values(
+        *(column(name, BigInteger) for name in numbers),
+        *(column(name, _TEXTS[name]) for name in texts),
+        name="given",
+    ).data(data)

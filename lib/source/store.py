@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select
 
 from lib.source.accounts import Accounts
 from lib.source.claims import Claims
+from lib.source.corrections import Corrections
 from lib.source.counts import Counts
 from lib.source.daily import DailyDocuments
 from lib.source.dialects import utc_now
@@ -32,6 +33,7 @@ class Source:
     claims: Claims
     documents: Documents
     outcomes: Outcomes
+    corrections: Corrections
     accounts: Accounts
     counts: Counts
     daily: DailyDocuments
@@ -72,6 +74,7 @@ def open_source(
         claims=Claims(transactions, tables, cut_off),
         documents=Documents(transactions, tables),
         outcomes=Outcomes(transactions, tables),
+        corrections=Corrections(transactions, tables),
         accounts=Accounts(transactions, tables),
         counts=Counts(transactions, tables, cut_off),
         daily=DailyDocuments(transactions, tables),

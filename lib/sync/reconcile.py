@@ -76,7 +76,7 @@ async def save_accepted(services: Services, repairs: Repairs) -> None:
     saved = []
     for entry in await services.tracking.entries(LogStatus.ACCEPTED, older_than=grace):
         if await asyncio.to_thread(
-            services.source.outcomes.record_acceptance,
+            services.source.corrections.record_acceptance,
             entry.ref,
             entry.national_id,
             entry.message or "accepted",

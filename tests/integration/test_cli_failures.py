@@ -196,7 +196,7 @@ def test_a_document_that_somebody_took_meanwhile_is_not_resolved(failed: System)
     failed.source.claims.claim_one(
         SALE, local_id="U-1", token=str(uuid4()), lease=timedelta(seconds=60)
     )
-    assert not failed.source.outcomes.resolve_by_hand(document.ref, "QG-1", "by hand")
+    assert not failed.source.corrections.resolve_by_hand(document.ref, "QG-1", "by hand")
     assert failed.document("sale", "U-1").status == "PENDING_SYNC"
 
 

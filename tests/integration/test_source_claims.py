@@ -161,7 +161,7 @@ def test_the_same_local_id_of_two_pharmacies_is_two_documents(db: Database) -> N
 def test_a_lower_row_made_pending_again_waits_for_the_one_in_flight(db: Database) -> None:
     lower, higher = db.add(SALE, "HD-1", status="SYNC_FAILED"), db.add(SALE, "HD-1")
     assert db.claim(SALE) == [higher]
-    assert db.source.outcomes.requeue(SALE, [lower]) == 1
+    assert db.source.corrections.requeue(SALE, [lower]) == 1
 
     assert db.claim(SALE, token="token-2") == []
 

@@ -279,8 +279,8 @@ def test_record_acceptance_saves_what_the_api_has_whoever_holds_it(db: Database)
     db.claim(SALE)
     (stored,) = db.source.documents.get(SALE, [record_id])
 
-    assert db.source.outcomes.record_acceptance(stored.ref, "Q1", "accepted") is True
-    assert db.source.outcomes.record_acceptance(stored.ref, "Q2", "again") is False
+    assert db.source.corrections.record_acceptance(stored.ref, "Q1", "accepted") is True
+    assert db.source.corrections.record_acceptance(stored.ref, "Q2", "again") is False
 
     row, delivery = db.row(SALE, record_id), db.delivery(SALE, record_id)
     assert (row["status"].strip(), row["national_invoice_id"]) == ("SYNC_SUCCESS", "Q1")
@@ -290,17 +290,17 @@ def test_record_acceptance_saves_what_the_api_has_whoever_holds_it(db: Database)
 def test_record_acceptance_adds_a_missing_national_id(db: Database) -> None:
     record_id = db.add(SALE, "HD-1", status="SYNC_SUCCESS")
     ref = db.source.documents.get(SALE, [record_id])[0].ref
-    assert db.source.outcomes.record_acceptance(ref, None, "accepted") is False
-    assert db.source.outcomes.record_acceptance(ref, "Q1", "accepted") is True
+    assert db.source.corrections.record_acceptance(ref, None, "accepted") is False
+    assert db.source.corrections.record_acceptance(ref, "Q1", "accepted") is True
     assert db.row(SALE, record_id)["national_invoice_id"] == "Q1"
 
 
 def test_requeue_makes_only_failed_documents_pending(db: Database) -> None:
     failed = db.add(SALE, "HD-1", status="SYNC_FAILED", attempts=8, next_attempt_at=utc_in(99))
     done = db.add(SALE, "HD-2", status="SYNC_SUCCESS")
-    assert db.source.outcomes.requeue(SALE, [failed, done, 10**6]) == 1
+    assert db.source.corrections.requeue(SALE, [failed, done, 10**6]) == 1
     (stored,) = db.source.documents.get(SALE, [failed])
     assert (stored.status, stored.attempts) == (SyncStatus.PENDING, 0)
     assert stored.next_attempt_at is None
     assert db.row(SALE, done)["status"].strip() == "SYNC_SUCCESS"
-    assert db.source.outcomes.requeue(SALE, [failed]) == 0
+    assert db.source.corrections.requeue(SALE, [failed]) == 0

@@ -315,7 +315,7 @@ class Sending(RuleBasedStateMachine):
     def requeue(self, pick: int) -> None:
         number = self._pick(list(self.rows), pick)
         row = self.rows[number]
-        assert self.store.outcomes.requeue(SALE, [number]) == (row.status == FAILED)
+        assert self.store.corrections.requeue(SALE, [number]) == (row.status == FAILED)
         if row.status == FAILED:
             self.rows[number] = Row(row.code)
 

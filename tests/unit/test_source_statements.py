@@ -22,7 +22,7 @@ from lib.source.claim_statements import due_documents, insert_statement, take_st
 from lib.source.counts import finished_statement, pending_statement
 from lib.source.daily import documents_statement, lines_statement
 from lib.source.dialects import age_in_seconds, lock, one_of, seconds_until, utc_in, utc_now
-from lib.source.outcome_statements import header_statement, settle_statement
+from lib.source.outcomes import header_statement, settle_statement
 from lib.source.rows import flag
 from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
@@ -97,9 +97,9 @@ def _calls(source: Source) -> Iterator[Any]:
         yield lambda p=p: source.counts.foreign_statuses([p])
         yield lambda p=p: source.counts.finished([p], timedelta(days=1))
         yield lambda p=p: source.counts.pending_shops(p)
-        yield lambda p=p: source.outcomes.requeue(p, [1])
-    yield lambda: source.outcomes.record_acceptance(REF, "Q", "m")
-    yield lambda: source.outcomes.resolve_by_hand(REF, "Q", "m")
+        yield lambda p=p: source.corrections.requeue(p, [1])
+    yield lambda: source.corrections.record_acceptance(REF, "Q", "m")
+    yield lambda: source.corrections.resolve_by_hand(REF, "Q", "m")
     yield source.accounts.all
     yield source.installation.read
     yield source.now
