@@ -1,27 +1,50 @@
 """The three pipelines: one batch, or one document at a person's request.
 
-Started by `orchestrate` with a claim token, or by a person with a local id. One bad document stops
-no other; if this process dies, its documents come free when the lease of the claim runs out.
+Started by `orchestrate` with a claim token, or by a person with a local id. The documents of a
+batch become a subflow each, or share a task run per chunk. One bad document stops no other; if this
+process dies, its documents come free when the lease of the claim runs out.
+
+The hooks are the fast path on which outcomes reach the source database and the log. They are not
+needed for correctness: Prefect logs an error in a hook and goes on, and runs none where a process
+was killed; then the lease runs out and `reconcile` repairs what is left.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Awaitable, Sequence
+from functools import lru_cache
 from typing import Any
 
-from prefect import Flow, flow
+from prefect import Flow, flow, tags
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.runtime import flow_run
+from prefect.states import Completed
 
-from flows.records import send_all
-from lib.errors import ConfigurationError
+from lib.errors import ClaimLost, ConfigurationError, Interrupted, Paused
 from lib.pipelines import CANCELLATION, IMPORT, SALE, Pipeline, get_pipeline
+from lib.record import Record
+from lib.sanitize import sanitize_exceptions
 from lib.settings import Granularity
-from lib.sync.batch import open_batch
+from lib.sync.batch import Batch, find_record, finish_all, open_batch
+from lib.sync.outcomes import record_outcome
+from lib.sync.submit import ensure_sendable
 from tasks.artifacts import show_progress, show_result
 from tasks.claims import claim_document, load_documents
 from tasks.reconcile import abandon_claim
-from tasks.records import empty_batch, final_state
+from tasks.records import (
+    build_payload,
+    empty_batch,
+    final_state,
+    result_of,
+    send_documents,
+    submit_record,
+    with_retries,
+)
 from tasks.runtime import open_services, pipeline_run_name
+
+logger = logging.getLogger("dqg.batch")
 
 
 async def run_pipeline(
@@ -57,11 +80,131 @@ async def run_pipeline(
         return final_state(batch, single=bool(local_id))
 
 
+async def send_all(batch: Batch, wanted: Granularity | None) -> None:
+    """Send every record, a bounded number at once, the oldest first. None can stop another.
+
+    Waits for all of them even when this run is cancelled: a subflow that outlives its parent
+    cannot report its own end.
+
+    Raises:
+        StoreUnavailable: an outcome could not be saved.
+    """
+    sync, records = batch.services.settings.sync, list(batch)
+    if sync.granularity_for(len(batch), wanted) is Granularity.FLOW:
+        places = asyncio.Semaphore(sync.flow_concurrency)
+        await finish_all(send_one(batch, record, places) for record in records)
+    else:
+        places, size = asyncio.Semaphore(sync.concurrency), sync.documents_per_task
+        chunks = [records[start : start + size] for start in range(0, len(records), size)]
+        await finish_all(send_together(batch, chunk, places) for chunk in chunks)
+
+
+async def send_one(batch: Batch, record: Record, places: asyncio.Semaphore) -> None:
+    """Send a record as a subflow, if it may be sent now."""
+    async with places:
+        try:
+            await ensure_sendable(batch, record)
+        except (ClaimLost, Paused) as reason:
+            await record_outcome(batch, record, reason)
+        else:
+            await _to_its_end(batch, [record], run_subflow(batch, record))
+
+
+async def send_together(batch: Batch, records: Sequence[Record], places: asyncio.Semaphore) -> None:
+    """Send a chunk of records as one task run: no call to the Prefect API, only events."""
+    send = with_retries(send_documents, batch.services.settings.sync)
+    await _to_its_end(batch, records, send(batch, records, places, return_state=True))
+
+
+async def _to_its_end(batch: Batch, records: Sequence[Record], run: Awaitable[Any]) -> None:
+    """Wait for a run, and give back those of its records that it could not finish."""
+    try:
+        await run
+    except Exception as error:
+        logger.error(  # noqa: TRY400 - a traceback may quote the document
+            "the run of %s broke: %s",
+            records[0].ref.local_id,
+            type(error).__name__,
+            extra={"action": "run_broke"},
+        )
+    await finish_all(
+        record_outcome(batch, record, record.error or Interrupted("its run ended early"))
+        for record in records
+        if record.outcome is None
+    )
+
+
+async def run_subflow(batch: Batch, record: Record) -> None:
+    """One subflow for the record: seven calls to the Prefect API, everything visible."""
+    ref = record.ref
+    with tags(ref.pipeline, ref.shop_pharmacy_code):
+        # Prefect's overloads know no flow of which only the result is open.
+        await record_flow(batch.pipeline)(  # type: ignore[misc]
+            pipeline=ref.pipeline,
+            record_id=ref.record_id,
+            local_id=ref.local_id,
+            pharmacy_code=ref.pharmacy_code,
+            shop_pharmacy_code=ref.shop_pharmacy_code,
+            claim_token=batch.token,
+            return_state=True,
+        )
+
+
+async def sync_document(
+    pipeline: str,
+    record_id: int,
+    local_id: str,
+    pharmacy_code: str,
+    shop_pharmacy_code: str,
+    claim_token: str,
+) -> State[Any]:
+    """Send one document to the national database.
+
+    Args:
+        pipeline: import, sale or cancellation.
+        record_id: primary key of the document's header row.
+        local_id: the pharmacy's own code of the document.
+        pharmacy_code: national facility code.
+        shop_pharmacy_code: selects the account.
+        claim_token: the claim it is sent under.
+    """
+    batch, record = find_record(record_id)
+    batch.start(record, str(flow_run.id))
+    await build_payload(batch, record)
+    submit = with_retries(submit_record, batch.services.settings.sync)
+    acceptance = await submit(batch, record)
+    return Completed(message=f"accepted as {acceptance.national_id}")
+
+
+async def record_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """A record's subflow reached its final state: record the document's outcome.
+
+    Prefect fixes the names of the parameters.
+    """
+    batch, record = find_record(flow_run.parameters["record_id"])
+    with sanitize_exceptions():
+        await record_outcome(batch, record, await result_of(record, state))
+
+
+@lru_cache
+def record_flow(pipeline: Pipeline) -> Flow[..., Any]:
+    """The subflow of a pipeline's documents, with the hook that records their outcomes."""
+    return flow(
+        name=pipeline.noun,
+        flow_run_name=f"{pipeline.noun} {{local_id}}",
+        validate_parameters=False,
+        on_completion=[record_ended],
+        on_failure=[record_ended],
+        on_crashed=[record_ended],
+        on_cancellation=[record_ended],
+    )(sync_document)
+
+
 async def batch_abandoned(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """A batch run crashed or was cancelled: give back what it still holds.
 
     Runs in a separate process that knows nothing of the batch, so it opens its own services. As
-    every hook it is only the fast path, see `flows.records`. Prefect fixes the parameters' names.
+    every hook it is only the fast path. Prefect fixes the parameters' names.
     """
     token = flow_run.parameters.get("claim_token") or str(flow_run.id)
     async with open_services() as services:

@@ -18,7 +18,7 @@ from tests.benchmarks.ways import ALL_WAYS
 LATENCY_MS = 50
 SHOWN = 25
 #: Only these processes have run code of these files.
-BATCH_FILE = "flows/records.py"
+BATCH_FILE = "flows/pipelines.py"
 SERVER_FILE = "prefect/server/orchestration/"
 #: Which processes are sampled, by their command lines.
 BATCH_COMMAND = "prefect.engine"

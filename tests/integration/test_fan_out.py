@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from flows import records
-from flows.pipelines import sale
-from flows.records import run_subflow
+from flows import pipelines
+from flows.pipelines import run_subflow, sale
 from lib.errors import ClaimLost, StoreUnavailable
 from lib.models import Acceptance
 from lib.operations.events import events_of_log
@@ -18,8 +17,7 @@ from lib.record import Record
 from lib.resilience.breaker import Breakers, Permit
 from lib.source.outcomes import Outcomes
 from lib.sync import submit as submission
-from lib.sync.batch import Batch
-from lib.sync.lease import Lease
+from lib.sync.batch import Batch, Lease
 from lib.sync.submit import submit
 from tests.support.artifacts import latest_artifact
 from tests.support.system import System
@@ -43,7 +41,7 @@ async def test_a_record_whose_run_cannot_be_created_is_given_back_and_the_others
             raise ConnectionError("the Prefect server is away")
         await run_subflow(batch, record)
 
-    monkeypatch.setattr(records, "run_subflow", run)
+    monkeypatch.setattr(pipelines, "run_subflow", run)
     state = await sale(claim_token=claim_all(system), return_state=True)
     assert state.message == "1 accepted, 1 released"
     unlucky = system.document("sale", "UNLUCKY")
@@ -60,7 +58,7 @@ async def test_an_acceptance_whose_run_could_not_end_is_still_saved(
         await submit(batch, record)
         raise ConnectionError("the Prefect server is away")
 
-    monkeypatch.setattr(records, "run_subflow", run)
+    monkeypatch.setattr(pipelines, "run_subflow", run)
     state = await sale(claim_token=claim_all(system), return_state=True)
     assert state.message == "1 accepted"
     document = system.document("sale", "HD-1")
@@ -102,7 +100,7 @@ async def test_who_lost_a_claim_says_so_in_its_log_and_leaves_the_document_alone
             raise ClaimLost("the lease on this claim ran out")
         await run_subflow(batch, record)
 
-    monkeypatch.setattr(records, "run_subflow", run)
+    monkeypatch.setattr(pipelines, "run_subflow", run)
     state = await sale(claim_token=claim_all(system), return_state=True)
     assert state.message == (
         "1 accepted, 1 open: what is open is left to the next claim or to reconcile"
@@ -219,7 +217,7 @@ async def test_a_second_start_of_a_run_looks_up_what_the_first_has_sent(
         raise StoreUnavailable("source", "away")
 
     with monkeypatch.context() as away:
-        away.setattr(records, "record_outcome", vanish)
+        away.setattr(pipelines, "record_outcome", vanish)
         await sale(claim_token=token, return_state=True)
     # Not even the log knows: the source database alone does.
     system.mongo.task_logs.delete_many({})

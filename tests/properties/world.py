@@ -34,8 +34,7 @@ from lib.resilience.rate_limiter import RateLimiter
 from lib.services import Services
 from lib.settings import ApiSettings, BreakerSettings, RateSettings, Settings, SyncSettings
 from lib.source.store import Source
-from lib.sync.batch import Batch
-from lib.sync.lease import Lease
+from lib.sync.batch import Batch, Lease
 from lib.tracking.entries import LogEntry
 
 PHARMACY, SHOP = "790760001234", "SHOP01"

@@ -12,8 +12,7 @@ import yaml
 from prefect import Flow
 
 from deployments.server.work_pools import DESCRIPTIONS
-from flows.pipelines import batch_abandoned
-from flows.records import record_ended
+from flows.pipelines import batch_abandoned, record_ended
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 
 ROOT = Path(__file__).resolve().parents[2]

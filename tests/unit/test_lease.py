@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lib.errors import ClaimLost, StoreUnavailable
-from lib.sync.lease import Lease
+from lib.sync.batch import Lease
 
 pytestmark = pytest.mark.anyio
 

@@ -19,8 +19,7 @@ from lib.models import Acceptance, Document, DocumentRef, OutcomeKind, Payload, 
 from lib.pipelines import SALE
 from lib.resilience.breaker import Breakers, pipeline_breaker
 from lib.settings import ApiSettings, BreakerSettings, SyncSettings
-from lib.sync.batch import Batch
-from lib.sync.lease import Lease
+from lib.sync.batch import Batch, Lease
 from lib.sync.outcomes import failed, outage_seconds
 from lib.sync.planning import PoolState, plan_from
 from lib.sync.submit import submit
