@@ -30,17 +30,6 @@ def migrate(url: str | URL, *branches: str, settings: SourceSettings | None = No
         command.upgrade(config, f"{branch}@head")
 
 
-def unmigrate(url: str | URL, *branches: str, settings: SourceSettings | None = None) -> None:
-    """Take branches back to nothing: `sync` loses our tables, `business` all documents.
-
-    Raises:
-        ConfigurationError, StoreUnavailable.
-    """
-    config = alembic_config(url, settings)
-    for branch in branches:
-        command.downgrade(config, f"{branch}@base")
-
-
 def alembic_config(url: str | URL, settings: SourceSettings | None = None) -> Config:
     """Alembic's configuration for one database, whatever the environment says."""
     config = Config(_INI)

@@ -24,10 +24,11 @@ from deployments.local.parts.servers import check_http
 from deployments.local.sandbox.client import SandboxAdmin
 from deployments.local.supervisor.service import Part, Stage
 from deployments.local.supervisor.stack import ROOT, Stack
-from deployments.migrations import SYNC, unmigrate
+from deployments.migrations import SYNC
 from lib.pipelines import PIPELINES
 from tests.support.cli import dqg, dqg_json
 from tests.support.doctor import examine, faults, verdicts
+from tests.support.source import unmigrate
 from tests.support.system import System
 
 pytestmark = pytest.mark.usefixtures("deployed")

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from deployments.local.demo.chain import SHOPS, UNKNOWN_DRUG
-from deployments.local.demo.documents import DemoPlan, add_locked_out_shop, seed_demo
+from deployments.local.demo.documents import DemoPlan, seed_demo
 from deployments.local.sandbox.resources import RESOURCES
 from deployments.local.sandbox.rules import KNOWN_DRUGS, check_document
 from deployments.migrations import BUSINESS, SYNC, migrate
@@ -115,15 +115,6 @@ def test_shops_get_the_passwords_they_were_given(
     assert accounts == PASSWORDS
     with pytest.raises(ConfigurationError, match="demo_hoasen"):
         seed_demo(engine, tables, passwords={})
-
-
-def test_a_locked_out_shop_is_added_apart(
-    engine: Engine, tables: SourceTables, store: Source
-) -> None:
-    refs = add_locked_out_shop(engine, tables, password="wrong", documents=2)
-    assert add_locked_out_shop(engine, tables, password="wrong", documents=2) == refs
-    assert {ref.shop_pharmacy_code for ref in refs} == {"SHOP04"}
-    assert all(_is_acceptable(document) for document in _load_all(store))
 
 
 def test_the_unknown_drug_is_one_the_sandbox_lacks() -> None:

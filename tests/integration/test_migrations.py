@@ -19,12 +19,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, Index, create_engine, delete, insert, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from deployments.migrations import BUSINESS, SYNC, alembic_config, migrate, unmigrate
+from deployments.migrations import BUSINESS, SYNC, alembic_config, migrate
 from deployments.migrations.context import VERSION_TABLE
 from lib.errors import ConfigurationError, StoreUnavailable
 from lib.pipelines import SALE
 from lib.settings import SourceSettings
 from lib.source.tables import build_tables
+from tests.support.source import unmigrate
 
 ROOT = Path(__file__).parents[2]
 OUR_TABLES = {"dqg_delivery", "dqg_account", "dqg_installation"}

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from alembic import command
 from sqlalchemy import (
     Engine,
     UniqueConstraint,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import DropConstraint
 
-from deployments.migrations import BUSINESS, SYNC, migrate, unmigrate
+from deployments.migrations import BUSINESS, SYNC, alembic_config, migrate
 from lib.models import Outcome, OutcomeKind
 from lib.pipelines import PIPELINES, SALE, Pipeline
 from lib.settings import SourceSettings
@@ -205,6 +206,17 @@ _SHAPES: dict[str, tuple[str, ...]] = {
         ),
     ),
 }  # fmt: skip
+
+
+def unmigrate(url: str, *branches: str, settings: SourceSettings | None = None) -> None:
+    """Take branches back to nothing: `sync` loses our tables, `business` all documents.
+
+    Raises:
+        ConfigurationError, StoreUnavailable.
+    """
+    config = alembic_config(url, settings)
+    for branch in branches:
+        command.downgrade(config, f"{branch}@base")
 
 
 @pytest.fixture(scope="module", params=["plain", "odd", "mssql"])

@@ -6,16 +6,46 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
+import anyio
 import httpx
+from fastapi import FastAPI
 
 from deployments.local.sandbox.accounts import DEMO_ACCOUNTS, SandboxAccount
 from deployments.local.sandbox.app import create_app
 from deployments.local.sandbox.options import Options
 from deployments.local.sandbox.resources import RESOURCES
 from deployments.local.sandbox.state import Sandbox
-from deployments.local.sandbox.transport import InProcessTransport
 
 HOASEN, MINHTAM, BINHAN = DEMO_ACCOUNTS
+
+
+def with_line(document: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A copy whose last line has other values; the value `...` takes a field away."""
+    name = next(r.lines_field for r in RESOURCES.values() if r.lines_field in document)
+    *others, last = document[name]
+    changed = {key: value for key, value in {**last, **fields}.items() if value is not ...}
+    return {**document, name: [*others, changed]}
+
+
+class InProcessTransport(httpx.AsyncBaseTransport):
+    """`httpx.ASGITransport` on which hung-up and late answers look as they do over TCP.
+
+    A dropped connection raises `httpx.ReadError`; the request's read timeout bounds the whole
+    answer and raises `httpx.ReadTimeout`.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        seconds = request.extensions.get("timeout", {}).get("read")
+        try:
+            with anyio.fail_after(seconds):
+                return await self._transport.handle_async_request(request)
+        except ConnectionResetError as error:
+            raise httpx.ReadError(str(error)) from error
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("no answer in time") from error
 
 
 class HandClock:

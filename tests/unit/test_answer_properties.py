@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lib.errors import Rejected, SyncError
 from lib.models import Acceptance
 from lib.platforms.dqg.interpret import PossibleDuplicate, parse_login, parse_lookup, parse_submit
-from lib.platforms.dqg.wording import says_duplicate
+from lib.platforms.dqg.wording import Duplicate, duplicate
 from lib.platforms.platform import Lookup
 from lib.sanitize import MASK
 from lib.settings import ApiSettings
@@ -74,8 +74,8 @@ def states_acceptance(status: int, body: bytes) -> bool:
         or str(members.get("code")).strip().removesuffix(".0") in ("200", "409", str(status))
         or str(members.get("status")).strip().casefold() == "success"
         or any(name in members or name in nested for name in NATIONAL_FIELDS)
-        or says_duplicate(text, API)
-        or says_duplicate(json.dumps(data, ensure_ascii=False), API)
+        or duplicate(text, API) is not Duplicate.NOT_SAID
+        or duplicate(json.dumps(data, ensure_ascii=False), API) is not Duplicate.NOT_SAID
     )
 
 

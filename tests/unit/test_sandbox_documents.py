@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from deployments.local.sandbox.examples import example, sale, slip, with_line
+from deployments.local.sandbox.examples import example, sale, slip
 from deployments.local.sandbox.incoming import BODY_LIMIT
-from tests.unit.sandbox_kit import HOASEN, Caller, national_field
+from tests.unit.sandbox_kit import HOASEN, Caller, national_field, with_line
 
 pytestmark = pytest.mark.anyio
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from deployments.local.sandbox.examples import example, receipt, sale, slip, with_line
+from deployments.local.sandbox.examples import example, receipt, sale, slip
 from deployments.local.sandbox.resources import RESOURCES
 from deployments.local.sandbox.rules import check_document
+from tests.unit.sandbox_kit import with_line
 
 SALE, RECEIPT, SLIP = (RESOURCES[name] for name in ("hoa_don", "phieu_nhap", "phieu_xuat"))
 

@@ -91,7 +91,9 @@ def test_server_stops_while_a_call_hangs() -> None:
         with serving(create_app()) as url, SandboxAdmin(url) as admin:
             admin.add_fault("accept_then_hang", operation="create", seconds=300)
             hanging = pool.submit(send, admin)
-            admin.wait_accepted(1)
+            admin.wait_until(
+                lambda: admin.summary()["accepted_total"] == 1, description="one is accepted"
+            )
         with pytest.raises(httpx.TransportError):
             hanging.result(timeout=20)
 
@@ -182,7 +184,7 @@ def test_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         announced = process.stdout.readline()
         url = f"http://127.0.0.1:{int(port_file.read_text())}"
         with SandboxAdmin(url) as admin:
-            admin.wait_ready()
+            admin.wait_until(admin.is_healthy, description="the sandbox answers")
             answer = httpx.post(
                 f"{admin.api_url}/tai_khoan/dang_nhap",
                 json={"usr": "shop", "pwd": "secret"},

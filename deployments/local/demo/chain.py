@@ -37,10 +37,6 @@ SHOPS = (
     Shop("SHOP02", "010010005678", "Quầy thuốc Minh Tâm", "demo_minhtam", "5 Hàng Bồ, Hà Nội"),
     Shop("SHOP03", "480490009012", "Nhà thuốc Bình An Đà Nẵng", "demo_binhan", "8 Bạch Đằng"),
 )
-#: Not part of the demo: its account is one the API does not know.
-LOCKED_OUT_SHOP = Shop(
-    "SHOP04", "920920003456", "Nhà thuốc Phong Lan", "demo_phonglan", "3 Hòa Bình"
-)
 
 _CATALOGUE = """
 DQG00010421|Paracetamol Sao Khuê 500mg|500mg|VD-31422-19|Viên|500|Uống|1 viên/lần, ngày 3 lần

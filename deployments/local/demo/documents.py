@@ -20,7 +20,6 @@ from sqlalchemy import Connection, Engine, insert, select
 from deployments.local.demo.chain import (
     BUYERS,
     DRUGS,
-    LOCKED_OUT_SHOP,
     LOTS,
     SELLERS,
     SHOPS,
@@ -106,22 +105,6 @@ def seed_demo(
     generated = (d for d in _generated(rng, seed, faulty_share) if d.pipeline.name in pipelines)
     add_shops(engine, tables, SHOPS, passwords)
     return _insert(engine, tables, islice(chain(made, generated), wanted))
-
-
-def add_locked_out_shop(
-    engine: Engine, tables: SourceTables, *, password: str, documents: int = 3
-) -> tuple[DocumentRef, ...]:
-    """Insert a shop whose login the API refuses, with sound sales that must stay pending.
-
-    Idempotent.
-    """
-    shop = LOCKED_OUT_SHOP
-    add_shops(engine, tables, [shop], {shop.account: password})
-    drafts = (
-        _sale(shop, f"HD-{shop.short}-{number:06}", date(2026, 11, 5), [(1, 10, 500)])
-        for number in range(1, documents + 1)
-    )
-    return _insert(engine, tables, drafts).succeed
 
 
 def add_shops(

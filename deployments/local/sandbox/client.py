@@ -75,14 +75,6 @@ class SandboxAdmin:
         except httpx.TransportError:
             return False
 
-    def wait_ready(self, timeout: float = 20) -> None:
-        """Wait until the sandbox answers.
-
-        Raises:
-            TimeoutError: it does not in time.
-        """
-        self.wait_until(self.is_healthy, timeout=timeout, description="the sandbox answers")
-
     def wait_until(
         self, condition: Callable[[], bool], *, timeout: float = 20, description: str
     ) -> None:
@@ -96,18 +88,6 @@ class SandboxAdmin:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not within {timeout:g} s: {description}")
             time.sleep(_POLL_SECONDS)
-
-    def wait_accepted(self, count: int, *, timeout: float = 20) -> None:
-        """Wait until at least this number of documents is accepted.
-
-        Raises:
-            TimeoutError: they are not in time.
-        """
-        self.wait_until(
-            lambda: self.summary()["accepted_total"] >= count,
-            timeout=timeout,
-            description=f"{count} documents accepted",
-        )
 
     def summary(self) -> Summary:
         summary: Summary = self._call("GET", "/summary")

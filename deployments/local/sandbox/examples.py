@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from deployments.local.sandbox.accounts import DEMO_ACCOUNTS
-from deployments.local.sandbox.resources import RESOURCES
 
 _FACILITY = DEMO_ACCOUNTS[0].ma_co_so
 
@@ -82,14 +81,6 @@ def example(
     """A valid document of a kind."""
     make = {"hoa_don": sale, "phieu_nhap": receipt, "phieu_xuat": slip}[resource]
     return make(code, ma_co_so=ma_co_so, **fields)
-
-
-def with_line(document: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """A copy whose last line has other values; the value `...` takes a field away."""
-    name = next(r.lines_field for r in RESOURCES.values() if r.lines_field in document)
-    *others, last = document[name]
-    changed = {key: value for key, value in {**last, **fields}.items() if value is not ...}
-    return {**document, name: [*others, changed]}
 
 
 def _slip_line(**numbers: int) -> dict[str, Any]:

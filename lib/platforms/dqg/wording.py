@@ -105,11 +105,6 @@ def says_exists(text: str) -> bool:
     return _EXISTS.search(folded(text)) is not None
 
 
-def says_duplicate(text: str, settings: ApiSettings) -> bool:
-    """Whether a text says that something is there already, whatever it is."""
-    return duplicate(text, settings) is not Duplicate.NOT_SAID
-
-
 def gives_no_reason(text: str) -> bool:
     """Whether a refusal says nothing of why."""
     return _EMPTY_WORDS.fullmatch(folded(text)) is not None
