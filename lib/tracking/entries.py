@@ -9,10 +9,11 @@ from typing import Any
 
 from lib.clock import Clock
 from lib.models import DocumentRef, LogStatus
+from lib.tracking.failures import ref_of
 from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS
 from lib.tracking.mongo import Database, mongo_errors
 
-#: Members of a `DocumentRef`, in its order.
+#: Members of a `DocumentRef`.
 _IDENTITY = ("pipeline", "record_id", "local_id", "pharmacy_code", "shop_pharmacy_code")
 #: Failure records read at once.
 _PAGE = 1000
@@ -151,7 +152,7 @@ class LogReader:
         with mongo_errors():
             cursor = self.database[SYNC_FAILURES].find(query, dict.fromkeys(_IDENTITY, True))
             while page := await cursor.to_list(_PAGE):
-                yield {_ref(row) for row in page}
+                yield {ref_of(row) for row in page}
 
     async def rows_changed(self, within: timedelta, *, limit: int) -> set[DocumentRef]:
         """Documents whose row was seen to change while they were sent, the latest ones.
@@ -163,16 +164,12 @@ class LogReader:
         with mongo_errors():
             cursor = self.database[TASK_LOGS].find(query, dict.fromkeys(_IDENTITY, True))
             rows = await cursor.sort("row_changed_at", -1).limit(limit).to_list()
-        return {_ref(row) for row in rows}
-
-
-def _ref(row: Mapping[str, Any]) -> DocumentRef:
-    return DocumentRef(*(row[name] for name in _IDENTITY))
+        return {ref_of(row) for row in rows}
 
 
 def _entry(row: Mapping[str, Any]) -> LogEntry:
     return LogEntry(
-        ref=_ref(row),
+        ref=ref_of(row),
         claim_token=row["claim_token"],
         status=LogStatus(row["status"]),
         national_id=row.get("national_id"),

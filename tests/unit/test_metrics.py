@@ -231,6 +231,7 @@ def test_outcomes_claims_and_breakers_are_counted(tmp_path: Path) -> None:
     with process(tmp_path) as metrics:
         metrics.document_ended(Outcome(REF, "token", OutcomeKind.ACCEPTED))
         metrics.document_ended(Outcome(REF, "token", OutcomeKind.FAILED, error_class="invalid"))
+        metrics.doubted("sale")
         metrics.claim_lost("sale")
         metrics.saved(30, 0.02)
         metrics.save_failed()
@@ -242,6 +243,7 @@ def test_outcomes_claims_and_breakers_are_counted(tmp_path: Path) -> None:
     found = samples(read(tmp_path))
     assert found["dqg_documents_total['accepted', 'none', 'sale']"] == 1
     assert found["dqg_documents_total['failed', 'invalid', 'sale']"] == 1
+    assert found["dqg_warnings_total['sale']"] == 1
     assert found["dqg_claims_lost_total['sale']"] == 1
     assert found["dqg_write_batch_size_sum[]"] == 30
     assert found["dqg_save_failures_total[]"] == 1
