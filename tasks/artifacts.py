@@ -27,8 +27,9 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.runtime import flow_run
 
 from lib.clock import utc_now
-from lib.daily_close.compare import DayClose, ShopClose
-from lib.daily_close.csv_file import checksum, rows_of
+from lib.daily_close.csv_file import rows_of
+from lib.daily_close.proof import checksum
+from lib.daily_close.result import DailyClose, ShopClose, State
 from lib.errors import StoreUnavailable
 from lib.models import OutcomeKind, PipelineSummary
 from lib.record import Record
@@ -308,7 +309,7 @@ def _groups_description(total: int, groups: int) -> str:
 # -- the daily close -------------------------------------------------------------------------------
 
 
-async def show_daily_close(close: DayClose) -> None:
+async def show_daily_close(close: DailyClose) -> None:
     """Keep a close as an artifact: numbers, differences by name, and the checksum of the rows.
 
     It belongs to the run it is called in, if any: the command line has none, and the helpers of
@@ -328,16 +329,18 @@ async def show_daily_close(close: DayClose) -> None:
         )
 
 
-def description_of(close: DayClose) -> str:
+def description_of(close: DailyClose) -> str:
     """The text above the table. Names no person. Pure."""
     differences = close.differences
     lines = [
-        f"**{close.day}: {'closed' if close.is_closed else 'not closed'}.** {close.summary()}.",
+        f"**{close.scope}: {'closed' if close.is_closed else 'not closed'}.** {close.summary()}.",
         "",
-        f"SHA-256 over the rows: `{checksum(rows_of(close))}`",
+        f"SHA-256 over the rows of the CSV file: `{checksum(rows_of(close))}`",
     ]
+    if failed := close.count(State.FAILED):
+        lines += ["", f"{failed} failed: `dqg failures group` and the console say why."]
     if close.notes:
-        lines += ["", "Not compared:", "", *(f"- {note}" for note in close.notes)]
+        lines += ["", "Not compared:", "", *(f"- {plain(note.text)}" for note in close.notes)]
     if differences:
         lines += ["", "Differences:", ""]
         lines += [

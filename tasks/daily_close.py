@@ -1,22 +1,20 @@
-"""The daily close: every store asked about the documents of one day."""
+"""The daily close: every store asked about the documents of some days."""
 
 from __future__ import annotations
-
-from datetime import date
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lib.daily_close.collect import read_day
-from lib.daily_close.compare import DayClose
+from lib.daily_close.collect import read_close
+from lib.daily_close.result import DailyClose, Scope
 from tasks.runtime import current_services
 
 
-@task(cache_policy=NO_CACHE, task_run_name="compare-{day}")
-async def compare_day(day: date, sample: int) -> DayClose:
-    """Every document of the day, compared across the stores. Idempotent.
+@task(cache_policy=NO_CACHE, task_run_name="compare-{scope}")
+async def compare_days(scope: Scope, sample: int) -> DailyClose:
+    """Every document of the days, compared across the stores. Idempotent.
 
     Raises:
         StoreUnavailable, ConfigurationError: the source database cannot be asked.
     """
-    return await read_day(current_services(), day, sample)
+    return await read_close(current_services(), scope, sample)

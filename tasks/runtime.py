@@ -15,7 +15,7 @@ from prefect.runtime import flow_run, task_run
 from sqlalchemy import URL
 
 from lib import services as lib_services
-from lib.daily_close.collect import yesterday
+from lib.daily_close.result import yesterday
 from lib.errors import ConfigurationError, StoreUnavailable
 from lib.pipelines import PIPELINES
 from lib.record import Record
@@ -140,8 +140,10 @@ def scheduler_run_name() -> str:
 
 
 def daily_close_run_name() -> str:
-    """`daily-close 2026-11-02`."""
-    return f"{flow_run.flow_name} {flow_run.parameters.get('day') or yesterday()}"
+    """`daily-close 2026-11-02`, or `daily-close 2026-11-01..2026-11-30 SHOP01`."""
+    day, last_day, shop = (flow_run.parameters.get(name) for name in ("day", "last_day", "shop"))
+    days = f"{day or last_day or yesterday()}{f'..{last_day}' if day and last_day else ''}"
+    return " ".join(filter(None, (flow_run.flow_name, days, shop)))
 
 
 def chunk_run_name() -> str:

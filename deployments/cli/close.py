@@ -1,8 +1,8 @@
-"""`dqg close`: is everything of a day accepted, do all stores say so, and a file that proves it."""
+"""`dqg close`: is everything of some days accepted, do all stores say so, and the proof of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, datetime
@@ -17,19 +17,30 @@ from rich.text import Text
 from deployments.cli.context import ATTENTION, AsJson, complain, console, print_json, run, table
 from deployments.cli.language import N_, _, _n
 from deployments.cli.prefect_state import prefect_errors
-from lib.daily_close.collect import DEFAULT_SAMPLE, OnProgress, read_day, yesterday
-from lib.daily_close.compare import DayClose, Difference, Kind, State
-from lib.daily_close.csv_file import checksum, rows_of, verify_file, write_file
-from lib.errors import SyncError
+from lib.daily_close.collect import DEFAULT_SAMPLE, OnProgress, read_close
+from lib.daily_close.files import WRITERS, Format, file_name, verify_file, write_file
+from lib.daily_close.proof import Seal, Signer
+from lib.daily_close.result import (
+    BadScope,
+    DailyClose,
+    Difference,
+    Kind,
+    NoteKind,
+    Scope,
+    State,
+    make_scope,
+)
+from lib.errors import ConfigurationError, SyncError
+from lib.printable import printable
 from tasks.artifacts import show_daily_close
-from tasks.runtime import open_services
+from tasks.runtime import open_services, read_settings
 
 _DIFFERENCES_SHOWN = 50
 
 _MEANINGS = {
     Kind.NO_NATIONAL_ID: N_("accepted, but without a national id"),
-    Kind.SAME_NATIONAL_ID: N_("another document of the day has the same national id"),
-    Kind.SAME_CODE: N_("the pharmacy has another document of the day with the same code"),
+    Kind.SAME_NATIONAL_ID: N_("another document has the same national id"),
+    Kind.SAME_CODE: N_("the pharmacy has another document with the same code"),
     Kind.NOT_LOGGED: N_("accepted in the source database, and nothing about it in the logs"),
     Kind.LOGGED_OTHERWISE: N_("accepted in the source database, but not in the logs"),
     Kind.LOGGED_ACCEPTED: N_("accepted in the logs, but not in the source database"),
@@ -39,6 +50,11 @@ _MEANINGS = {
     Kind.API_HAS_IT: N_("not accepted here, but the API has it"),
     Kind.UNKNOWN_STATUS: N_("its status is none that this system knows"),
     Kind.CHANGED_AFTER_ACCEPTANCE: N_("its content has changed since the API accepted it"),
+}
+_NOTES = {
+    NoteKind.NOT_LOOKED_UP: N_("{count} documents could not be looked up: {why}"),
+    NoteKind.LOGS_EXPIRED: N_("the logs were not compared: they are kept for {count} days"),
+    NoteKind.LOGS_AWAY: N_("the logs were not compared: {why} is away"),
 }
 _STEPS = {"source": N_("source database"), "logs": N_("logs"), "API": N_("national API")}
 
@@ -64,6 +80,15 @@ Day = Annotated[
         help="the documents' own date, e.g. 2026-11-02; by default yesterday in Vietnam",
     ),
 ]
+First = Annotated[
+    date | None,
+    typer.Option("--from", parser=parse_day, metavar="DATE", help="the first of several days"),
+]
+Last = Annotated[
+    date | None,
+    typer.Option("--to", parser=parse_day, metavar="DATE", help="the last of several days"),
+]
+OnlyShop = Annotated[str | None, typer.Option("--shop", help="only of this shop's code")]
 Sample = Annotated[
     int,
     typer.Option(
@@ -74,7 +99,11 @@ Sample = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", help="the file; by default daily-close-DATE.csv in the current folder"),
+    typer.Option(
+        "--out",
+        help="the CSV file, the workbook is written beside it; by default daily-close-DATE.csv in "
+        "the current folder",
+    ),
 ]
 
 
@@ -82,87 +111,145 @@ Out = Annotated[
 def close(
     context: typer.Context,
     day: Day = None,
+    first: First = None,
+    last: Last = None,
+    shop: OnlyShop = None,
     sample: Sample = DEFAULT_SAMPLE,
     out: Out = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace a file that is there")
+        bool, typer.Option("--overwrite", help="replace files that are there")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Close a day: compare every document of it across all stores, and write the proof.
+    """Close days: compare every document of them across all stores, and write the proof.
 
     The exit status is 0 only where everything is accepted and all stores agree.
     """
     if context.invoked_subcommand is not None:
         return
-    day = day or yesterday()
-    path = (out or Path(f"daily-close-{day}.csv")).absolute()
-    if path.exists() and not overwrite:
-        raise typer.BadParameter(_("{path} is there already; --overwrite replaces it", path=path))
-    run(_close(day, sample, path, json), as_json=json)
+    scope = _scope(day, first, last, shop)
+    path = (out or Path(file_name(scope, Format.CSV))).absolute()
+    base = path.with_suffix("") if path.suffix[1:].lower() in list(Format) else path
+    paths = {kind: base.with_name(f"{base.name}.{kind.value}") for kind in Format}
+    for taken in paths.values():
+        if taken.exists() and not overwrite:
+            raise typer.BadParameter(
+                _("{path} is there already; --overwrite replaces it", path=taken)
+            )
+    run(_close(scope, sample, paths, json), as_json=json)
 
 
 @app.command("verify")
 def verify(
-    file: Annotated[Path, typer.Argument(help="written by `dqg close`")],
+    file: Annotated[Path, typer.Argument(help="written by `dqg close`, CSV or workbook")],
+    public_key: Annotated[
+        str | None,
+        typer.Option(
+            "--public-key",
+            help="of the installation that signed the file, as `dqg close public-key` prints it",
+        ),
+    ] = None,
     sha256: Annotated[
         str | None,
         typer.Option("--sha256", help="the checksum as it was noted elsewhere, e.g. in Prefect"),
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Is a file still what `dqg close` wrote? If not, the exit status is 1."""
-    run(_verify(file.absolute(), sha256, json), as_json=json)
+    """Is a file still what `dqg close` wrote, and who signed it? If not, the exit status is 1.
+
+    Needs only the file and the public key: no settings and no stores.
+    """
+    run(_verify(file.absolute(), public_key, sha256, json), as_json=json)
 
 
-async def _close(day: date, sample: int, path: Path, json: bool) -> int:
+@app.command("public-key")
+def public_key_(json: AsJson = False) -> None:
+    """The public key of this installation, for those who verify its files."""
+    run(_public_key(json), as_json=json)
+
+
+def _scope(day: date | None, first: date | None, last: date | None, shop: str | None) -> Scope:
+    if day is not None and (first is not None or last is not None):
+        raise typer.BadParameter(_("--date is for one day, --from and --to for several"))
+    try:
+        return make_scope(day or first, last, shop)
+    except BadScope as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+async def _close(scope: Scope, sample: int, paths: Mapping[Format, Path], json: bool) -> int:
     artifact_error: SyncError | None = None
     async with open_services() as services:
+        signer = Signer(services.settings.close.signing_key)
         with _progress(shown=not json) as progress:
-            result = await read_day(services, day, sample, progress)
-    rows = rows_of(result)
-    write_file(path, rows)
+            result = await read_close(services, scope, sample, progress)
+    seals: dict[Path, Seal] = {}
+    for kind, path in paths.items():
+        file = WRITERS[kind](result, signer)
+        write_file(path, file.content)
+        seals[path] = file.seal
     try:
         async with prefect_errors():
             await show_daily_close(result)
     except SyncError as error:
         artifact_error = error
-    sha256 = checksum(rows)
     if json:
-        print_json(_as_json(result, path, sha256, artifact_error))
+        print_json(_as_json(result, seals, artifact_error))
     else:
-        _print(result, path, sha256)
+        _print(result, seals)
         if artifact_error is not None:
             complain(_("no artifact was made: {error}", error=artifact_error))
     return 0 if result.is_closed and artifact_error is None else ATTENTION
 
 
-async def _verify(path: Path, noted: str | None, json: bool) -> int:
+async def _verify(path: Path, key: str | None, noted: str | None, json: bool) -> int:
     found = verify_file(path)
     as_noted = noted is None or noted.strip().lower() == found.found
-    good = found.holds and as_noted
+    unchanged = found.holds and as_noted
+    signed = None if key is None else found.is_signed_by(key)
+    good = unchanged and signed is not False
     if json:
         print_json(
             {
                 "file": str(path),
+                "days": found.scope,
                 "documents": found.documents,
                 "sha256": found.found,
-                "stated": found.stated,
-                "unchanged": good,
+                "stated": found.stated.sha256,
+                "unchanged": unchanged,
+                "signed": found.is_signed,
+                "signed_by_key": signed,
             }
         )
-    elif good:
-        typer.echo(
-            _n("unchanged: {count} document", "unchanged: {count} documents", found.documents)
-        )
-        typer.echo(f"SHA-256 {found.found}")
-        if noted is None:
-            typer.echo(_("--sha256 compares it with the checksum that was noted elsewhere"))
-    else:
+        return 0 if good else ATTENTION
+    if not unchanged:
         complain(_("the file was changed"))
         typer.echo(_("its rows give {sha256}", sha256=found.found))
-        typer.echo(_("it should be {sha256}", sha256=noted or found.stated))
+        typer.echo(_("it should be {sha256}", sha256=noted or found.stated.sha256))
+        return ATTENTION
+    typer.echo(_n("unchanged: {count} document", "unchanged: {count} documents", found.documents))
+    typer.echo(_("daily close of {day}", day=printable(found.scope)))
+    typer.echo(f"SHA-256 {found.found}")
+    if signed is False:
+        complain(_("the file is not signed with this key"))
+    elif signed:
+        typer.echo(_("signed with this key"))
+    elif found.is_signed:
+        typer.echo(_("it is signed; --public-key says whether by the right one"))
+    elif noted is None:
+        typer.echo(_("it is not signed; --sha256 compares with the checksum noted elsewhere"))
     return 0 if good else ATTENTION
+
+
+async def _public_key(json: bool) -> int:
+    key = Signer((await read_settings()).close.signing_key).public_key
+    if key is None:
+        raise ConfigurationError(_("DQG_CLOSE__SIGNING_KEY is not set: files are not signed"))
+    if json:
+        print_json({"public_key": key})
+    else:
+        typer.echo(key)
+    return 0
 
 
 @contextmanager
@@ -181,11 +268,11 @@ def _progress(*, shown: bool) -> Iterator[OnProgress]:
         yield advance
 
 
-def _print(result: DayClose, path: Path, sha256: str) -> None:
+def _print(result: DailyClose, seals: Mapping[Path, Seal]) -> None:
     out = console()
     out.print(
         table(
-            _("Daily close of {day}", day=result.day),
+            _("Daily close of {day}", day=str(result.scope)),
             [
                 *(_("pipeline"), _("shop"), _("documents"), _("sent"), _("accepted")),
                 *(_("failed"), _("open"), _("in the logs"), _("at the API")),
@@ -219,13 +306,37 @@ def _print(result: DayClose, path: Path, sha256: str) -> None:
             )
         )
     for note in result.notes:
-        out.print(Text(note))
+        out.print(Text(_(_NOTES[note.kind], count=note.count, why=note.why)))
+    for line in _what_to_do(result):
+        out.print(Text(line))
     verdict = (
         _("closed: everything is accepted, and all stores agree")
         if result.is_closed
         else _("not closed")
     )
-    out.print(Text(verdict), Text(str(path)), Text(f"SHA-256 {sha256}"), sep="\n")
+    out.print(Text(verdict))
+    for path, seal in seals.items():
+        out.print(Text(str(path)), Text(f"SHA-256 {seal.sha256}"), sep="\n")
+    if not any(seal.signature for seal in seals.values()):
+        out.print(Text(_("not signed: DQG_CLOSE__SIGNING_KEY is not set")))
+
+
+def _what_to_do(result: DailyClose) -> Iterator[str]:
+    """For what is not accepted: where to go."""
+    shop = "" if result.scope.shop is None else f" --shop {result.scope.shop}"
+    if failed := result.count(State.FAILED):
+        yield _n(
+            "{count} failed: dqg failures group{shop} says why, as does the console at /causes",
+            "{count} failed: dqg failures group{shop} says why, as does the console at /causes",
+            failed,
+            shop=shop,
+        )
+    if result.open:
+        yield _n(
+            "{count} open: dqg status says what it waits for, as does the console at /",
+            "{count} open: dqg status says what they wait for, as does the console at /",
+            result.open,
+        )
 
 
 def _difference_row(difference: Difference) -> tuple[object, ...]:
@@ -239,10 +350,13 @@ def _known(number: int | None) -> object:
 
 
 def _as_json(
-    result: DayClose, path: Path, sha256: str, artifact_error: SyncError | None
+    result: DailyClose, seals: Mapping[Path, Seal], artifact_error: SyncError | None
 ) -> dict[str, Any]:
+    first, *_others = seals.items()
     return {
-        "date": result.day.isoformat(),
+        "date": result.scope.first.isoformat(),
+        "to": result.scope.last.isoformat(),
+        "shop": result.scope.shop,
         "closed": result.is_closed,
         "documents": len(result.documents),
         "states": {state.value: result.count(state) for state in State},
@@ -257,8 +371,12 @@ def _as_json(
             }
             for difference in result.differences
         ],
-        "notes": list(result.notes),
-        "file": str(path),
-        "sha256": sha256,
+        "notes": [note.text for note in result.notes],
+        "file": str(first[0]),
+        "sha256": first[1].sha256,
+        "files": [
+            {"file": str(path), "sha256": seal.sha256, "signed": bool(seal.signature)}
+            for path, seal in seals.items()
+        ],
         "artifact_error": None if artifact_error is None else str(artifact_error),
     }

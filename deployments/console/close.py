@@ -1,13 +1,18 @@
-"""Khóa sổ: is everything of a day accepted, do all stores say so, and the file that proves it."""
+"""Khóa sổ: is everything of some days accepted, do all stores say so, and the files that prove it.
+
+A comparison asks every store, so they run one after the other, and the latest are kept in memory.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, HTTPException
 from starlette.responses import Response
@@ -15,109 +20,159 @@ from starlette.responses import Response
 from deployments.console.access import Right
 from deployments.console.web import Visitor, redirect, require
 from lib.clock import pharmacy_date, utc_now
-from lib.daily_close.collect import DEFAULT_SAMPLE, read_day, yesterday
-from lib.daily_close.compare import DayClose
-from lib.daily_close.csv_file import checksum, rows_of, to_csv
+from lib.daily_close.collect import DEFAULT_SAMPLE, read_close
+from lib.daily_close.files import MEDIA_TYPES, WRITERS, Format, checksums, file_name, verify
+from lib.daily_close.proof import BadCloseFile, Signer, Verification
+from lib.daily_close.result import BadScope, DailyClose, Scope, State, make_scope, yesterday
 from lib.errors import StoreUnavailable, SyncError
+from lib.operations.operator import Operator
 from lib.services import Services
 from lib.tracking.audit import Action, AuditEntry, AuditFilter
 
+logger = logging.getLogger("dqg.console")
 router = APIRouter()
 
 OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
 
-#: Days whose comparison is kept in this process; any day can be compared again.
-_KEPT = 7
+#: Comparisons that this process keeps; any days can be compared again.
+_KEPT = 5
 _EARLIER = 20
+#: Entries of the audit log in which the checksum of a file is looked for.
+_SEARCHED = 1000
 _SHOWN = 200
 
 
 @dataclass(slots=True)
 class Comparison:
-    """A day that is compared, or was.
+    """Days that are compared, or were.
 
     Attributes:
-        result, sha256: None while it is under way, or where it failed.
+        result: None while it is under way, or where it failed.
+        sums: the checksum of each file.
         failed: the part that was away.
     """
 
-    day: date
+    scope: Scope
     by: str
     begun_at: datetime
-    result: DayClose | None = None
-    sha256: str | None = None
+    result: DailyClose | None = None
+    sums: Mapping[Format, str] = field(default_factory=dict)
     failed: str | None = None
 
     @property
     def running(self) -> bool:
         return self.result is None and self.failed is None
 
+    @property
+    def path(self) -> str:
+        return f"/close/{self.scope.days}"
+
+    @property
+    def query(self) -> str:
+        return "" if self.scope.shop is None else f"?shop={quote(self.scope.shop)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A close that the audit log has."""
+
+    entry: AuditEntry
+    scope: str
+    closed: bool
+    sums: str
+
+    @classmethod
+    def of(cls, entry: AuditEntry) -> Earlier:
+        scope, state, sums = (*entry.detail.split(", ", 2), "", "")[:3]
+        return cls(entry, scope, state == "closed", sums)
+
+
+def audit_detail(result: DailyClose, sums: Mapping[Format, str]) -> str:
+    """A close as the audit log keeps it; `Earlier.of` reads it."""
+    state = "closed" if result.is_closed else "not closed"
+    return ", ".join([str(result.scope), state, *(f"{k.value} {s}" for k, s in sums.items())])
+
 
 @dataclass(slots=True)
 class Comparisons:
-    """The days this process has compared; one at a time, for it asks every store."""
+    """The comparisons of this process; one at a time, for each asks every store."""
 
     open_services: OpenServices
-    by_day: dict[date, Comparison] = field(default_factory=dict)
+    by_scope: dict[Scope, Comparison] = field(default_factory=dict)
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def start(self, day: date, by: str) -> Comparison:
-        """Compare a day, unless that is under way."""
-        known = self.by_day.get(day)
+    def start(self, scope: Scope, by: str, operator: Operator) -> Comparison:
+        """Compare these days, unless that is under way."""
+        known = self.by_scope.get(scope)
         if known is not None and known.running:
             return known
-        self.by_day.pop(day, None)
-        made = self.by_day[day] = Comparison(day, by, utc_now())
-        for old in [d for d, c in self.by_day.items() if not c.running][:-_KEPT]:
-            del self.by_day[old]
-        task = asyncio.create_task(self._run(made))
+        self.by_scope.pop(scope, None)
+        made = self.by_scope[scope] = Comparison(scope, by, utc_now())
+        for old in [s for s, c in self.by_scope.items() if not c.running][:-_KEPT]:
+            del self.by_scope[old]
+        task = asyncio.create_task(self._run(made, operator))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return made
 
-    async def _run(self, made: Comparison) -> None:
+    async def _run(self, made: Comparison, operator: Operator) -> None:
         try:
             async with self._one, self.open_services() as services:
-                result = await read_day(services, made.day, DEFAULT_SAMPLE)
-            made.sha256 = checksum(rows_of(result))
+                result = await read_close(services, made.scope, DEFAULT_SAMPLE)
+                made.sums = await asyncio.to_thread(checksums, result)
+            detail = audit_detail(result, made.sums)
+            try:
+                await operator.audit.note(AuditEntry(Action.CLOSED_DAY, made.by, detail=detail))
+            except StoreUnavailable as error:
+                logger.warning("not in the audit log: %s by %s: %s", detail, made.by, error)
             made.result = result
         except SyncError as error:
             made.failed = getattr(error, "store", None) or error.error_class
+        finally:
+            if made.running:
+                made.failed = "error"
 
 
 @router.get("/close")
 async def closes(visitor: Annotated[Visitor, Depends(require(Right.CLOSE))]) -> Response:
-    operator, _ = await visitor.console.operator()
-    try:
-        earlier = await operator.audit.find(AuditFilter(action=Action.CLOSED_DAY), limit=_EARLIER)
-    except StoreUnavailable:
-        earlier = []
-    comparisons = _comparisons(visitor)
-    return visitor.page(
-        "closes.html",
-        yesterday=yesterday(),
-        today=pharmacy_date(utc_now()),
-        earlier=earlier,
-        compared=sorted(comparisons.by_day.values(), key=lambda c: c.begun_at, reverse=True),
-    )
+    return await _list_page(visitor)
 
 
 @router.post("/close")
 async def compare(visitor: Annotated[Visitor, Depends(require(Right.CLOSE_DAY))]) -> Response:
-    day = _day(visitor.value("day"))
+    operator, shops = await visitor.console.operator()
+    try:
+        first, last = _day(visitor.value("from")), _day(visitor.value("to"))
+        scope = make_scope(first, last, visitor.value("shop"))
+    except (ValueError, BadScope):
+        return await _list_page(visitor, problem="days")
+    if scope.shop is not None and scope.shop not in list(shops):
+        return await _list_page(visitor, problem="shop")
+    comparison = _comparisons(visitor).start(scope, visitor.user.name, operator)
+    return redirect(comparison.path + comparison.query)
+
+
+@router.post("/close/verify")
+async def verify_file(
+    visitor: Annotated[Visitor, Depends(require(Right.CLOSE, upload=True))],
+) -> Response:
+    if not visitor.file:
+        return await _list_page(visitor, problem="file")
     operator, _ = await visitor.console.operator()
-    await operator.audit.note(
-        AuditEntry(Action.CLOSED_DAY, visitor.user.name, detail=day.isoformat())
-    )
-    _comparisons(visitor).start(day, visitor.user.name)
-    return redirect(f"/close/{day}")
+    key = Signer(operator.settings.close.signing_key).public_key
+    try:
+        found = await asyncio.to_thread(verify, visitor.file)
+    except BadCloseFile:
+        return await _list_page(visitor, problem="no_close")
+    known = [e for e in await _earlier(operator, _SEARCHED) if found.found in e.sums]
+    return await _list_page(visitor, found=found, ours=_is_ours(found, key), known=known[:1])
 
 
-@router.get("/close/{day}")
-async def close(day: str, visitor: Annotated[Visitor, Depends(require(Right.CLOSE))]) -> Response:
+@router.get("/close/{days}")
+async def close(days: str, visitor: Annotated[Visitor, Depends(require(Right.CLOSE))]) -> Response:
     _, shops = await visitor.console.operator()
-    found = _found(visitor, day)
+    found = _found(visitor, days)
     result = found.result
     return visitor.page(
         "close.html",
@@ -125,23 +180,66 @@ async def close(day: str, visitor: Annotated[Visitor, Depends(require(Right.CLOS
         result=result,
         shops=shops,
         differences=[] if result is None else result.differences[:_SHOWN],
-        failed=[] if result is None else [d for d in result.documents if d.state == "failed"],
+        failed=0 if result is None else result.count(State.FAILED),
+        formats=list(Format),
     )
 
 
-@router.get("/close/{day}/file")
+@router.get("/close/{days}/{kind}")
 async def close_file(
-    day: str, visitor: Annotated[Visitor, Depends(require(Right.CLOSE))]
+    days: str, kind: str, visitor: Annotated[Visitor, Depends(require(Right.CLOSE))]
 ) -> Response:
-    found = _found(visitor, day)
-    if found.result is None:
+    found = _found(visitor, days)
+    if found.result is None or kind not in list(Format):
         raise HTTPException(404)
+    operator, _ = await visitor.console.operator()
+    signer, chosen = Signer(operator.settings.close.signing_key), Format(kind)
+    try:
+        file = await asyncio.to_thread(WRITERS[chosen], found.result, signer)
+    except BadCloseFile:
+        raise HTTPException(413) from None
+    name = file_name(found.scope, chosen)
     return Response(
-        # With a byte order mark, by which Excel knows that it is UTF-8.
-        to_csv(rows_of(found.result)).encode("utf-8-sig"),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="daily-close-{found.day}.csv"'},
+        file.content,
+        media_type=MEDIA_TYPES[chosen],
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
+
+
+async def _list_page(visitor: Visitor, problem: str | None = None, **checked: Any) -> Response:
+    """The forms and the latest closes.
+
+    Args:
+        checked: what became of a file that was uploaded.
+    """
+    operator, shops = await visitor.console.operator()
+    try:
+        earlier = await _earlier(operator, _EARLIER)
+    except StoreUnavailable:
+        earlier = []
+    by_scope = _comparisons(visitor).by_scope
+    values = {"found": None, "ours": None, "known": [], **checked}
+    return visitor.page(
+        "closes.html",
+        status=200 if problem is None else 422,
+        yesterday=yesterday(),
+        today=pharmacy_date(utc_now()),
+        shops=shops,
+        earlier=earlier,
+        compared=sorted(by_scope.values(), key=lambda c: c.begun_at, reverse=True),
+        problem=problem,
+        **values,
+    )
+
+
+async def _earlier(operator: Operator, limit: int) -> list[Earlier]:
+    entries = await operator.audit.find(AuditFilter(action=Action.CLOSED_DAY), limit=limit)
+    return [Earlier.of(entry) for entry in entries]
+
+
+def _is_ours(found: Verification, key: str | None) -> bool | None:
+    """Whether this installation signed the file; None where it has no key to tell."""
+    return None if key is None else found.is_signed_by(key)
 
 
 def _comparisons(visitor: Visitor) -> Comparisons:
@@ -149,15 +247,18 @@ def _comparisons(visitor: Visitor) -> Comparisons:
     return comparisons
 
 
-def _found(visitor: Visitor, day: str) -> Comparison:
-    found = _comparisons(visitor).by_day.get(_day(day))
+def _found(visitor: Visitor, days: str) -> Comparison:
+    first, _, last = days.partition("..")
+    try:
+        scope = make_scope(_day(first), _day(last), visitor.value("shop"))
+    except (ValueError, BadScope):
+        raise HTTPException(404) from None
+    found = _comparisons(visitor).by_scope.get(scope)
     if found is None:
         raise HTTPException(404)
     return found
 
 
-def _day(text: str) -> date:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - only a date
-    except ValueError:
-        raise HTTPException(404) from None
+def _day(text: str) -> date | None:
+    """Raises ValueError where it is no date."""
+    return date.fromisoformat(text) if text else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
@@ -13,6 +13,8 @@ from urllib.parse import parse_qs
 
 from fastapi import HTTPException, Request
 from jinja2 import Environment
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from deployments.console.access import RIGHTS, Right, Role, User
@@ -36,6 +38,8 @@ SESSION_COOKIE = "dqg_session"
 LANGUAGE_COOKIE = "dqg_language"
 #: A form with every document of a large cause fits.
 _LARGEST_FORM = 1_000_000
+#: A workbook of a month of a large chain fits.
+_LARGEST_UPLOAD = 32_000_000
 #: Seconds for which names and logins of shops are taken as read.
 _SHOPS_SECONDS = 30.0
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
@@ -128,6 +132,7 @@ class Visitor:
     session: Session
     user: User
     form: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    file: bytes = b""
 
     @property
     def console(self) -> Console:
@@ -149,10 +154,13 @@ def console_of(request: Request) -> Console:
     return console
 
 
-def require(right: Right) -> Callable[[Request], Awaitable[Visitor]]:
+def require(right: Right, *, upload: bool = False) -> Callable[[Request], Awaitable[Visitor]]:
     """A dependency: the visitor, logged in, with this right, and with a form that is ours.
 
     It sends people who are not logged in to the login, and answers 403 without the right.
+
+    Args:
+        upload: the form may have a file.
     """
 
     async def visitor(request: Request) -> Visitor:
@@ -160,10 +168,17 @@ def require(right: Right) -> Callable[[Request], Awaitable[Visitor]]:
         user = user_of(request, session)
         if user is None:
             raise NotLoggedIn
-        form = await read_form(request, session) if request.method == "POST" else {}
+        form: Mapping[str, Sequence[str]] = {}
+        file = b""
+        if request.method == "POST":
+            multipart = request.headers.get("content-type", "").startswith("multipart/form-data")
+            if upload and multipart:
+                form, file = await read_upload(request, session)
+            else:
+                form = await read_form(request, session)
         if not user.may(right):
             raise HTTPException(403)
-        return Visitor(request, session, user, form)
+        return Visitor(request, session, user, form, file)
 
     visitor.right = right  # type: ignore[attr-defined]
     return visitor
@@ -224,16 +239,43 @@ async def read_form(request: Request, session: Session) -> dict[str, list[str]]:
     Raises:
         HTTPException: 400 where it does not carry the session's token, 413 where it is too long.
     """
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _LARGEST_FORM:
-            raise HTTPException(413)
+    body = b"".join([part async for part in _limited(request, _LARGEST_FORM)])
     form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
-    token = form.get("csrf", [""])[0]
+    _check_token(form.get("csrf", [""])[0], session)
+    return form
+
+
+async def read_upload(request: Request, session: Session) -> tuple[dict[str, list[str]], bytes]:
+    """The fields of a form of ours and its file. Raises as `read_form`."""
+    parts = MultiPartParser(
+        request.headers, _limited(request, _LARGEST_UPLOAD), max_files=1, max_fields=10
+    )
+    try:
+        form = await parts.parse()
+    except MultiPartException:
+        raise HTTPException(400) from None
+    try:
+        fields = {name: [value] for name, value in form.items() if isinstance(value, str)}
+        files = [value for value in form.values() if isinstance(value, UploadFile)]
+        _check_token(fields.get("csrf", [""])[0], session)
+        return fields, await files[0].read() if files else b""
+    finally:
+        await form.close()
+
+
+async def _limited(request: Request, most: int) -> AsyncGenerator[bytes, None]:
+    """The body in parts. Raises HTTPException 413 where it is longer than `most` bytes."""
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise HTTPException(413)
+        yield part
+
+
+def _check_token(token: str, session: Session) -> None:
     if not secrets.compare_digest(token.encode(), session.csrf.encode()):
         raise HTTPException(400)
-    return form
 
 
 def language_of(request: Request) -> Language:

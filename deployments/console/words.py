@@ -13,7 +13,7 @@ from jinja2.runtime import Context
 from deployments.console.access import Right, Role
 from deployments.console.language import N_, translations
 from lib.clock import PHARMACY_ZONE, utc_now
-from lib.daily_close.compare import Kind
+from lib.daily_close.result import Kind, Note, NoteKind
 from lib.operations.decision import Effect
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.settings import Language
@@ -62,8 +62,8 @@ ACTIONS = {
 }
 DIFFERENCES = {
     Kind.NO_NATIONAL_ID: N_("accepted, but without a national code"),
-    Kind.SAME_NATIONAL_ID: N_("another document of the day has the same national code"),
-    Kind.SAME_CODE: N_("the pharmacy has another document of the day with the same code"),
+    Kind.SAME_NATIONAL_ID: N_("another document has the same national code"),
+    Kind.SAME_CODE: N_("the pharmacy has another document with the same code"),
     Kind.NOT_LOGGED: N_("accepted here, and the logs know nothing of it"),
     Kind.LOGGED_OTHERWISE: N_("accepted here, but not in the logs"),
     Kind.LOGGED_ACCEPTED: N_("accepted in the logs, but not here"),
@@ -72,6 +72,12 @@ DIFFERENCES = {
     Kind.API_ID_DIFFERS: N_("the national database has another national code"),
     Kind.API_HAS_IT: N_("not accepted here, but the national database has it"),
     Kind.UNKNOWN_STATUS: N_("its status is none that this system knows"),
+    Kind.CHANGED_AFTER_ACCEPTANCE: N_("its content has changed since it was accepted"),
+}
+_NOTES = {
+    NoteKind.NOT_LOOKED_UP: N_("%(count)s documents could not be looked up: %(why)s"),
+    NoteKind.LOGS_EXPIRED: N_("the logs were not compared: they are kept for %(count)s days"),
+    NoteKind.LOGS_AWAY: N_("the logs were not compared: %(why)s does not answer"),
 }
 _LOOK_AT_PORTAL = N_(
     "Look the document up at the portal. What the portal shows is right: enter its national code "
@@ -85,6 +91,9 @@ _DIFFERENCE_HINTS = {
     Kind.NO_NATIONAL_ID: _WAIT,
     Kind.LOGGED_ACCEPTED: _WAIT,
     Kind.UNKNOWN_STATUS: N_("The sales software has set this status; ask its maker what it means."),
+    Kind.CHANGED_AFTER_ACCEPTANCE: N_(
+        "Undo the change in the sales software, or report it at the portal as a correction."
+    ),
 }
 _STATUS = re.compile(r"^(?:HTTP (?:#|\d+): )?(?:(?:Dòng|line) #: )?", re.IGNORECASE)
 
@@ -124,6 +133,13 @@ def account_state(context: Context, snapshot: BreakerSnapshot | None) -> str:
     return states.breaker(snapshot, _language(context), utc_now())
 
 
+@pass_context
+def note_text(context: Context, note: Note) -> str:
+    """What could not be compared, and why."""
+    why = _say(context, CLASSES[note.why]) if note.why in CLASSES else note.why
+    return _say(context, _NOTES[note.kind], count=note.count, why=why)
+
+
 def mood(snapshot: BreakerSnapshot | None) -> str:
     """The class of a state's colour; the words say the same."""
     if snapshot is None:
@@ -158,6 +174,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "full_moment": full_moment,
     "account_state": account_state,
     "mood": mood,
+    "note_text": note_text,
     "number": number,
     "without_status": without_status,
     "first_upper": first_upper,

@@ -1,14 +1,15 @@
-"""Asks every store about the documents of a day. Changes nothing anywhere."""
+"""Asks every store about the documents of some days. Changes nothing anywhere."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 
 from lib.clock import pharmacy_date, utc_now
-from lib.daily_close.compare import DayClose, choose_sample, compare
+from lib.daily_close.compare import choose_sample, compare
+from lib.daily_close.result import DailyClose, Note, NoteKind, Scope
 from lib.errors import Paused, StoreUnavailable, SyncError
 from lib.models import Acceptance, DocumentRef, Payload, SyncStatus
 from lib.pipelines import PIPELINES, get_pipeline
@@ -24,37 +25,37 @@ from lib.tracking.task_logs import LoggedDocument, TaskLogReader
 DEFAULT_SAMPLE = 3
 _LOOKUPS_AT_ONCE = 4
 
-#: Told what is being read, how much of it is done, and of how much.
+#: Gets what is being read, how much of it is done, and of how much.
 OnProgress = Callable[[str, int, int], None]
 
 
-def yesterday() -> date:
-    """The last day that is over, in the pharmacies."""
-    return pharmacy_date(utc_now()) - timedelta(days=1)
-
-
-async def read_day(
-    services: Services, day: date, sample: int, progress: OnProgress = lambda *_: None
-) -> DayClose:
-    """Every document of the day, compared across the stores. Idempotent.
+async def read_close(
+    services: Services, scope: Scope, sample: int, progress: OnProgress = lambda *_: None
+) -> DailyClose:
+    """Every document of the days, compared across the stores. Idempotent.
 
     MongoDB or the API being away is a note of the close, not an error.
+
+    Args:
+        sample: documents per pipeline and shop that the API is asked about, of either kind.
 
     Raises:
         StoreUnavailable, ConfigurationError: the source database cannot be asked.
     """
     documents: list[DailyDocument] = []
     for done, pipeline in enumerate(PIPELINES.values(), start=1):
-        documents += await asyncio.to_thread(services.source.daily.documents_of_day, pipeline, day)
+        documents += await asyncio.to_thread(
+            services.source.daily.documents_of_days, pipeline, scope.first, scope.last, scope.shop
+        )
         progress("source", done, len(PIPELINES))
-    logged, notes = await _read_logs(services, day, documents, progress)
+    logged, notes = await _read_logs(services, scope, documents, progress)
     answers: dict[DocumentRef, Acceptance | Lookup | None] = {}
     if sample > 0 and services.settings.api.lookup:
         asked = choose_sample(documents, sample)
         answers, refusals = await _ask_the_api(services, [d.ref for d in asked], progress)
-        notes += [f"{count} documents could not be looked up: {why}" for why, count in refusals]
+        notes += [Note(NoteKind.NOT_LOOKED_UP, count, why) for why, count in refusals]
     changed = await _find_changed(services, documents, logged or {})
-    return DayClose(day, compare(documents, logged, answers, changed), tuple(notes))
+    return DailyClose(scope, compare(documents, logged, answers, changed), tuple(notes))
 
 
 async def _find_changed(
@@ -77,11 +78,11 @@ async def _find_changed(
 
 
 async def _read_logs(
-    services: Services, day: date, documents: Iterable[DailyDocument], progress: OnProgress
-) -> tuple[dict[str, Mapping[int, LoggedDocument]] | None, list[str]]:
+    services: Services, scope: Scope, documents: Iterable[DailyDocument], progress: OnProgress
+) -> tuple[dict[str, Mapping[int, LoggedDocument]] | None, list[Note]]:
     days_kept = services.settings.mongo.task_log_days
-    if pharmacy_date(utc_now()) - day >= timedelta(days=days_kept):
-        return None, [f"the logs were not compared: they are kept for {days_kept} days"]
+    if pharmacy_date(utc_now()) - scope.first >= timedelta(days=days_kept):
+        return None, [Note(NoteKind.LOGS_EXPIRED, days_kept)]
     logs = TaskLogReader(services.tracking.database)
     found: dict[str, Mapping[int, LoggedDocument]] = {}
     try:
@@ -90,7 +91,7 @@ async def _read_logs(
             found[name] = await logs.of_documents(name, ids)
             progress("logs", done, len(PIPELINES))
     except StoreUnavailable as error:
-        return None, [f"the logs were not compared: {error.store} is away"]
+        return None, [Note(NoteKind.LOGS_AWAY, why=error.store)]
     return found, []
 
 

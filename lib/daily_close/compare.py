@@ -1,14 +1,19 @@
-"""The daily close: every document of a day, and whether all stores say the same of it. Pure."""
+"""Whether all stores say the same of every document of a daily close. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
-from enum import StrEnum
 
+from lib.daily_close.result import (
+    ApiState,
+    ClosedDocument,
+    Difference,
+    Kind,
+    LogState,
+    State,
+)
 from lib.models import Acceptance, DocumentRef, SyncStatus
 from lib.platforms.platform import Lookup
 from lib.source.daily import DailyDocument
@@ -16,179 +21,6 @@ from lib.tracking.task_logs import LoggedDocument
 
 #: How the message of a document begins that a person entered at the portal.
 BY_HAND = "by hand: "
-
-
-class State(StrEnum):
-    """Where a document stands."""
-
-    ACCEPTED = "accepted"
-    FAILED = "failed"
-    PENDING = "pending"
-    IN_FLIGHT = "in_flight"
-    UNCONFIRMED = "unconfirmed"  # the API may have it
-    UNKNOWN = "unknown"  # its status is none of ours
-
-    @property
-    def is_open(self) -> bool:
-        return self not in (State.ACCEPTED, State.FAILED)
-
-
-class Kind(StrEnum):
-    """What the stores disagree about, or what makes a document's acceptance doubtful."""
-
-    NO_NATIONAL_ID = "no_national_id"
-    SAME_NATIONAL_ID = "same_national_id"
-    SAME_CODE = "same_code"
-    NOT_LOGGED = "not_logged"
-    LOGGED_OTHERWISE = "logged_otherwise"
-    LOGGED_ACCEPTED = "logged_accepted"
-    LOGGED_ID_DIFFERS = "logged_id_differs"
-    API_ABSENT = "api_absent"
-    API_ID_DIFFERS = "api_id_differs"
-    API_HAS_IT = "api_has_it"
-    UNKNOWN_STATUS = "unknown_status"
-    CHANGED_AFTER_ACCEPTANCE = "changed_after_acceptance"
-
-
-#: What each of them means, in words.
-MEANINGS: Mapping[Kind, str] = {
-    Kind.NO_NATIONAL_ID: "accepted, but without a national id",
-    Kind.SAME_NATIONAL_ID: "another document of the day has the same national id",
-    Kind.SAME_CODE: "the pharmacy has another document of the day with the same code",
-    Kind.NOT_LOGGED: "accepted in the source database, and nothing about it in the logs",
-    Kind.LOGGED_OTHERWISE: "accepted in the source database, but not in the logs",
-    Kind.LOGGED_ACCEPTED: "accepted in the logs, but not in the source database",
-    Kind.LOGGED_ID_DIFFERS: "the logs have another national id",
-    Kind.API_ABSENT: "accepted here, but the API does not have it",
-    Kind.API_ID_DIFFERS: "the API has another national id",
-    Kind.API_HAS_IT: "not accepted here, but the API has it",
-    Kind.UNKNOWN_STATUS: "its status is none that this system knows",
-    Kind.CHANGED_AFTER_ACCEPTANCE: "its content has changed since the API accepted it",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One disagreement about one document.
-
-    Attributes:
-        detail: the value that differs, where there is one.
-    """
-
-    ref: DocumentRef
-    kind: Kind
-    detail: str = ""
-
-    @property
-    def text(self) -> str:
-        """For a person, without the document."""
-        return f"{MEANINGS[self.kind]}: {self.detail}" if self.detail else MEANINGS[self.kind]
-
-
-class LogState(StrEnum):
-    """What the logs say of a document."""
-
-    ACCEPTED = "accepted"
-    OTHERWISE = "not_accepted"
-    NOTHING = "nothing"
-    NOT_ASKED = ""
-
-
-class ApiState(StrEnum):
-    """What the API says of a document of the sample."""
-
-    PRESENT = "present"
-    ABSENT = "absent"
-    NO_ANSWER = "no_answer"
-    NOT_ASKED = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedDocument:
-    """One document of the day with what every store says of it.
-
-    Attributes:
-        sent: a call was made about it; None where the logs could not be asked.
-    """
-
-    document: DailyDocument
-    state: State
-    sent: bool | None
-    logs: LogState
-    api: ApiState
-    differences: tuple[Difference, ...]
-
-    @property
-    def ref(self) -> DocumentRef:
-        return self.document.ref
-
-
-@dataclass(frozen=True, slots=True)
-class ShopClose:
-    """The day of one pipeline in one shop, in numbers.
-
-    Attributes:
-        sent, logged: None where the logs could not be asked; `logged` counts those they say are
-            accepted.
-        checked, present: asked of the API, and found there.
-        amount, accepted_amount: of the documents' lines.
-    """
-
-    pipeline: str
-    shop: str
-    documents: int
-    sent: int | None
-    accepted: int
-    failed: int
-    open: int
-    logged: int | None
-    checked: int
-    present: int
-    differences: int
-    amount: Decimal
-    accepted_amount: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class DayClose:
-    """A day as it is in all stores, documents in an order that never changes.
-
-    Attributes:
-        notes: what could not be compared, and why.
-    """
-
-    day: date
-    documents: tuple[ClosedDocument, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def shops(self) -> list[ShopClose]:
-        groups: dict[tuple[str, str], list[ClosedDocument]] = defaultdict(list)
-        for document in self.documents:
-            groups[document.ref.pipeline, document.ref.shop_pharmacy_code].append(document)
-        return [_shop(*place, group) for place, group in groups.items()]
-
-    @property
-    def differences(self) -> list[Difference]:
-        return [difference for document in self.documents for difference in document.differences]
-
-    def count(self, state: State) -> int:
-        return sum(document.state is state for document in self.documents)
-
-    @property
-    def is_closed(self) -> bool:
-        """Everything of the day is accepted, and every store that was to be asked agrees."""
-        accepted = self.count(State.ACCEPTED) == len(self.documents)
-        return accepted and not self.differences and not self.notes
-
-    def summary(self) -> str:
-        """The day in one line."""
-        open_ = sum(document.state.is_open for document in self.documents)
-        return (
-            f"{len(self.documents)} documents, {self.count(State.ACCEPTED)} accepted, "
-            f"{self.count(State.FAILED)} failed, {open_} open, "
-            f"{len(self.differences)} differences"
-        )
 
 
 def state_of(document: DailyDocument) -> State:
@@ -331,30 +163,9 @@ def _api_state(answer: Acceptance | Lookup | None) -> ApiState:
     return ApiState.ABSENT if answer is Lookup.ABSENT else ApiState.NO_ANSWER
 
 
-def _shop(pipeline: str, shop: str, group: Sequence[ClosedDocument]) -> ShopClose:
-    states = Counter(document.state for document in group)
-    logs_known = all(document.logs is not LogState.NOT_ASKED for document in group)
-    amounts = [(d.document.amount, d.state is State.ACCEPTED) for d in group]
-    return ShopClose(
-        pipeline=pipeline,
-        shop=shop,
-        documents=len(group),
-        sent=sum(bool(d.sent) for d in group) if logs_known else None,
-        accepted=states[State.ACCEPTED],
-        failed=states[State.FAILED],
-        open=sum(number for state, number in states.items() if state.is_open),
-        logged=sum(d.logs is LogState.ACCEPTED for d in group) if logs_known else None,
-        checked=sum(d.api is not ApiState.NOT_ASKED for d in group),
-        present=sum(d.api is ApiState.PRESENT for d in group),
-        differences=sum(len(d.differences) for d in group),
-        amount=sum((amount for amount, _ in amounts), Decimal(0)),
-        accepted_amount=sum((amount for amount, good in amounts if good), Decimal(0)),
-    )
-
-
-def _order(document: DailyDocument) -> tuple[str, str, str, int]:
+def _order(document: DailyDocument) -> tuple[str, str, date, str, int]:
     ref = document.ref
-    return ref.pipeline, ref.shop_pharmacy_code, ref.local_id, ref.record_id
+    return ref.pipeline, ref.shop_pharmacy_code, document.day, ref.local_id, ref.record_id
 
 
 def _code(ref: DocumentRef) -> tuple[str, str, str]:

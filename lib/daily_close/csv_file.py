@@ -1,23 +1,27 @@
-"""A daily close as a CSV file that proves itself: its last row holds a checksum over the others.
+"""A daily close as a CSV file for programs; its last rows prove it.
 
-One row a shop and pipeline, one a document, one for each thing that could not be compared. Read
-again, the rows must give the same SHA-256; the same stores give the same one at any later time,
-for nothing in the rows tells when they were written.
+One row for the whole, one per shop and pipeline, one per document, one for each thing that could
+not be compared. The same stores give the same rows, and the same checksum, at any later time: the
+rows do not say when they were written.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
 
-from lib.daily_close.compare import ClosedDocument, DayClose, ShopClose, State
-from lib.errors import SyncError
+from lib.daily_close.proof import (
+    BadCloseFile,
+    Row,
+    Seal,
+    SealedFile,
+    Signer,
+    Verification,
+    checksum,
+)
+from lib.daily_close.result import ClosedDocument, DailyClose, ShopClose, State
 
 COLUMNS: Final = (
     *("row", "date", "pipeline", "shop", "pharmacy_code", "document", "national_id", "state"),
@@ -25,110 +29,85 @@ COLUMNS: Final = (
     *("documents", "accepted", "failed", "open", "checked", "differences", "accepted_amount"),
 )
 CHECKSUM_ROW: Final = "sha256"
+SIGNATURE_ROW: Final = "ed25519"
 #: Spreadsheets run what begins like this as a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _REMARK_LIMIT = 300
 
-Row = Sequence[str]
 
-
-class BadCloseFile(SyncError):
-    """A file that is no daily close, or no whole one."""
-
-    error_class = "close_file"
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What a file says its checksum is, and what it is.
-
-    Attributes:
-        documents: document rows in it.
-    """
-
-    stated: str
-    found: str
-    documents: int
-
-    @property
-    def holds(self) -> bool:
-        return self.stated == self.found
-
-
-def rows_of(close: DayClose) -> list[Row]:
-    """The rows of a close, head first, without the checksum."""
-    day = close.day.isoformat()
+def rows_of(close: DailyClose) -> list[Row]:
+    """The rows of a close, head first, without checksum and signature."""
+    days = close.scope.days
     return [
         COLUMNS,
-        *(_shop_row(day, shop) for shop in close.shops),
-        *(_document_row(day, document) for document in close.documents),
-        *(_row(row="note", date=day, remark=note) for note in close.notes),
+        _close_row(close),
+        *(_shop_row(days, shop) for shop in close.shops),
+        *map(_document_row, close.documents),
+        *(_row(row="note", date=days, remark=note.text) for note in close.notes),
     ]
 
 
-def checksum(rows: Iterable[Row]) -> str:
-    """SHA-256 over the rows' cells: quoting, line ends and a byte order mark make no difference."""
-    digest = hashlib.sha256()
-    for row in rows:
-        # JSON keeps cells apart whatever they hold.
-        digest.update(json.dumps(list(row), ensure_ascii=False).encode("utf-8") + b"\n")
-    return digest.hexdigest()
-
-
-def to_csv(rows: Sequence[Row]) -> str:
-    """The file's text: the rows, and their checksum in the last one."""
+def to_csv(close: DailyClose, signer: Signer) -> SealedFile:
+    """The whole file; with a byte order mark, by which Excel knows that it is UTF-8."""
+    rows = rows_of(close)
+    seal = signer.seal(rows)
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerows(rows)
-    writer.writerow([CHECKSUM_ROW, checksum(rows), *[""] * (len(COLUMNS) - 2)])
-    return out.getvalue()
+    writer.writerow(_padded(CHECKSUM_ROW, seal.sha256))
+    if seal.signature:
+        writer.writerow(_padded(SIGNATURE_ROW, seal.signature, seal.public_key))
+    return SealedFile(out.getvalue().encode("utf-8-sig"), seal)
 
 
-def write_file(path: Path, rows: Sequence[Row]) -> None:
-    """Write all or nothing, replacing what is there.
-
-    Raises:
-        BadCloseFile: it cannot be written there.
-    """
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        # With a byte order mark, by which Excel knows that it is UTF-8.
-        draft.write_text(to_csv(rows), encoding="utf-8-sig", newline="")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise BadCloseFile(f"{path} cannot be written: {error.strerror}") from error
-
-
-def verify_file(path: Path) -> Verification:
+def verify_csv(content: bytes) -> Verification:
     """Compute the checksum of a file's rows again.
 
     Raises:
-        BadCloseFile: it cannot be read, or is no daily close.
+        BadCloseFile: it is no daily close, or not whole.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise BadCloseFile(f"{path} cannot be read: {error.strerror}") from error
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise BadCloseFile(f"{path} is not UTF-8") from None
+        raise BadCloseFile("the file is not UTF-8") from None
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except csv.Error as error:
-        raise BadCloseFile(f"{path} is no CSV file: {error}") from error
+        raise BadCloseFile(f"the file is no CSV file: {error}") from error
     if not rows or tuple(rows[0]) != COLUMNS:
-        raise BadCloseFile(f"{path} does not begin like a daily close")
-    *content, last = rows
+        raise BadCloseFile("the file does not begin like a daily close")
+    signature = rows.pop() if rows[-1][0] == SIGNATURE_ROW else []
+    *content_rows, last = rows
     if len(last) < 2 or last[0] != CHECKSUM_ROW:
-        raise BadCloseFile(f"{path} does not end with a row {CHECKSUM_ROW}: it is not whole")
-    documents = sum(row[0] == "document" for row in content)
-    return Verification(last[1], checksum(content), documents)
+        raise BadCloseFile(f"the file does not end with a row {CHECKSUM_ROW}: it is not whole")
+    stated = Seal(last[1], *(signature[1:3] if len(signature) > 2 else ()))
+    documents = sum(row[0] == "document" for row in content_rows)
+    scope = next((f"{row[1]} {row[3]}".strip() for row in content_rows if row[0] == "close"), "")
+    return Verification(stated, checksum(content_rows), documents, scope)
 
 
-def _shop_row(day: str, shop: ShopClose) -> Row:
+def _padded(*cells: str) -> Row:
+    return [*cells, *[""] * (len(COLUMNS) - len(cells))]
+
+
+def _close_row(close: DailyClose) -> Row:
+    return _row(
+        row="close",
+        date=close.scope.days,
+        shop=close.scope.shop,
+        state="closed" if close.is_closed else "not_closed",
+        documents=len(close.documents),
+        accepted=close.count(State.ACCEPTED),
+        failed=close.count(State.FAILED),
+        open=close.open,
+        differences=len(close.differences),
+    )
+
+
+def _shop_row(days: str, shop: ShopClose) -> Row:
     return _row(
         row="shop",
-        date=day,
+        date=days,
         pipeline=shop.pipeline,
         shop=shop.shop,
         sent=shop.sent,
@@ -145,14 +124,12 @@ def _shop_row(day: str, shop: ShopClose) -> Row:
     )
 
 
-def _document_row(day: str, closed: ClosedDocument) -> Row:
+def _document_row(closed: ClosedDocument) -> Row:
     document, ref = closed.document, closed.ref
     remarks = [difference.text for difference in closed.differences]
-    if closed.state is State.FAILED and document.message:
-        remarks.insert(0, document.message)
     return _row(
         row="document",
-        date=day,
+        date=document.day.isoformat(),
         pipeline=ref.pipeline,
         shop=ref.shop_pharmacy_code,
         pharmacy_code=ref.pharmacy_code,
@@ -164,9 +141,16 @@ def _document_row(day: str, closed: ClosedDocument) -> Row:
         api=closed.api.value,
         lines=document.lines,
         amount=document.amount,
-        remark=" ".join("; ".join(remarks).split())[:_REMARK_LIMIT],
+        remark=remark_of(closed, remarks),
         differences=len(closed.differences),
     )
+
+
+def remark_of(closed: ClosedDocument, differences: Sequence[str]) -> str:
+    """Why a document failed and where the stores differ, on one line."""
+    failed = closed.state is State.FAILED and closed.document.message
+    remarks = [*([closed.document.message or ""] if failed else ()), *differences]
+    return " ".join("; ".join(remarks).split())[:_REMARK_LIMIT]
 
 
 def _row(**cells: object) -> Row:

@@ -18,6 +18,7 @@ from lib.errors import ConfigurationError
 from lib.settings.alerts import AlertSettings
 from lib.settings.api import ApiSettings, EmptyOptional, Fractions
 from lib.settings.cli import CliSettings
+from lib.settings.close import CloseSettings
 from lib.settings.console import ConsoleSettings
 from lib.settings.limits import BreakerSettings, RateSettings
 from lib.settings.metrics import MetricsSettings
@@ -31,6 +32,7 @@ __all__ = [
     "ApiSettings",
     "BreakerSettings",
     "CliSettings",
+    "CloseSettings",
     "ConsoleSettings",
     "EmptyOptional",
     "Fractions",
@@ -79,6 +81,7 @@ class Settings(BaseSettings):
     warm_start: WarmStartSettings = Field(default_factory=WarmStartSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     console: ConsoleSettings = Field(default_factory=ConsoleSettings)
+    close: CloseSettings = Field(default_factory=CloseSettings)
 
     @model_validator(mode="after")
     def _a_source(self) -> Settings:

@@ -1,4 +1,4 @@
-"""The documents of one day as the source database has them. Nothing here changes a row."""
+"""The documents of some days as the source database has them. Nothing here changes a row."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, f
 
 from lib.models import DocumentRef
 from lib.pipelines import Pipeline
+from lib.source.comparable import comparable
 from lib.source.rows import flag, is_live, is_touched, read_rows, ref_columns, to_ref, with_delivery
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
@@ -20,15 +21,17 @@ _CENT = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True)
 class DailyDocument:
-    """A document of the day. Its status is as the row has it, known or not.
+    """A document with its own date. Its status is as the row has it, known or not.
 
     Attributes:
+        day: its own date.
         live: a run holds it.
         lines, amount: of its detail rows.
         touched: it is accepted, and its row was written after that.
     """
 
     ref: DocumentRef
+    day: date
     status: str
     national_id: str | None
     message: str | None
@@ -46,32 +49,66 @@ class DailyDocuments:
         self._run = transactions.run
         self._tables = tables
 
-    def documents_of_day(self, pipeline: Pipeline, day: date) -> list[DailyDocument]:
-        """Documents whose own date is this day, with what their lines come to; two statements."""
-        return self._run(lambda c: _documents_of_day(c, self._tables, pipeline, day))
+    def documents_of_days(
+        self, pipeline: Pipeline, first: date, last: date, shop: str | None = None
+    ) -> list[DailyDocument]:
+        """Documents whose own date is one of these days, with what their lines come to.
+
+        Two statements.
+
+        Args:
+            shop: only of the shop of this code, in any spelling.
+        """
+        wanted = DailyFilter(first, last, shop)
+        return self._run(lambda c: _documents_of_days(c, self._tables, pipeline, wanted))
 
 
-def _documents_of_day(
-    connection: Connection, tables: SourceTables, pipeline: Pipeline, day: date
+@dataclass(frozen=True, slots=True)
+class DailyFilter:
+    """Which documents are meant; `last` is the last day, not the one after."""
+
+    first: date
+    last: date
+    shop: str | None = None
+
+    def condition(self, header: Table, pipeline: Pipeline) -> ColumnElement[bool]:
+        # A range, not a conversion of the column, so that an index on it can serve.
+        column: Column[datetime] = header.c[pipeline.date_column]
+        begin = datetime.combine(self.first, time.min)
+        end = datetime.combine(self.last, time.min) + timedelta(days=1)
+        conditions = [column >= begin, column < end]
+        if self.shop is not None:
+            code = func.lower(func.ltrim(func.rtrim(header.c.shop_pharmacy_code)))
+            conditions.append(code == comparable(self.shop))
+        return and_(*conditions)
+
+
+def _documents_of_days(
+    connection: Connection, tables: SourceTables, pipeline: Pipeline, wanted: DailyFilter
 ) -> list[DailyDocument]:
     lines = {
         record_id: (count, amount)
-        for record_id, count, amount in connection.execute(lines_statement(tables, pipeline, day))
+        for record_id, count, amount in connection.execute(
+            lines_statement(tables, pipeline, wanted)
+        )
     }
     return [
-        _to_document(pipeline, row, lines)
+        _to_document(pipeline, row, lines, wanted.first)
         for row in read_rows(
-            connection, documents_statement(tables, pipeline, day), tables.header(pipeline).c.id
+            connection, documents_statement(tables, pipeline, wanted), tables.header(pipeline).c.id
         )
     ]
 
 
-def documents_statement(tables: SourceTables, pipeline: Pipeline, day: date) -> Select[Any]:
+def documents_statement(
+    tables: SourceTables, pipeline: Pipeline, wanted: DailyFilter
+) -> Select[Any]:
     """Selects what a `DailyDocument` needs but its lines."""
     header = tables.header(pipeline)
     return (
         select(
             *ref_columns(header, pipeline),
+            header.c[pipeline.date_column],
             header.c.status,
             tables.national_id(pipeline),
             header.c.sync_response_message,
@@ -80,28 +117,21 @@ def documents_statement(tables: SourceTables, pipeline: Pipeline, day: date) -> 
             flag(is_touched(header, tables.delivery)).label("touched"),
         )
         .select_from(with_delivery(tables, header, pipeline))
-        .where(_is_of(header, pipeline, day))
+        .where(wanted.condition(header, pipeline))
         .order_by(header.c.id)
     )
 
 
-def lines_statement(tables: SourceTables, pipeline: Pipeline, day: date) -> Select[Any]:
+def lines_statement(tables: SourceTables, pipeline: Pipeline, wanted: DailyFilter) -> Select[Any]:
     """Selects number and amount of the lines by header id."""
     header, details = tables.header(pipeline), tables.details(pipeline)
     foreign_key = tables.foreign_key(pipeline)
     return (
         select(foreign_key, func.count(), func.sum(_amount(details)))
         .select_from(details.join(header, foreign_key == header.c.id))
-        .where(_is_of(header, pipeline, day))
+        .where(wanted.condition(header, pipeline))
         .group_by(foreign_key)
     )
-
-
-def _is_of(header: Table, pipeline: Pipeline, day: date) -> ColumnElement[bool]:
-    # A range, not a conversion of the column, so that an index on it can serve.
-    column: Column[datetime] = header.c[pipeline.date_column]
-    begin = datetime.combine(day, time.min)
-    return and_(column >= begin, column < begin + timedelta(days=1))
 
 
 def _amount(details: Table) -> ColumnElement[Any]:
@@ -111,13 +141,15 @@ def _amount(details: Table) -> ColumnElement[Any]:
 
 
 def _to_document(
-    pipeline: Pipeline, row: Any, lines: dict[int, tuple[int, Decimal | None]]
+    pipeline: Pipeline, row: Any, lines: dict[int, tuple[int, Decimal | None]], first: date
 ) -> DailyDocument:
     ref = to_ref(pipeline, row)
-    status, national_id, message, live, unconfirmed, touched = row[4:]
+    moment, status, national_id, message, live, unconfirmed, touched = row[4:]
     count, amount = lines.get(ref.record_id, (0, None))
     return DailyDocument(
         ref=ref,
+        # One that the driver cannot read lies within the range all the same.
+        day=moment.date() if isinstance(moment, datetime) else first,
         status=(status or "").strip(),
         national_id=(national_id or "").strip() or None,
         message=message,

@@ -30,8 +30,9 @@ TABLE: dict[tuple[str, str], set[str]] = {
     ("POST", "/documents/resolve"): OPERATORS | {"accountant"},
     ("GET", "/close"): NOT_SHOPS,
     ("POST", "/close"): {"accountant", "administrator"},
-    ("GET", "/close/{day}"): NOT_SHOPS,
-    ("GET", "/close/{day}/file"): NOT_SHOPS,
+    ("POST", "/close/verify"): NOT_SHOPS,
+    ("GET", "/close/{days}"): NOT_SHOPS,
+    ("GET", "/close/{days}/{kind}"): NOT_SHOPS,
     ("GET", "/pauses"): NOT_SHOPS,
     ("POST", "/pauses/pause"): OPERATORS,
     ("POST", "/pauses/resume"): OPERATORS,
@@ -82,7 +83,7 @@ def test_each_role_reaches_exactly_its_pages_and_actions(console: str) -> None:
     for role in sorted(EVERYBODY):
         with Browserless(console, role) as person:
             for (method, path), allowed in TABLE.items():
-                url = path.replace("{key}", "00000000").replace("{day}", "2026-11-02")
+                url = path.replace("{key}", "00000000").replace("{days}", "2026-11-02")
                 if method == "GET":
                     status = person.client.get(url).status_code
                 else:

@@ -262,20 +262,50 @@ def test_without_mongodb_the_overview_says_so_and_nothing_is_decided(
         assert "MongoDB" in person.get("/causes", 503)
 
 
-def test_a_day_is_compared_and_its_file_proves_itself(
+@pytest.mark.settings(close={"signing_key": "A" * 43 + "="})
+def test_days_are_compared_and_their_files_prove_themselves(
     console: str, failed: System, tmp_path: Path
 ) -> None:
+    path = "/close/2026-11-01..2026-11-02"
     with Browserless(console, "accountant") as person:
         person.get("/close", 200)
-        assert person.post("/close", day="2026-11-02").headers["location"] == "/close/2026-11-02"
-        wait_until(
-            lambda: "Tải về CSV" in person.get("/close/2026-11-02", 200), "the day is compared"
-        )
-        page = person.get("/close/2026-11-02")
+        days = {"from": "2026-11-01", "to": "2026-11-02"}
+        assert person.post("/close", **days).headers["location"] == path
+        wait_until(lambda: "Tải về CSV" in person.get(path, 200), "the days are compared")
+        page = person.get(path)
         assert "chưa khóa được" in page
         assert "3 chứng từ lỗi" in page
-        sha256 = page.split('value="')[-1].split('"')[0]
-        file = tmp_path / "close.csv"
-        file.write_bytes(person.client.get("/close/2026-11-02/file").content)
-        assert "unchanged: 5 documents" in dqg("close", "verify", str(file), "--sha256", sha256)
-        assert "2026-11-02" in person.get("/audit?action=closed_day", 200)
+        assert "1 chứng từ chưa gửi xong" in page
+        for kind in ("csv", "xlsx"):
+            content = person.client.get(f"{path}/{kind}").content
+            file = tmp_path / f"close.{kind}"
+            file.write_bytes(content)
+            shown = dqg("close", "verify", str(file))
+            assert "unchanged: 5 documents" in shown
+            assert shown.split("SHA-256 ")[1].split()[0] in page
+            checked = person.upload("/close/verify", file=content).text
+            assert "Tệp nguyên vẹn và do hệ thống này ký" in checked
+            assert "lần khóa sổ của accountant" in checked
+        changed = content_of(person, f"{path}/csv").replace("HD", "HX").replace("U-1", "U-9")
+        assert "Tệp đã bị sửa" in person.upload("/close/verify", file=changed.encode()).text
+        assert person.upload("/close/verify", file=b"something").status_code == 422
+        assert person.upload("/close/verify", file=b"x" * 33_000_000).status_code == 413
+        assert "2026-11-01..2026-11-02" in person.get("/audit?action=closed_day", 200)
+
+
+def test_a_shop_is_compared_alone_and_what_makes_no_sense_is_not(console: str) -> None:
+    with Browserless(console, "accountant") as person:
+        person.get("/close", 200)
+        day = {"from": "2026-11-02", "to": "2026-11-02"}
+        path = person.post("/close", **day, shop="SHOP02").headers["location"]
+        assert path == "/close/2026-11-02?shop=SHOP02"
+        wait_until(lambda: "Tải về CSV" in person.get(path, 200), "the shop is compared")
+        name = person.client.get(path.replace("?", "/csv?")).headers["content-disposition"]
+        assert "daily-close-2026-11-02-SHOP02.csv" in name
+        person.get("/close/2026-11-02", 404)
+        for wrong in ({**day, "shop": "NONE"}, {"from": "x"}, {**day, "to": "2026-11-01"}):
+            assert person.post("/close", **wrong).status_code == 422
+
+
+def content_of(person: Browserless, path: str) -> str:
+    return person.client.get(path).content.decode("utf-8-sig")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import os
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sqlalchemy import event
 
 from flows.daily_close import daily_close
 from flows.pipelines import import_receipts, sale
-from lib.daily_close.collect import yesterday
+from lib.daily_close.result import yesterday
 from lib.pipelines import IMPORT, SALE, Pipeline
 from tests.support.artifacts import latest_artifact
 from tests.support.cli import dqg, dqg_json
@@ -105,11 +106,55 @@ def test_a_file_is_verified_and_a_change_is_noticed(sent: System, folder: Path) 
     sha256 = close()["sha256"]
     path = folder / f"daily-close-{DAY}.csv"
     assert "unchanged: 4 documents" in dqg("close", "verify", path.name)
+    assert "unchanged: 4 documents" in dqg("close", "verify", f"daily-close-{DAY}.xlsx")
     assert dqg_json("close", "verify", path.name, "--sha256", sha256.upper())["unchanged"]
     assert "changed" in dqg("close", "verify", path.name, "--sha256", "0" * 64, status=1)
     path.write_text(path.read_text("utf-8").replace("HD-1", "HD-9"), "utf-8")
     assert "changed" in dqg("close", "verify", path.name, status=1)
     assert "cannot be read" in dqg("close", "verify", "nothing.csv", status=1)
+
+
+@pytest.mark.settings(close={"signing_key": "A" * 43 + "="})
+def test_a_signed_file_is_verified_without_anything_of_the_installation(
+    sent: System, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = close()["files"]
+    assert [file["signed"] for file in files] == [True, True]
+    key = dqg("close", "public-key").strip()
+    for name in os.environ:
+        if name.startswith("DQG_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir("/")
+    with temporary_settings({PREFECT_API_URL: f"http://{NOWHERE}/api"}):
+        for file in files:
+            shown = dqg("close", "verify", file["file"], "--public-key", key)
+            assert "signed with this key" in shown
+            other = dqg("close", "verify", file["file"], "--public-key", "B" * 43 + "=", status=1)
+            assert "not signed with this key" in other
+    assert "is not set" in dqg("close", "public-key", status=1)
+
+
+def test_several_days_of_one_shop_are_closed_together(sent: System, folder: Path) -> None:
+    words = ("close", "--from", str(DAY), "--to", str(DAY + timedelta(days=1)))
+    one = dqg_json(*words, "--shop", "shop02")
+    assert (one["documents"], one["closed"], one["shop"]) == (1, True, "shop02")
+    assert Path(one["file"]).name == "daily-close-2026-11-02--2026-11-03-shop02.csv"
+    every = dqg_json(*words, status=1)
+    assert (every["documents"], every["states"]["pending"]) == (5, 1)
+    rows = read(every["file"])
+    assert {row["date"] for row in rows if row["document"] == "TOMORROW"} == {"2026-11-03"}
+    assert "--from and --to" in dqg("close", "--date", str(DAY), "--to", str(DAY), status=2)
+    assert "is before" in dqg("close", "--from", str(DAY), "--to", "2026-11-01", status=2)
+
+
+def test_what_is_not_accepted_says_where_to_go(sent: System) -> None:
+    sent.add("sale", "WAITS", sale_date=NOON)
+    sent.add("sale", "BLANK", sale_date=NOON, line={"lot_number": " "})
+    sent.change("sale", "WAITS", next_attempt_at=datetime(2099, 1, 1))  # noqa: DTZ001
+    send_pending(sent)
+    shown = dqg("close", "--date", str(DAY), "--shop", "SHOP01", "--overwrite", status=1)
+    assert "1 failed: dqg failures group --shop SHOP01" in shown
+    assert "1 open: dqg status" in shown
 
 
 def test_a_file_that_is_there_is_not_replaced_unasked(sent: System, folder: Path) -> None:
@@ -235,7 +280,7 @@ def test_the_number_of_statements_does_not_grow(system: System) -> None:
 
     def count() -> int:
         statements.clear()
-        system.source.daily.documents_of_day(SALE, DAY)
+        system.source.daily.documents_of_days(SALE, DAY, DAY)
         return len(statements)
 
     system.add("sale", "HD-0", sale_date=NOON)
@@ -243,7 +288,7 @@ def test_the_number_of_statements_does_not_grow(system: System) -> None:
     for number in range(1, 30):
         system.add("sale", f"HD-{number}", sale_date=NOON, lines=2)
     assert count() == few
-    assert len(system.source.daily.documents_of_day(SALE, DAY)) == 30
+    assert len(system.source.daily.documents_of_days(SALE, DAY, DAY)) == 30
 
 
 @pytest.fixture
@@ -254,12 +299,12 @@ def artifact(sent: System) -> Any:
 
 
 async def run_flow() -> Any:
-    return await daily_close(DAY, 3, return_state=True)
+    return await daily_close(DAY, sample=3, return_state=True)
 
 
 def test_the_flow_leaves_the_same_close_as_an_artifact(artifact: Any) -> None:
     sha256 = close()["sha256"]
-    assert f"SHA-256 over the rows: `{sha256}`" in artifact.description
+    assert f"SHA-256 over the rows of the CSV file: `{sha256}`" in artifact.description
     assert "SHOP02" in artifact.data
     assert "Bí Mật" not in artifact.data + artifact.description
 

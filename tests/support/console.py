@@ -89,6 +89,12 @@ class Browserless:
         self._keep(response)
         return response
 
+    def upload(self, path: str, *, file: bytes) -> httpx.Response:
+        """A form with a file and the token of the last page."""
+        response = self.client.post(path, data={"csrf": self.csrf}, files={"file": ("f", file)})
+        self._keep(response)
+        return response
+
     def _keep(self, response: httpx.Response) -> None:
         if found := _CSRF.search(response.text):
             self.csrf = found[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,14 +10,21 @@ import pytest
 
 from lib.daily_close.compare import (
     BY_HAND,
-    ApiState,
-    DayClose,
-    Kind,
-    State,
     choose_sample,
     compare,
     spread,
     state_of,
+)
+from lib.daily_close.result import (
+    ApiState,
+    BadScope,
+    DailyClose,
+    Kind,
+    Note,
+    NoteKind,
+    Scope,
+    State,
+    make_scope,
 )
 from lib.models import Acceptance
 from lib.platforms.platform import Lookup
@@ -41,6 +48,7 @@ def make_document(record_id: int = 1, **values: Any) -> DailyDocument:
     return DailyDocument(
         **{
             "ref": make_ref(record_id, **ref),
+            "day": DAY,
             "status": "SYNC_SUCCESS",
             "national_id": f"QG-{record_id}",
             "message": "accepted",
@@ -62,7 +70,7 @@ def kinds(
     return [difference.kind for difference in closed.differences]
 
 
-def make_close(*documents: DailyDocument, logged: bool = True) -> DayClose:
+def make_close(*documents: DailyDocument, logged: bool = True) -> DailyClose:
     logs = {
         "sale": {
             d.ref.record_id: LoggedDocument(
@@ -73,7 +81,7 @@ def make_close(*documents: DailyDocument, logged: bool = True) -> DayClose:
             for d in documents
         }
     }
-    return DayClose(DAY, compare(documents, logs if logged else None, {}))
+    return DailyClose(Scope(DAY, DAY), compare(documents, logs if logged else None, {}))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +166,26 @@ def test_a_day_is_closed_when_all_is_accepted_and_all_agree() -> None:
     assert not make_close(good, make_document(2, status="SYNC_FAILED")).is_closed
     assert not make_close(make_document(1, national_id=None)).is_closed
     close = make_close(good)
-    assert not DayClose(close.day, close.documents, ("the logs were not compared",)).is_closed
+    away = Note(NoteKind.LOGS_AWAY, why="MongoDB")
+    assert not DailyClose(close.scope, close.documents, (away,)).is_closed
+
+
+def test_documents_of_several_days_are_in_order_of_their_days() -> None:
+    later = make_document(1, local_id="A", day=DAY + timedelta(days=1))
+    close = make_close(later, make_document(2, local_id="B"))
+    assert [d.ref.local_id for d in close.documents] == ["B", "A"]
+
+
+def test_a_scope_is_one_day_or_some_and_not_too_many() -> None:
+    assert str(make_scope(DAY, None, None)) == "2026-11-02"
+    assert make_scope(None, DAY, None) == Scope(DAY, DAY)
+    assert str(make_scope(DAY, DAY + timedelta(days=2), " SHOP01 ")) == (
+        "2026-11-02..2026-11-04 SHOP01"
+    )
+    with pytest.raises(BadScope, match="before"):
+        make_scope(DAY, DAY - timedelta(days=1), None)
+    with pytest.raises(BadScope, match="at most"):
+        make_scope(DAY, DAY + timedelta(days=400), None)
 
 
 def test_shops_are_counted_each_for_itself() -> None:

@@ -20,7 +20,7 @@ from lib.pipelines import IMPORT, PIPELINES, SALE
 from lib.settings import SourceSettings
 from lib.source.claim_statements import due_documents, insert_statement, take_statement
 from lib.source.counts import finished_statement, pending_statement
-from lib.source.daily import documents_statement, lines_statement
+from lib.source.daily import DailyFilter, documents_statement, lines_statement
 from lib.source.dialects import age_in_seconds, lock, one_of, seconds_until, utc_in, utc_now
 from lib.source.outcomes import header_statement, settle_statement
 from lib.source.rows import flag
@@ -31,6 +31,7 @@ from tests.support.recording import Answer, Recorder
 TABLES = build_tables(SourceSettings())
 HEADER = TABLES.header(SALE)
 LEASE = timedelta(minutes=5)
+DAY = date(2026, 11, 2)
 REF = DocumentRef("sale", 7, "HD-1", "790760001234", "SHOP01")
 OUTCOMES = [
     Outcome(REF, "token", kind, message="Đã nhận, ký hiệu ạ", retry_in=timedelta(minutes=1))
@@ -91,7 +92,8 @@ def _calls(source: Source) -> Iterator[Any]:
         yield lambda p=p: source.documents.get(p, [1])
         yield lambda p=p: source.documents.drug_codes(p, [1])
         yield lambda p=p: source.documents.successes_without_national_id(p, 5)
-        yield lambda p=p: source.daily.documents_of_day(p, date(2026, 11, 2))
+        yield lambda p=p: source.daily.documents_of_days(p, DAY, DAY)
+        yield lambda p=p: source.daily.documents_of_days(p, DAY, DAY, "SHOP01")
         yield lambda p=p: source.counts.summary([p], finished_within=timedelta(days=1))
         yield lambda p=p: source.counts.shop_summaries([p])
         yield lambda p=p: source.counts.foreign_statuses([p])
@@ -283,23 +285,23 @@ def test_moments_are_by_the_databases_clock() -> None:
 
 @pytest.mark.parametrize("dialect", [mssql.dialect(), postgresql.dialect()], ids=lambda d: d.name)
 def test_a_day_is_a_range_that_an_index_can_serve(dialect: Dialect) -> None:
-    day = date(2026, 2, 28)
+    february = DailyFilter(date(2026, 2, 1), date(2026, 2, 28))
     for statement in (documents_statement, lines_statement):
-        compiled = statement(TABLES, SALE, day).compile(dialect=dialect)
+        compiled = statement(TABLES, SALE, february).compile(dialect=dialect)
         assert re.search(r"sale_date\W* >= .*sale_date\W* < ", str(compiled).replace("\n", " "))
         bounds = [value for value in compiled.params.values() if hasattr(value, "isoformat")]
         assert [bound.isoformat() for bound in bounds] == [
-            "2026-02-28T00:00:00",
+            "2026-02-01T00:00:00",
             "2026-03-01T00:00:00",
         ]
 
 
 def test_lines_without_a_total_come_to_quantity_times_price() -> None:
     assert "sum([SalesInvoiceDetails].line_total)" in _sql(
-        lines_statement(TABLES, SALE, date(2026, 1, 1))
+        lines_statement(TABLES, SALE, DailyFilter(DAY, DAY))
     )
     assert "quantity * coalesce([PurchaseReceiptDetails].unit_price, " in _sql(
-        lines_statement(TABLES, IMPORT, date(2026, 1, 1))
+        lines_statement(TABLES, IMPORT, DailyFilter(DAY, DAY))
     )
 
 

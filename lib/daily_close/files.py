@@ -1,0 +1,80 @@
+"""The files of a daily close, by their ending or their first bytes: CSV, or a workbook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+from lib.daily_close.csv_file import rows_of, to_csv, verify_csv
+from lib.daily_close.proof import BadCloseFile, SealedFile, Signer, Verification, checksum
+from lib.daily_close.result import DailyClose, Scope
+from lib.daily_close.workbook import rows_of_workbook, to_workbook, verify_workbook
+
+
+class Format(StrEnum):
+    """A kind of file; its value is the ending of its name."""
+
+    CSV = "csv"
+    XLSX = "xlsx"
+
+
+WRITERS: dict[Format, Callable[[DailyClose, Signer], SealedFile]] = {
+    Format.CSV: to_csv,
+    Format.XLSX: to_workbook,
+}
+MEDIA_TYPES = {
+    Format.CSV: "text/csv; charset=utf-8",
+    Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+#: How every workbook begins: it is a ZIP archive.
+_ZIP = b"PK\x03\x04"
+
+
+def file_name(scope: Scope, kind: Format) -> str:
+    """`daily-close-2026-11-02.csv`, with the last day and the shop where they are named."""
+    last = "" if scope.last == scope.first else f"--{scope.last}"
+    shop = "".join(c if c.isascii() and c.isalnum() else "_" for c in scope.shop or "")
+    return f"daily-close-{scope.first}{last}{f'-{shop}' if shop else ''}.{kind.value}"
+
+
+def checksums(close: DailyClose) -> dict[Format, str]:
+    """What each file of a close has for its checksum, without making the files."""
+    return {Format.CSV: checksum(rows_of(close)), Format.XLSX: checksum(rows_of_workbook(close))}
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write all or nothing, replacing what is there.
+
+    Raises:
+        BadCloseFile: it cannot be written there.
+    """
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise BadCloseFile(f"{path} cannot be written: {error.strerror}") from error
+
+
+def verify(content: bytes) -> Verification:
+    """Compute the checksum of a file again. Takes any bytes.
+
+    Raises:
+        BadCloseFile: it is no daily close, or not whole.
+    """
+    return (verify_workbook if content.startswith(_ZIP) else verify_csv)(content)
+
+
+def verify_file(path: Path) -> Verification:
+    """As `verify`.
+
+    Raises:
+        BadCloseFile: also where it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadCloseFile(f"{path} cannot be read: {error.strerror}") from error
+    return verify(content)

@@ -1,0 +1,295 @@
+"""What a daily close finds: every document with what all stores say, and the verdict. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from lib.clock import pharmacy_date, utc_now
+from lib.errors import SyncError
+from lib.models import DocumentRef
+from lib.source.daily import DailyDocument
+
+#: Days that are closed at once; all their documents are held in memory.
+MOST_DAYS = 93
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which documents are closed: by their own date and by shop.
+
+    Attributes:
+        last: the last day, not the one after.
+        shop: its code; None for all shops.
+    """
+
+    first: date
+    last: date
+    shop: str | None = None
+
+    @property
+    def days(self) -> str:
+        """`2026-11-02`, or `2026-11-01..2026-11-30`."""
+        if self.first == self.last:
+            return self.first.isoformat()
+        return f"{self.first.isoformat()}..{self.last.isoformat()}"
+
+    def __str__(self) -> str:
+        return self.days if self.shop is None else f"{self.days} {self.shop}"
+
+
+class BadScope(SyncError):
+    """Days that cannot be closed together."""
+
+    error_class = "close_scope"
+
+
+def make_scope(first: date | None, last: date | None, shop: str | None) -> Scope:
+    """The days from the first to the last; one day where only one is named, else yesterday.
+
+    Raises:
+        BadScope: the last day is before the first, or they are too many.
+    """
+    begin = first or last or yesterday()
+    end = last or begin
+    if end < begin:
+        raise BadScope(f"{end} is before {begin}")
+    if (end - begin).days >= MOST_DAYS:
+        raise BadScope(f"at most {MOST_DAYS} days are closed together")
+    return Scope(begin, end, (shop or "").strip() or None)
+
+
+def yesterday() -> date:
+    """The last day that is over, in the pharmacies."""
+    return pharmacy_date(utc_now()) - timedelta(days=1)
+
+
+class State(StrEnum):
+    """Where a document stands."""
+
+    ACCEPTED = "accepted"
+    FAILED = "failed"
+    PENDING = "pending"
+    IN_FLIGHT = "in_flight"
+    UNCONFIRMED = "unconfirmed"  # the API may have it
+    UNKNOWN = "unknown"  # its status is none of ours
+
+    @property
+    def is_open(self) -> bool:
+        return self not in (State.ACCEPTED, State.FAILED)
+
+
+class Kind(StrEnum):
+    """What the stores disagree about, or what makes a document's acceptance doubtful."""
+
+    NO_NATIONAL_ID = "no_national_id"
+    SAME_NATIONAL_ID = "same_national_id"
+    SAME_CODE = "same_code"
+    NOT_LOGGED = "not_logged"
+    LOGGED_OTHERWISE = "logged_otherwise"
+    LOGGED_ACCEPTED = "logged_accepted"
+    LOGGED_ID_DIFFERS = "logged_id_differs"
+    API_ABSENT = "api_absent"
+    API_ID_DIFFERS = "api_id_differs"
+    API_HAS_IT = "api_has_it"
+    UNKNOWN_STATUS = "unknown_status"
+    CHANGED_AFTER_ACCEPTANCE = "changed_after_acceptance"
+
+
+#: What each of them means, in words.
+MEANINGS: Mapping[Kind, str] = {
+    Kind.NO_NATIONAL_ID: "accepted, but without a national id",
+    Kind.SAME_NATIONAL_ID: "another document has the same national id",
+    Kind.SAME_CODE: "the pharmacy has another document with the same code",
+    Kind.NOT_LOGGED: "accepted in the source database, and nothing about it in the logs",
+    Kind.LOGGED_OTHERWISE: "accepted in the source database, but not in the logs",
+    Kind.LOGGED_ACCEPTED: "accepted in the logs, but not in the source database",
+    Kind.LOGGED_ID_DIFFERS: "the logs have another national id",
+    Kind.API_ABSENT: "accepted here, but the API does not have it",
+    Kind.API_ID_DIFFERS: "the API has another national id",
+    Kind.API_HAS_IT: "not accepted here, but the API has it",
+    Kind.UNKNOWN_STATUS: "its status is none that this system knows",
+    Kind.CHANGED_AFTER_ACCEPTANCE: "its content has changed since the API accepted it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One disagreement about one document.
+
+    Attributes:
+        detail: the value that differs, where there is one.
+    """
+
+    ref: DocumentRef
+    kind: Kind
+    detail: str = ""
+
+    @property
+    def text(self) -> str:
+        """For a person, without the document."""
+        return f"{MEANINGS[self.kind]}: {self.detail}" if self.detail else MEANINGS[self.kind]
+
+
+class LogState(StrEnum):
+    """What the logs say of a document."""
+
+    ACCEPTED = "accepted"
+    OTHERWISE = "not_accepted"
+    NOTHING = "nothing"
+    NOT_ASKED = ""
+
+
+class ApiState(StrEnum):
+    """What the API says of a document of the sample."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    NO_ANSWER = "no_answer"
+    NOT_ASKED = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedDocument:
+    """One document with what every store says of it.
+
+    Attributes:
+        sent: a call was made about it; None where the logs could not be asked.
+    """
+
+    document: DailyDocument
+    state: State
+    sent: bool | None
+    logs: LogState
+    api: ApiState
+    differences: tuple[Difference, ...]
+
+    @property
+    def ref(self) -> DocumentRef:
+        return self.document.ref
+
+
+@dataclass(frozen=True, slots=True)
+class ShopClose:
+    """One pipeline in one shop, in numbers.
+
+    Attributes:
+        sent, logged: None where the logs could not be asked; `logged` counts those they say are
+            accepted.
+        checked, present: asked of the API, and found there.
+        amount, accepted_amount: of the documents' lines.
+    """
+
+    pipeline: str
+    shop: str
+    documents: int
+    sent: int | None
+    accepted: int
+    failed: int
+    open: int
+    logged: int | None
+    checked: int
+    present: int
+    differences: int
+    amount: Decimal
+    accepted_amount: Decimal
+
+
+class NoteKind(StrEnum):
+    """What could not be compared."""
+
+    NOT_LOOKED_UP = "not_looked_up"
+    LOGS_EXPIRED = "logs_expired"
+    LOGS_AWAY = "logs_away"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing that could not be compared, and why.
+
+    Attributes:
+        count: of the documents that could not be looked up, or of the days that logs are kept.
+        why: the class of the error, or the store that is away.
+    """
+
+    kind: NoteKind
+    count: int = 0
+    why: str = ""
+
+    @property
+    def text(self) -> str:
+        if self.kind is NoteKind.NOT_LOOKED_UP:
+            return f"{self.count} documents could not be looked up: {self.why}"
+        if self.kind is NoteKind.LOGS_EXPIRED:
+            return f"the logs were not compared: they are kept for {self.count} days"
+        return f"the logs were not compared: {self.why} is away"
+
+
+@dataclass(frozen=True, slots=True)
+class DailyClose:
+    """Some days as they are in all stores, documents in an order that never changes.
+
+    Attributes:
+        notes: what could not be compared, and why.
+    """
+
+    scope: Scope
+    documents: tuple[ClosedDocument, ...]
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def shops(self) -> list[ShopClose]:
+        groups: dict[tuple[str, str], list[ClosedDocument]] = defaultdict(list)
+        for document in self.documents:
+            groups[document.ref.pipeline, document.ref.shop_pharmacy_code].append(document)
+        return [_shop(*place, group) for place, group in groups.items()]
+
+    @property
+    def differences(self) -> list[Difference]:
+        return [difference for document in self.documents for difference in document.differences]
+
+    def count(self, state: State) -> int:
+        return sum(document.state is state for document in self.documents)
+
+    @property
+    def open(self) -> int:
+        return sum(document.state.is_open for document in self.documents)
+
+    @property
+    def is_closed(self) -> bool:
+        """Everything is accepted, and every store that was to be asked agrees."""
+        accepted = self.count(State.ACCEPTED) == len(self.documents)
+        return accepted and not self.differences and not self.notes
+
+    def summary(self) -> str:
+        """The numbers in one line."""
+        return (
+            f"{len(self.documents)} documents, {self.count(State.ACCEPTED)} accepted, "
+            f"{self.count(State.FAILED)} failed, {self.open} open, "
+            f"{len(self.differences)} differences"
+        )
+
+
+def _shop(pipeline: str, shop: str, group: Sequence[ClosedDocument]) -> ShopClose:
+    states = Counter(document.state for document in group)
+    logs_known = all(document.logs is not LogState.NOT_ASKED for document in group)
+    amounts = [(d.document.amount, d.state is State.ACCEPTED) for d in group]
+    return ShopClose(
+        pipeline=pipeline,
+        shop=shop,
+        documents=len(group),
+        sent=sum(bool(d.sent) for d in group) if logs_known else None,
+        accepted=states[State.ACCEPTED],
+        failed=states[State.FAILED],
+        open=sum(number for state, number in states.items() if state.is_open),
+        logged=sum(d.logs is LogState.ACCEPTED for d in group) if logs_known else None,
+        checked=sum(d.api is not ApiState.NOT_ASKED for d in group),
+        present=sum(d.api is ApiState.PRESENT for d in group),
+        differences=sum(len(d.differences) for d in group),
+        amount=sum((amount for amount, _ in amounts), Decimal(0)),
+        accepted_amount=sum((amount for amount, good in amounts if good), Decimal(0)),
+    )
