@@ -21,10 +21,13 @@ from deployments.cli.context import console as screen
 from deployments.cli.language import _
 from deployments.cli.prefect_state import read_pools
 from deployments.cli.runs import read_runs
+from deployments.cli.send import start_run
 from deployments.console.access import Role, User
 from deployments.console.users import UsersFile, with_password
+from lib.models import StoredDocument
 from lib.operations.events import Run
 from lib.operations.operator import Operator
+from lib.pipelines import Pipeline
 from tasks.runtime import open_services, read_settings
 
 if TYPE_CHECKING:
@@ -95,11 +98,15 @@ async def make_app() -> FastAPI:
     async def runs(ids: Iterable[str | None], names: Collection[str]) -> dict[str, Run]:
         return await read_runs(ids, names, seconds=_PREFECT_SECONDS)
 
+    async def start(pipeline: Pipeline, document: StoredDocument) -> str:
+        return str((await start_run(pipeline, document, force=False)).run_id)
+
     return create_app(
         settings,
         stores,
         read_pools=read_pools,
         read_runs=runs,
+        start_run=start,
         open_services=open_services,
     )
 

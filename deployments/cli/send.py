@@ -105,7 +105,7 @@ async def _send(
     pipeline = get_pipeline(name.value)
     async with open_operator() as operator:
         document = _to_be_sent(await one_document(operator, local_id, name, pharmacy_code), force)
-        following = await _start(pipeline, document, force)
+        following = await start_run(pipeline, document, force)
         say(
             _(
                 "{pipeline} {document} of {shop}, now {status}: run {run}",
@@ -149,7 +149,7 @@ def _to_be_sent(rows: list[StoredDocument], force: bool) -> StoredDocument:
     return chosen
 
 
-async def _start(pipeline: Pipeline, document: StoredDocument, force: bool) -> Following:
+async def start_run(pipeline: Pipeline, document: StoredDocument, force: bool) -> Following:
     """Creates the run.
 
     Raises:

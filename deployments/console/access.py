@@ -30,6 +30,7 @@ class Right(StrEnum):
     PAUSES = "pauses"
     AUDIT = "audit"
     REQUEUE = "requeue"
+    SEND = "send"
     RESOLVE = "resolve"
     REVEAL = "reveal"
     PAUSE = "pause"
@@ -37,7 +38,7 @@ class Right(StrEnum):
 
 _OWN = frozenset({Right.OVERVIEW, Right.CAUSES, Right.DOCUMENTS})
 _SEE = _OWN | {Right.CLOSE, Right.PAUSES, Right.AUDIT}
-_ACT = frozenset({Right.REQUEUE, Right.RESOLVE, Right.REVEAL, Right.PAUSE})
+_ACT = frozenset({Right.REQUEUE, Right.SEND, Right.RESOLVE, Right.REVEAL, Right.PAUSE})
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.SHOP: _OWN,

@@ -17,6 +17,7 @@ from deployments.console.users import UsersFile
 from deployments.console.web import HEADERS, Console, NotLoggedIn, error_page
 from lib.errors import SyncError
 from lib.operations.operator import Operator
+from lib.operations.send import StartRun
 from lib.operations.status import ReadPools
 from lib.operations.trace import ReadRuns
 from lib.settings import ConsoleSettings
@@ -28,6 +29,7 @@ def create_app(
     *,
     read_pools: ReadPools,
     read_runs: ReadRuns,
+    start_run: StartRun,
     open_services: close.OpenServices,
 ) -> FastAPI:
     """The application; it opens its stores when it starts and closes them when it ends.
@@ -42,6 +44,7 @@ def create_app(
         environments=environments(words.FILTERS, words.GLOBALS),
         read_pools=read_pools,
         read_runs=read_runs,
+        start_run=start_run,
     )
 
     @asynccontextmanager

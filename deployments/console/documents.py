@@ -20,6 +20,7 @@ from lib.operations.operator import Operator
 from lib.operations.requeue import requeue
 from lib.operations.resolve import preview as preview_resolve
 from lib.operations.resolve import resolve
+from lib.operations.send import can_be_sent, send_now
 from lib.operations.trace import Traced, read_trace
 from lib.pipelines import PIPELINES
 from lib.sanitize import MASK, PERSONAL_FIELDS, mask_personal_names
@@ -95,6 +96,17 @@ class Found:
     def can_be_decided(self) -> bool:
         return self.decision is not None and self.decision.effect is Effect.POSSIBLE
 
+    @property
+    def can_be_sent(self) -> bool:
+        return self.traced.row is not None and can_be_sent(self.traced.row)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was remarked on the document when it was accepted last."""
+        logs = sorted(self.traced.logs, key=lambda log: str(log["created_at"]))
+        found = [log["warnings"] for log in logs if log.get("warnings")]
+        return list(found[-1]) if found else []
+
 
 @router.get("/documents")
 async def documents(visitor: Annotated[Visitor, Depends(require(Right.DOCUMENTS))]) -> Response:
@@ -126,6 +138,21 @@ async def send_again(visitor: Annotated[Visitor, Depends(require(Right.REQUEUE))
     return await document_page(visitor, chosen.ref.local_id, result=chosen.decision)
 
 
+@router.post("/documents/send")
+async def send_at_once(visitor: Annotated[Visitor, Depends(require(Right.SEND))]) -> Response:
+    operator, _shops = await visitor.console.operator()
+    found, _ = await _read(visitor, operator, visitor.value("code"))
+    chosen = _chosen(visitor, found)
+    why = visitor.value("why")
+    if not why:
+        return await document_page(visitor, chosen.ref.local_id, problem="why")
+    if chosen.traced.row is None or not chosen.can_be_sent:
+        return await document_page(visitor, chosen.ref.local_id, problem="not_sent")
+    start = visitor.console.start_run
+    await send_now(operator, chosen.traced.row, start, by=visitor.user.name, why=why)
+    return await document_page(visitor, chosen.ref.local_id, sent=chosen.ref)
+
+
 @router.post("/documents/resolve")
 async def enter_by_hand(visitor: Annotated[Visitor, Depends(require(Right.RESOLVE))]) -> Response:
     operator, _shops = await visitor.console.operator()
@@ -145,6 +172,7 @@ async def document_page(
     *,
     revealed: DocumentRef | None = None,
     result: Decision | None = None,
+    sent: DocumentRef | None = None,
     problem: str | None = None,
 ) -> Response:
     """All documents of a code that the visitor may see; 404 where there is none."""
@@ -160,6 +188,7 @@ async def document_page(
         away=away,
         shops=shops,
         result=result,
+        sent=sent,
         problem=problem,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException
@@ -10,12 +11,15 @@ from starlette.responses import Response
 from deployments.console.access import Right
 from deployments.console.web import Visitor, redirect, require
 from lib.errors import StoreUnavailable
+from lib.operations.operator import Operator
 from lib.operations.pause import pause, pipeline_entry, resume, shop_breakers, shop_entry
-from lib.operations.status import read_status
+from lib.operations.status import Status, read_status
 from lib.pipelines import PIPELINES
 from lib.resilience.breaker import pipeline_breaker
-from lib.resilience.breaker_rules import BreakerState
+from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
+from lib.source.tables import PLATFORM
 from lib.tracking.audit import Action
+from lib.tracking.task_logs import TaskLogReader
 
 router = APIRouter()
 
@@ -50,6 +54,8 @@ async def _page(visitor: Visitor, problem: str | None = None) -> Response:
         "pauses.html",
         status=200 if problem is None else 422,
         pipelines=status.pipeline_breakers,
+        platforms=_platforms(status),
+        last_accepted=await _last_accepted(operator),
         stopped=stopped,
         shops=shops,
         own=[code for code in sorted(shops) if shop_breakers(operator, code)],
@@ -57,6 +63,24 @@ async def _page(visitor: Visitor, problem: str | None = None) -> Response:
         away=sorted(status.away),
         problem=problem,
     )
+
+
+def _platforms(status: Status) -> dict[str, list[BreakerSnapshot]]:
+    """The breakers of each platform's pipelines; nothing where they are not known."""
+    found: dict[str, list[BreakerSnapshot]] = {}
+    for snapshot in (status.pipeline_breakers or {}).values():
+        found.setdefault(PLATFORM, []).append(snapshot)
+    return found
+
+
+async def _last_accepted(operator: Operator) -> datetime | None:
+    """When any document was last accepted; None where MongoDB is away."""
+    logs = TaskLogReader(operator.tracking.database)
+    try:
+        found = [await logs.last_accepted(name) for name in PIPELINES]
+    except StoreUnavailable:
+        return None
+    return max((moment for moment in found if moment is not None), default=None)
 
 
 async def _change(visitor: Visitor, action: Action) -> Response:

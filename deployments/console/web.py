@@ -30,6 +30,7 @@ from lib.accounts import AccountDirectory
 from lib.errors import SyncError
 from lib.models import comparable
 from lib.operations.operator import Operator
+from lib.operations.send import StartRun
 from lib.operations.status import ReadPools
 from lib.operations.trace import ReadRuns
 from lib.settings import ConsoleSettings, Language
@@ -99,6 +100,7 @@ class Console:
     environments: Mapping[Language, Environment]
     read_pools: ReadPools
     read_runs: ReadRuns
+    start_run: StartRun
     limiter: LoginLimiter = field(default_factory=LoginLimiter)
     stores: Operator | None = None
     _shops: tuple[float, Operator, Shops] | None = None

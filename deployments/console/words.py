@@ -21,6 +21,8 @@ from lib.tracking.audit import Action
 from lib.words import documents, states
 from lib.words.documents import CLASSES, FIELDS, KINDS, STATUSES, hint
 
+#: National platforms, by the name our tables have for them.
+PLATFORMS = {"dqg": N_("National pharmaceutical database")}
 ROLES = {
     Role.VIEWER: N_("viewer"),
     Role.SHOP: N_("shop"),
@@ -52,6 +54,7 @@ EFFECTS = {
 }
 ACTIONS = {
     Action.REQUEUED: N_("sent again"),
+    Action.SENT: N_("sent at once"),
     Action.RESOLVED: N_("entered at the portal"),
     Action.PAUSED: N_("paused"),
     Action.RESUMED: N_("resumed"),
@@ -183,6 +186,7 @@ GLOBALS: dict[str, Any] = {
     "KINDS": KINDS,
     "STATUSES": STATUSES,
     "ROLES": ROLES,
+    "PLATFORMS": PLATFORMS,
     "FIELDS": FIELDS,
     "CLASSES": CLASSES,
     "EVENTS": EVENTS,

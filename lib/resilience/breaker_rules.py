@@ -100,6 +100,7 @@ class Breaker:
         open_until: not closed: open before this moment, half open after it.
         cooldown: length of the last cool-down since it was closed.
         openings: times it opened since it was closed.
+        opened_at: when it opened, the first time since it was closed.
         reason: why it opened.
         tripped: it was opened by a refused login, not by documents.
         failures: documents that failed, the latest last.
@@ -111,6 +112,7 @@ class Breaker:
     open_until: Seconds | None = None
     cooldown: Seconds = 0.0
     openings: int = 0
+    opened_at: Seconds | None = None
     reason: str = ""
     tripped: bool = False
     failures: tuple[Failure, ...] = ()
@@ -176,6 +178,7 @@ class Breaker:
         return replace(
             self,
             open_until=move(self.open_until),
+            opened_at=move(self.opened_at),
             closed_at=move(self.closed_at),
             probes=tuple(until + seconds for until in self.probes),
             failures=tuple(
@@ -217,6 +220,7 @@ class BreakerSnapshot:
         places: probes that may begin now, while it is half open.
         seconds_left: until a call may be let through; 0 where one may now, None while forced open.
         back_in: seconds after which documents that failed now are due no sooner than others.
+        open_for: seconds since it opened, also while it is half open; None where it did not.
         closed_for: seconds since it last closed, None where it is not closed or never opened.
     """
 
@@ -230,6 +234,7 @@ class BreakerSnapshot:
     places: int = 0
     seconds_left: float | None = 0.0
     back_in: float = 0.0
+    open_for: float | None = None
     closed_for: float | None = None
 
 
@@ -276,9 +281,8 @@ def fail(
     first = now if known is None or known.outlived else known.first
     entry = Failure(document, shop, first, now)
     others = [f for f in breaker.failures if f is not known and now - f.last < _REMEMBERED_SECONDS]
-    breaker = replace(
-        breaker, failures=(*others, entry)[-_REMEMBERED:], probes=_without_one(breaker.probes)
-    )
+    kept = (*others, entry)[-_REMEMBERED:]
+    breaker = replace(breaker, failures=kept, probes=breaker.probes[1:])
     if state is BreakerState.HALF_OPEN:
         failed = breaker.failed_probes()
         enough = len(failed) >= breaker.all_probes(limits)
@@ -311,7 +315,7 @@ def reached(breaker: Breaker) -> Breaker:
 
 def release_probe(breaker: Breaker) -> Breaker:
     """A call ended without showing anything: another one may probe."""
-    return replace(breaker, probes=_without_one(breaker.probes))
+    return replace(breaker, probes=breaker.probes[1:])
 
 
 def close(breaker: Breaker, now: float) -> Breaker:
@@ -339,6 +343,7 @@ def look(breaker: Breaker, name: str, limits: Limits, now: float) -> BreakerSnap
         places=max(breaker.places(limits, now), 0) if inner is BreakerState.HALF_OPEN else 0,
         seconds_left=breaker.seconds_left(limits, now),
         back_in=back_in,
+        open_for=None if breaker.opened_at is None else now - breaker.opened_at,
         closed_for=now - breaker.closed_at if closed and breaker.closed_at is not None else None,
     )
 
@@ -360,6 +365,7 @@ def _opened(breaker: Breaker, limits: Limits, now: float, reason: str) -> Breake
         open_until=now + cooldown,
         cooldown=cooldown,
         openings=breaker.openings + 1,
+        opened_at=now if breaker.opened_at is None else breaker.opened_at,
         reason=reason,
         tripped=False,
         probes=(),
@@ -370,15 +376,9 @@ def _next_cooldown(breaker: Breaker, limits: Limits) -> float:
     return min(max(limits.cooldown, 2 * breaker.cooldown), limits.cooldown_max)
 
 
-def _without_one(probes: tuple[float, ...]) -> tuple[float, ...]:
-    return probes[1:]
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
-
-# ---------------------------------------------------------------- as text
 
 _TEXT = TypeAdapter(Breaker)
 

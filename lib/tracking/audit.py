@@ -17,6 +17,7 @@ class Action(StrEnum):
     """What a person can do that is kept."""
 
     REQUEUED = "requeued"
+    SENT = "sent"  # one document, at once
     RESOLVED = "resolved"
     PAUSED = "paused"
     RESUMED = "resumed"

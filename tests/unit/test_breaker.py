@@ -251,7 +251,9 @@ async def test_the_first_probe_that_passes_closes_it_and_since_when_is_known(kit
     await kit.open()
     await kit.pass_time(101)
     await kit.fail_probes("P1")
-    assert await kit.state() is HALF_OPEN
+    snapshot = (await kit.breakers.snapshot([PIPELINE]))[PIPELINE]
+    assert snapshot.state is HALF_OPEN
+    assert snapshot.open_for == pytest.approx(101, abs=SLACK)
     permit = await kit.breakers.admit([PIPELINE], "P2", "S5")
     (transition,) = await kit.breakers.succeeded(permit)
     assert (transition.old, transition.new) == (HALF_OPEN, CLOSED)
@@ -259,6 +261,7 @@ async def test_the_first_probe_that_passes_closes_it_and_since_when_is_known(kit
     await kit.pass_time(40)
     snapshot = (await kit.breakers.snapshot([PIPELINE]))[PIPELINE]
     assert snapshot.closed_for == pytest.approx(40, abs=SLACK)
+    assert snapshot.open_for is None
     assert (snapshot.reason, snapshot.failures, snapshot.openings) == (None, 0, 0)
     assert await kit.is_admitted()
 
