@@ -139,8 +139,9 @@ def account_state(context: Context, snapshot: BreakerSnapshot | None) -> str:
 @pass_context
 def note_text(context: Context, note: Note) -> str:
     """What could not be compared, and why."""
-    why = _say(context, CLASSES[note.why]) if note.why in CLASSES else note.why
-    return _say(context, _NOTES[note.kind], count=note.count, why=why)
+    translate = translations(_language(context)).gettext
+    why = translate(CLASSES.get(note.why, note.why))
+    return translate(_NOTES[note.kind]) % {"count": note.count, "why": why}
 
 
 def mood(snapshot: BreakerSnapshot | None) -> str:
