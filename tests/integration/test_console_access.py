@@ -27,6 +27,7 @@ TABLE: dict[tuple[str, str], set[str]] = {
     ("GET", "/documents"): EVERYBODY,
     ("POST", "/documents/reveal"): OPERATORS | {"accountant"},
     ("POST", "/documents/requeue"): OPERATORS,
+    ("POST", "/documents/send"): OPERATORS,
     ("POST", "/documents/resolve"): OPERATORS | {"accountant"},
     ("GET", "/close"): NOT_SHOPS,
     ("POST", "/close"): {"accountant", "administrator"},

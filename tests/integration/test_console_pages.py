@@ -10,9 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 from sqlalchemy import Engine, event
 
+from deployments.local.parts.servers import PrefectServer
 from flows.pipelines import sale
 from lib.pipelines import SALE
 from tests.support.cli import dqg, dqg_json
@@ -260,6 +262,26 @@ def test_without_mongodb_the_overview_says_so_and_nothing_is_decided(
         assert "MongoDB" in page
         assert tiles(page) == ["1", "1", "?"]
         assert "MongoDB" in person.get("/causes", 503)
+
+
+def test_a_document_is_sent_at_once_with_a_reason(
+    deployed: PrefectServer, operator: Browserless, failed: System
+) -> None:
+    fields = {"code": "WAITS", "document": f"sale/{failed.document('sale', 'WAITS').ref.record_id}"}
+    assert "Gửi ngay" in operator.get("/documents?code=WAITS", 200)
+    assert operator.post("/documents/send", **fields).status_code == 422
+    assert "đang được gửi ngay" in operator.post("/documents/send", **fields, why="khách chờ").text
+    (entry,) = failed.mongo.audit.find({"action": "sent"})
+    assert (entry["by"], entry["why"], entry["documents"]) == ("operator", "khách chờ", ["WAITS"])
+    response = httpx.post(
+        f"{deployed.api_url}/flow_runs/filter",
+        json={"sort": "EXPECTED_START_TIME_DESC", "limit": 1},
+        trust_env=False,
+    )
+    assert [run["parameters"]["local_invoice_id"] for run in response.json()] == ["WAITS"]
+    good = {"code": "GOOD", "document": f"sale/{failed.document('sale', 'GOOD').ref.record_id}"}
+    assert "Gửi ngay" not in operator.get("/documents?code=GOOD", 200)
+    assert operator.post("/documents/send", **good, why="x").status_code == 422
 
 
 @pytest.mark.settings(close={"signing_key": "A" * 43 + "="})
