@@ -31,7 +31,7 @@ from lib.daily_close.result import (
     make_scope,
 )
 from lib.errors import ConfigurationError, SyncError
-from lib.printable import printable
+from lib.sanitize import printable
 from tasks.artifacts import show_daily_close
 from tasks.runtime import open_services, read_settings
 

@@ -39,7 +39,7 @@ from lib.daily_close.result import (
     NoteKind,
     State,
 )
-from lib.printable import one_line
+from lib.sanitize import one_line
 
 #: Rows that a sheet can hold.
 _MOST_ROWS = 1_048_576

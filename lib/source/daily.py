@@ -9,9 +9,8 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, func, select, true
 
-from lib.models import DocumentRef
+from lib.models import DocumentRef, comparable
 from lib.pipelines import Pipeline
-from lib.source.comparable import comparable
 from lib.source.rows import flag, is_live, is_touched, read_rows, ref_columns, to_ref, with_delivery
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
