@@ -37,8 +37,7 @@ from lib.services import Services
 from lib.sync.batch import Batch
 from lib.sync.reconcile import Repairs
 from lib.tracking.availability import HOURS, as_markdown, by_hour, first_hour
-from lib.tracking.failure_groups import failure_groups
-from lib.tracking.failures import FailureFilter, FailureGroup, FailureLog
+from lib.tracking.failures import FailureFilter, FailureGroup, FailureLog, failure_groups
 from lib.tracking.task_logs import TaskLogReader
 from tasks.dispatch import Round
 from tasks.runtime import current_services

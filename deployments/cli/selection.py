@@ -18,8 +18,13 @@ from lib.errors import AmbiguousDocument, DocumentNotFound
 from lib.models import StoredDocument
 from lib.operations.operator import Operator
 from lib.pipelines import PIPELINES, get_pipeline
-from lib.tracking.failure_groups import drug_codes_of, without_drug_codes
-from lib.tracking.failures import FailureFilter, FailureGroup, group_failures
+from lib.tracking.failures import (
+    FailureFilter,
+    FailureGroup,
+    drug_codes_of,
+    group_failures,
+    without_drug_codes,
+)
 
 _AGE = re.compile(r"(\d+)\s*(min|m|h|d|w)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}

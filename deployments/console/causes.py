@@ -17,8 +17,7 @@ from lib.operations.decision import Decision, preview
 from lib.operations.operator import Operator
 from lib.operations.requeue import read_documents, requeue
 from lib.pipelines import get_pipeline
-from lib.tracking.failure_groups import failure_groups
-from lib.tracking.failures import FailureFilter, FailureGroup
+from lib.tracking.failures import FailureFilter, FailureGroup, failure_groups
 
 router = APIRouter()
 

@@ -1,10 +1,11 @@
-"""What operators read of the logs: failure records, grouped by reason.
+"""Failure records: what people read of them, grouped by reason, and what is decided about them.
 
-Nothing here changes anything. Every read raises `StoreUnavailable` while MongoDB is away.
+Every read raises `StoreUnavailable` while MongoDB is away.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections import defaultdict
@@ -13,7 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pymongo.asynchronous.collection import AsyncCollection
+
 from lib.models import DocumentRef
+from lib.pipelines import get_pipeline
+from lib.source.store import Source
 from lib.tracking.log_collections import SYNC_FAILURES
 from lib.tracking.mongo import Database, mongo_errors
 
@@ -28,6 +33,10 @@ _LINES = ("hoa_don_chi_tiet", "chi_tiet")
 _DRUG_CODE = "ma_thuoc"
 #: Records read at once, and told in the progress.
 _PAGE = 1000
+#: Records whose lines are read at once.
+_AT_ONCE = 500
+#: In place of the claim where a document failed and no record of that was kept.
+_NO_CLAIM = "no record"
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|“[^”]*”|‘[^’]*’|`[^`]*`")
 _WORD_WITH_DIGIT = re.compile(r"[\w./-]*\d[\w./-]*")
@@ -246,3 +255,110 @@ def _code_of_line(drug_codes: Sequence[str | None], line: int | None) -> str:
 def _drug_codes(payload: Mapping[str, Any] | None) -> list[str | None]:
     bodies = [payload[name] for name in _LINES if payload.get(name)] if payload else []
     return [line.get(_DRUG_CODE) for body in bodies for line in body]
+
+
+async def failure_groups(
+    failures: FailureLog, source: Source, wanted: FailureFilter, *, limit: int = 0
+) -> list[FailureGroup]:
+    """Failures folded by reason; where no payload was kept, the lines tell the drug codes.
+
+    Args:
+        limit: number of records to look at, the newest; 0 for all of them.
+
+    Raises:
+        StoreUnavailable.
+    """
+    rows = await failures.find(wanted, limit=limit)
+    return group_failures(rows, await drug_codes_of(source, without_drug_codes(rows)))
+
+
+def without_drug_codes(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
+    """Records by pipeline of whose failures no drug code was kept."""
+    missing: dict[str, set[int]] = defaultdict(set)
+    for row in rows:
+        if not row["drug_codes"]:
+            missing[row["pipeline"]].add(row["record_id"])
+    return {name: sorted(ids) for name, ids in missing.items()}
+
+
+async def drug_codes_of(
+    source: Source,
+    records: Mapping[str, Sequence[int]],
+    *,
+    seen: Callable[[int], None] = lambda _: None,
+) -> dict[tuple[str, int], list[str | None]]:
+    """Drug codes of these records' lines, by pipeline and record.
+
+    Args:
+        seen: receives the number of records read since its last call.
+
+    Raises:
+        StoreUnavailable.
+    """
+    found: dict[tuple[str, int], list[str | None]] = {}
+    for name, ids in records.items():
+        for start in range(0, len(ids), _AT_ONCE):
+            some = ids[start : start + _AT_ONCE]
+            codes = await asyncio.to_thread(source.documents.drug_codes, get_pipeline(name), some)
+            found.update({(name, record_id): of_lines for record_id, of_lines in codes.items()})
+            seen(len(some))
+    return found
+
+
+# -- decisions: who, when and why is kept ----------------------------------------------------------
+
+
+async def record_decision(
+    failures: AsyncCollection[dict[str, Any]],
+    refs: Iterable[DocumentRef],
+    *,
+    state: str,
+    by: str,
+    why: str,
+    at: datetime,
+) -> int:
+    """Moves records that are not resolved to another state, and adds to their `history`.
+
+    A document without any record gets one that holds the decision alone. Returns how many records
+    were changed. Raises what the driver raises.
+    """
+    by_pipeline: dict[str, dict[int, DocumentRef]] = defaultdict(dict)
+    for ref in refs:
+        by_pipeline[ref.pipeline][ref.record_id] = ref
+    change = {
+        "$set": {
+            "state": state,
+            "settled_by": by,
+            "settled_why": why,
+            # By its moment and not in a list: the same decision may be written again.
+            f"history.{at:%Y%m%dT%H%M%S%f}": {"state": state, "by": by, "why": why, "at": at},
+        },
+        "$currentDate": {"updated_at": True, "settled_at": True},
+    }
+    changed = 0
+    for pipeline, documents in by_pipeline.items():
+        theirs = {"pipeline": pipeline, "record_id": {"$in": sorted(documents)}}
+        unsettled = theirs | {"state": {"$in": ["open", "requeued"]}}
+        changed += (await failures.update_many(unsettled, change)).modified_count
+        known = set(await failures.distinct("record_id", theirs))
+        for record_id, ref in documents.items():
+            if record_id not in known:
+                await failures.update_one(*_record_of_decision(ref, change, at), upsert=True)
+    return changed
+
+
+def _record_of_decision(
+    ref: DocumentRef, change: Mapping[str, Any], at: datetime
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Key and contents of a record where the failure itself was never recorded."""
+    identity = {
+        "claim_token": f"{_NO_CLAIM}/{ref.pipeline}",
+        "record_id": ref.record_id,
+        "pipeline": ref.pipeline,
+        "local_id": ref.local_id,
+        "pharmacy_code": ref.pharmacy_code,
+        "shop_pharmacy_code": ref.shop_pharmacy_code,
+        "created_at": at,
+    }
+    key = {"_id": f"{_NO_CLAIM}/{ref.pipeline}/{ref.record_id}"}
+    return key, {**change, "$setOnInsert": identity}

@@ -26,8 +26,8 @@ from lib.models import (
 from lib.record import Record
 from lib.sanitize import mask_personal_names
 from lib.settings import MongoSettings, SyncSettings
-from lib.tracking.decisions import record_decision
 from lib.tracking.entries import LogReader
+from lib.tracking.failures import record_decision
 from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS, indexes_of
 from lib.tracking.mongo import BufferedWrites, Write, mongo_errors, open_client
 
@@ -182,7 +182,7 @@ class TrackingStore(LogReader):
     ) -> int:
         """Moves failure records that are not resolved to another state; returns how many.
 
-        Who and why is kept with each; see `lib.tracking.decisions`.
+        Who and why is kept with each; see `lib.tracking.failures`.
 
         Args:
             state: `requeued` or `resolved`.
