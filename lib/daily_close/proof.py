@@ -1,6 +1,6 @@
 """How a file of a daily close proves itself: a checksum over its rows, and a signature of that.
 
-Nothing here needs a setting or a store: whoever has the file and the public key can verify it.
+Nothing here needs a setting or a store: the file and the public key are enough to verify it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Seal:
 
     Attributes:
         signature, public_key: base64; empty in a file that is not signed. The public key only
-            says which one to compare with: whoever forges a file can write another one.
+            says which one to compare with: a forger can write another one.
     """
 
     sha256: str

@@ -119,7 +119,7 @@ def to_workbook(close: DailyClose, signer: Signer) -> SealedFile:
     """The whole file.
 
     Raises:
-        BadCloseFile: a workbook cannot hold so many documents.
+        BadCloseFile: there are more documents than a workbook can hold.
     """
     sheets = _tables(close)
     if any(len(table) > _MOST_ROWS for table in sheets.values()):

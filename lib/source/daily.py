@@ -147,7 +147,7 @@ def _to_document(
     count, amount = lines.get(ref.record_id, (0, None))
     return DailyDocument(
         ref=ref,
-        # One that the driver cannot read lies within the range all the same.
+        # One that the driver cannot read lies within the range nevertheless.
         day=moment.date() if isinstance(moment, datetime) else first,
         status=(status or "").strip(),
         national_id=(national_id or "").strip() or None,

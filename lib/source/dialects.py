@@ -244,7 +244,7 @@ def constant(value: str) -> ColumnElement[str]:
 
 
 def code_value(value: str) -> ColumnElement[str]:
-    """A code to compare a column with, typed so that an index serves VARCHAR and NVARCHAR alike.
+    """A code to compare a column with, typed so that an index serves both VARCHAR and NVARCHAR.
 
     SQL Server converts the narrower side. Where that is the column, a collation that begins with
     `SQL_` turns the seek into a scan, and sorts the two types differently.

@@ -30,7 +30,7 @@ def N_(text: str) -> str:
 
 @lru_cache
 def translations(language: Language) -> gettext.NullTranslations:
-    """The catalogue of `lib`; a program with texts of its own takes it as the fallback."""
+    """The catalogue of `lib`; a program with separate texts takes it as the fallback."""
     return gettext.translation(DOMAIN, LOCALE, [language.value], fallback=True)
 
 
