@@ -20,7 +20,6 @@ from typing import Any
 from prefect import Flow, flow, tags
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.runtime import flow_run
-from prefect.states import Completed
 
 from lib.errors import ClaimLost, ConfigurationError, Interrupted, Paused
 from lib.pipelines import CANCELLATION, IMPORT, SALE, Pipeline, get_pipeline
@@ -34,11 +33,11 @@ from tasks.artifacts import show_progress, show_result
 from tasks.claims import claim_document, load_documents
 from tasks.reconcile import abandon_claim
 from tasks.records import (
-    build_payload,
     empty_batch,
     final_state,
     result_of,
     send_documents,
+    state_of,
     submit_record,
     with_retries,
 )
@@ -170,10 +169,9 @@ async def sync_document(
     """
     batch, record = find_record(record_id)
     batch.start(record, str(flow_run.id))
-    await build_payload(batch, record)
-    submit = with_retries(submit_record, batch.services.settings.sync)
-    acceptance = await submit(batch, record)
-    return Completed(message=f"accepted as {acceptance.national_id}")
+    sync = batch.services.settings.sync
+    submit = with_retries(submit_record, sync)
+    return state_of(await result_of(await submit(batch, record, return_state=True)), sync.language)
 
 
 async def record_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -183,7 +181,7 @@ async def record_ended(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any
     """
     batch, record = find_record(flow_run.parameters["record_id"])
     with sanitize_exceptions():
-        await record_outcome(batch, record, await result_of(record, state))
+        await record_outcome(batch, record, await result_of(state))
 
 
 @lru_cache

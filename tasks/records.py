@@ -13,25 +13,28 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import task_run
 from prefect.states import Completed, Failed
 
-from lib.errors import Interrupted
+from lib.errors import (
+    AccountRefused,
+    ClaimLost,
+    Forbidden,
+    Interrupted,
+    Paused,
+    SyncError,
+    Throttled,
+)
 from lib.models import Acceptance, OutcomeKind
 from lib.record import Record
 from lib.sanitize import sanitize_exceptions
-from lib.settings import SyncSettings
+from lib.settings import Language, SyncSettings
 from lib.sync.batch import Batch
 from lib.sync.submit import is_passing, send_chunk, submit
+from lib.words.language import say
 from tasks.runtime import chunk_run_name
 
-
-@task(name="build-payload", cache_policy=NO_CACHE)
-async def build_payload(batch: Batch, record: Record) -> None:
-    """Validate a record and build its request body. Never retried: the row would be the same.
-
-    Raises:
-        InvalidDocument: naming every field at fault.
-    """
-    with sanitize_exceptions():
-        record.payload = batch.services.platform.build(record.document)
+#: After these a document waits for its account, a breaker or another holder: nothing has failed.
+_WAITS = (Paused, Throttled, AccountRefused, Forbidden, ClaimLost, Interrupted)
+#: Name of the state of such a run; its type is completed.
+WAITING = "Waiting"
 
 
 async def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -40,14 +43,18 @@ async def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any
 
 
 @task(name="submit", cache_policy=NO_CACHE, retry_condition_fn=is_transient)
-async def submit_record(batch: Batch, record: Record) -> Acceptance:
-    """Send one record.
+async def submit_record(batch: Batch, record: Record) -> State[Any]:
+    """Check one record, build its request body and send it; see `lib.sync.submit.submit`.
 
-    Raises:
-        SyncError: see `lib.sync.submit.submit`.
+    It ends in a state and raises nothing: Prefect logs the traceback of whatever is raised.
     """
-    with sanitize_exceptions():
-        return await submit(batch, record)
+    result: Acceptance | SyncError
+    try:
+        with sanitize_exceptions():
+            result = await submit(batch, record)
+    except SyncError as error:
+        result = error
+    return state_of(result, batch.services.settings.sync.language)
 
 
 @task(
@@ -64,8 +71,11 @@ async def send_documents(
     Args:
         places: how many records of the batch may be under way at once.
     """
-    with sanitize_exceptions():
-        await send_chunk(batch, records, places, str(task_run.id))
+    try:
+        with sanitize_exceptions():
+            await send_chunk(batch, records, places, str(task_run.id))
+    except SyncError as error:
+        return Failed(message=error.message, data=error)
     return Completed(message=f"{len(records)} documents done")
 
 
@@ -81,14 +91,28 @@ def with_retries(task: Task[..., Any], settings: SyncSettings) -> Task[..., Any]
     )
 
 
-async def result_of(record: Record, state: State[Any]) -> Acceptance | BaseException:
+def state_of(result: Acceptance | BaseException, language: Language) -> State[Any]:
+    """The state that a record's run ends in, with the reason as its message.
+
+    A refused document is failed. One that waits is completed under the name `Waiting`, for its run
+    did what could be done.
+    """
+    if isinstance(result, Acceptance):
+        text = say(language, "accepted as {national_id}", national_id=result.national_id or "?")
+        return Completed(message=text, data=result)
+    text = result.message if isinstance(result, SyncError) else type(result).__name__
+    if isinstance(result, _WAITS):
+        text = say(language, "will be sent again: {why}", why=text)
+        return Completed(name=WAITING, message=text, data=result)
+    return Failed(message=text, data=result)
+
+
+async def result_of(state: State[Any]) -> Acceptance | BaseException:
     """What the final state of a record's run says of the record."""
-    if state.is_completed() and record.acceptance is not None:
-        return record.acceptance
-    if state.is_failed():
-        error = await state.aresult(raise_on_failure=False)
-        if isinstance(error, BaseException):
-            return error
+    if state.is_completed() or state.is_failed():
+        result = await state.aresult(raise_on_failure=False)
+        if isinstance(result, Acceptance | BaseException):
+            return result
     return Interrupted("the run was cancelled or crashed")
 
 
@@ -107,9 +131,14 @@ def final_state(batch: Batch, *, single: bool) -> State[None]:
     text = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
     if single:
         (record,) = batch
-        message = (record.outcome.message if record.outcome else None) or text
-        accepted = counts[OutcomeKind.ACCEPTED.value] == 1
-        return Completed(message=message) if accepted else Failed(message=message)
+        outcome = record.outcome
+        message = (outcome.message if outcome else None) or text
+        if outcome is None or not record.saved or outcome.kind is OutcomeKind.FAILED:
+            return Failed(message=message)
+        if outcome.kind is OutcomeKind.ACCEPTED:
+            return Completed(message=message)
+        waits = outcome.error_class in {kind.error_class for kind in _WAITS}
+        return Completed(name=WAITING, message=message) if waits else Failed(message=message)
     if counts["open"]:
         return Failed(message=f"{text}: what is open is left to the next claim or to reconcile")
     return Completed(message=text)

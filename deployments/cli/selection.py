@@ -36,6 +36,7 @@ class State(StrEnum):
     OPEN = "open"
     REQUEUED = "requeued"
     RESOLVED = "resolved"
+    SUPERSEDED = "superseded"
     ALL = "all"
 
 

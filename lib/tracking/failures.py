@@ -50,7 +50,7 @@ class FailureFilter:
     """Which failure records are meant; None leaves a condition out.
 
     Attributes:
-        states: `open`, `requeued`, `resolved`.
+        states: `open`, `requeued`, `resolved`, `superseded` by a later failure of the document.
         reason: part of the error's text, without regard to case.
         shops: of any of these; `shop` of exactly one.
         since, until: moments of the failure.

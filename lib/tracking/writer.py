@@ -152,6 +152,7 @@ class TrackingStore(LogReader):
             # Before it joins a group: too large a write would cost the others theirs.
             if failure.cut():
                 self._writes.put_nowait(failure)
+                self._writes.put_nowait(self._superseded(record))
         return await self._writes.put(closing)
 
     def lost(self, record: Record) -> None:
@@ -244,6 +245,21 @@ class TrackingStore(LogReader):
         return self._upsert(
             SYNC_FAILURES, ref, record.document.claim_token, values, {"state": "open"}
         )
+
+    def _superseded(self, record: Record) -> Write:
+        """Ends what is open of earlier failures: a document waits for one decision."""
+        ref = record.ref
+        earlier = {
+            "pipeline": ref.pipeline,
+            "local_id": ref.local_id,  # indexed
+            "record_id": ref.record_id,
+            "state": "open",
+            "claim_token": {"$ne": record.document.claim_token},
+            # A write that comes late ends nothing that came after it.
+            "created_at": {"$lt": self._clock()},
+        }
+        update = {"$currentDate": {"updated_at": True}, "$set": {"state": "superseded"}}
+        return Write(SYNC_FAILURES, earlier, update, many=True)
 
     def _upsert(
         self,

@@ -127,7 +127,7 @@ def test_an_operator_sends_a_cause_again(
         kind = page.get_by_role("article").filter(has_text="Hóa đơn bán")
         kind.get_by_label("Lý do").fill("cổng bảo trì")
         kind.get_by_role("button", name="Tạm dừng").click()
-        expect(kind).to_contain_text("operator dừng vì: cổng bảo trì")
+        expect(kind).to_contain_text("bị operator dừng bằng tay vì: cổng bảo trì")
         open_from_menu(page, "Tổng quan")
         expect(page.get_by_role("alert")).to_contain_text("Hóa đơn bán")
 

@@ -121,7 +121,7 @@ def test_a_form_without_its_token_changes_nothing(console: str, system: System) 
                 operator.csrf = "of another site"
                 response = operator.post(path.replace("{key}", "x"), pipeline="sale", why="x")
                 assert response.status_code == 400, path
-        assert " dừng vì" not in operator.get("/pauses", 200)
+        assert " dừng bằng tay vì" not in operator.get("/pauses", 200)
 
 
 def test_cookies_and_headers_are_strict(console: str) -> None:

@@ -239,6 +239,18 @@ class TestOneDocumentByHand:
         assert state.is_failed()
         assert "so_lo" in (state.message or "")
 
+    async def test_one_that_fails_again_waits_for_one_decision(self, system: System) -> None:
+        system.add("sale", "HD-1", line={"lot_number": ""})
+        system.add("sale", "HD-1", shop="SHOP02", line={"lot_number": ""})
+        for pharmacy in ("790760001234", "790760001234", "010010005678"):
+            await sale(local_invoice_id="HD-1", pharmacy_code=pharmacy, return_state=True)
+        failures = system.mongo.sync_failures.find({}, sort=[("created_at", 1)])
+        assert [(row["shop_pharmacy_code"], row["state"]) for row in failures] == [
+            ("SHOP01", "superseded"),
+            ("SHOP01", "open"),
+            ("SHOP02", "open"),
+        ]
+
     async def test_an_ambiguous_id_needs_the_pharmacy_code(self, system: System) -> None:
         system.add("sale", "HD-1", shop="SHOP01")
         system.add("sale", "HD-1", shop="SHOP02")
