@@ -1,4 +1,4 @@
-"""Reports what has changed, as events: Prefect's automations make messages of them."""
+"""Reports what has changed, as events: Prefect's automations send the messages in them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from prefect.events import Event, Resource
 from prefect.events.clients import get_events_client
 from prefect.events.related import related_resources_from_run_context
 
-from lib.alerts.collect import observe
-from lib.alerts.conditions import Change, PlaceState, judge
+from lib.alerts.collect import observe, read_facts
+from lib.alerts.conditions import Change, PlaceState, digest_due, judge
+from lib.alerts.messages import message_of
+from lib.clock import utc_now
 from lib.models import PipelineSummary
+from lib.services import Services
 from tasks.runtime import current_services
 
 
@@ -29,34 +32,52 @@ async def emit_alert_events(
         StoreUnavailable: the source database or Redis is away.
         Exception: Prefect does not take events. In both cases the next call emits it.
     """
-    services = current_services()
+    services, now = current_services(), utc_now()
+    settings = services.settings.alerts
     known = await services.alerts.read()
-    conditions = await observe(services, backlog, paused, known.standings)
-    changes = judge(conditions, known.standings)
+    conditions = await observe(services, backlog, paused, known.standings, now)
+    changes = judge(
+        conditions,
+        known.standings,
+        now.timestamp(),
+        reminder_seconds=settings.reminder_hours * 3600,
+    )
+    changes += digest_due(known.standings, settings.routes, settings.digest_at, now)
     if changes:
-        await _emit(changes, known.generation)
+        await _emit(services, changes, known.generation)
     for change in changes:
         await services.alerts.write(change.key, change.before, change.after)
     return [change.event for change in changes]
 
 
-async def _emit(changes: Sequence[Change], generation: str) -> None:
+async def _emit(services: Services, changes: Sequence[Change], generation: str) -> None:
+    facts, known = await read_facts(services), services.settings.alerts.routes
     async with get_client() as client:
         related = await related_resources_from_run_context(client)
     # A checkpoint after each event: the server has it, or this raises.
     async with get_events_client(checkpoint_every=1) as events:
         for change in changes:
             condition = change.condition
-            resource = {
-                "prefect.resource.id": f"dqg.{condition.kind}.{condition.subject}",
-                "prefect.resource.name": condition.where,
-            }
-            await events.emit(
-                Event(
-                    id=change.event_id(generation),
-                    event=change.event,
-                    resource=Resource(resource),
-                    related=related,
-                    payload={"where": condition.where, "why": condition.why},
+            for route in change.routes(known):
+                language = services.settings.sync.language
+                message = message_of(change, facts, language, known.get(route))
+                await events.emit(
+                    Event(
+                        id=change.event_id(generation, route),
+                        event=change.event,
+                        resource=Resource(
+                            {
+                                "prefect.resource.id": f"dqg.{condition.kind}.{condition.subject}",
+                                "prefect.resource.name": condition.where or condition.subject,
+                                "dqg.route": route,
+                            }
+                        ),
+                        related=related,
+                        payload={
+                            "where": condition.where,
+                            "why": condition.why,
+                            "subject": message.subject,
+                            "body": message.body,
+                        },
+                    )
                 )
-            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from lib.alerts.conditions import (
     AlertKind,
@@ -13,13 +13,19 @@ from lib.alerts.conditions import (
     Standing,
     account_conditions,
     breaker_conditions,
+    deadline_conditions,
     failure_conditions,
     pending_conditions,
 )
+from lib.alerts.messages import Facts
+from lib.errors import StoreUnavailable
 from lib.models import PipelineSummary
-from lib.pipelines import get_pipeline
+from lib.pipelines import PIPELINES, get_pipeline
 from lib.resilience.breaker import pipeline_breaker
 from lib.services import Services
+from lib.source.comparable import comparable
+from lib.source.deadlines import bounds_of
+from lib.tracking.failures import FailureLog
 
 _ACCOUNT = f"{AlertKind.ACCOUNT}:"
 
@@ -29,6 +35,7 @@ async def observe(
     backlog: Sequence[PipelineSummary],
     paused: Sequence[PlaceState],
     standings: Mapping[str, Standing],
+    now: datetime,
 ) -> list[Condition]:
     """The state of every subject that anything is known of now.
 
@@ -40,22 +47,55 @@ async def observe(
     Raises:
         StoreUnavailable: the source database or Redis is away; nothing is known then.
     """
-    limits = services.settings.alerts
+    limits, language = services.settings.alerts, services.settings.sync.language
+    pipelines = [get_pipeline(summary.pipeline) for summary in backlog]
     finished = await asyncio.to_thread(
         services.source.counts.finished,
-        [get_pipeline(summary.pipeline) for summary in backlog],
+        pipelines,
         timedelta(seconds=limits.failure_window),
     )
     own = {summary.pipeline: pipeline_breaker(summary.pipeline) for summary in backlog}
     snapshots = await services.breakers.snapshot(list(own.values()))
     told = await _look_again(services, standings)
+    bounds = [(pipeline, bounds_of(pipeline.name, limits, now)) for pipeline in pipelines]
+    late = await asyncio.to_thread(services.source.counts.deadlines, bounds)
     services.alerts.require_redis()
     return [
-        *pending_conditions(backlog, limits),
-        *failure_conditions(finished, limits),
+        *pending_conditions(backlog, limits, language),
+        *failure_conditions(finished, limits, language),
         *breaker_conditions({name: snapshots[breaker] for name, breaker in own.items()}),
         *account_conditions(paused, told),
+        *deadline_conditions(
+            late, {pipeline.name: of.at for pipeline, of in bounds}, limits.routes, language
+        ),
     ]
+
+
+async def read_facts(services: Services) -> Facts:
+    """What messages say of shops beside their state.
+
+    Raises:
+        StoreUnavailable: the source database is away.
+    """
+    rows, counts = await asyncio.gather(
+        asyncio.to_thread(services.source.accounts.all),
+        asyncio.to_thread(
+            services.source.counts.shop_summaries,
+            list(PIPELINES.values()),
+            finished_within=timedelta(days=1),
+        ),
+    )
+    try:
+        failures = await FailureLog(services.tracking.database).open_by_shop()
+    except StoreUnavailable:
+        failures = None
+    names = {
+        comparable(row.shop_pharmacy_code): " ".join(
+            part for part in (row.shop_name.strip(), row.phone_number.strip()) if part.strip("-")
+        )
+        for row in rows
+    }
+    return Facts(names, counts, failures, services.settings.console.public_url)
 
 
 async def _look_again(

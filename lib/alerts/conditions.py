@@ -1,14 +1,16 @@
 """What alerts report: one message when a state turns bad, one when it is good again.
 
 `observe` looks at what `orchestrate` knows, `judge` compares that with what was reported before
-(`lib.alerts.state`), and what has changed is an event for Prefect, whose automations
-(`deployments/server/alerts/`) make a message of it.
+(`lib.alerts.state`), and what has changed is a message (`lib.alerts.messages`) in an event for
+Prefect, whose automations (`deployments/server/alerts/`) send it. While a state stays bad it is
+repeated after some hours.
 
-            raised                                  recovered
-    pending the oldest document is above the limit  below half of it
-    failures share and number reach their limits    share is below half of its limit
-    breaker the pipeline's breaker is not closed    it is closed
-    account the API refused the account             it is closed, and logged in since
+             raised                                  recovered
+    pending  the oldest document is above the limit  below half of it
+    failures share and number reach their limits     share is below half of its limit
+    breaker  the pipeline's breaker is not closed    it is closed
+    account  the API refused the account             it is closed, and logged in since
+    deadline documents are late, or soon will be     none is
 
 Between a limit and its half nothing changes, so that a value that swings around the limit is not
 reported again and again. A pause by hand is not reported: a person made it.
@@ -19,12 +21,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid5
 
+from lib.clock import PHARMACY_ZONE
 from lib.models import FinishedCount, PipelineSummary
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
-from lib.settings import AlertSettings
+from lib.settings import AlertRoute, AlertSettings, Language
+from lib.source.deadlines import DeadlineCount
+from lib.words.language import say
+from lib.words.states import length
 
 _SHOPS_NAMED = 5
 _NAMESPACE = UUID("6b2f5f0a-0d5c-4a3e-9f5b-3f0e6f3a7c11")
@@ -37,18 +44,25 @@ class AlertKind(StrEnum):
     FAILURES = "failures"
     BREAKER = "breaker"
     ACCOUNT = "account"
+    DEADLINE = "deadline"
+    DIGEST = "digest"
 
 
-#: Ends of the events' names, of one that is raised and of one that has recovered.
+#: Ends of the events' names: raised, recovered, and still raised after some hours.
 _VERBS = {
-    AlertKind.PENDING: ("overdue", "caught-up"),
-    AlertKind.FAILURES: ("above-rate", "below-rate"),
-    AlertKind.BREAKER: ("opened", "closed"),
-    AlertKind.ACCOUNT: ("refused", "accepted"),
+    AlertKind.PENDING: ("overdue", "caught-up", "still-overdue"),
+    AlertKind.FAILURES: ("above-rate", "below-rate", "still-above-rate"),
+    AlertKind.BREAKER: ("opened", "closed", "still-open"),
+    AlertKind.ACCOUNT: ("refused", "accepted", "still-refused"),
+    AlertKind.DEADLINE: ("near", "met", "still-near"),
+    AlertKind.DIGEST: ("sent",) * 3,
 }
 
 #: All names of events that this module gives out.
 EVENTS = frozenset(f"dqg.{kind}.{verb}" for kind, verbs in _VERBS.items() for verb in verbs)
+
+#: The name of the receivers of every message, among those of routes.
+EVERYBODY = "everybody"
 
 #: A shop and the pharmacy code its documents carry: where an account is looked up.
 Place = tuple[str, str]
@@ -59,13 +73,17 @@ class Standing:
     """What was reported last of one subject.
 
     Attributes:
-        changes: how often it changed; the next message is the next number.
+        changes: how often it was reported; the next message is the next number.
         places: of an account, whose documents it sends.
+        since: when it turned bad, in seconds of the epoch; None where that is not known.
+        reported: when the last message about it was sent.
     """
 
     raised: bool = False
     changes: int = 0
     places: tuple[Place, ...] = ()
+    since: float | None = None
+    reported: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +116,7 @@ class Condition:
         subject: unique within its kind; of an account it stays the same with a new password.
         where: pipeline or shops, for a person.
         why: the reason or the figures, for a person.
+        route: only those notified by this route; empty: everybody whom it concerns.
     """
 
     kind: AlertKind
@@ -106,6 +125,12 @@ class Condition:
     raised: bool
     why: str
     places: tuple[Place, ...] = ()
+    route: str = ""
+
+    @property
+    def shops(self) -> list[str]:
+        """Whose documents it is about; none where it is about all of a pipeline."""
+        return sorted({shop for shop, _ in self.places})
 
     @property
     def key(self) -> str:
@@ -114,10 +139,24 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A condition that differs from what was reported last."""
+    """A condition that differs from what was reported last, or is to be repeated.
+
+    Attributes:
+        now: seconds of the epoch.
+    """
 
     condition: Condition
     before: Standing
+    now: float = 0.0
+
+    @property
+    def is_reminder(self) -> bool:
+        return self.condition.raised and self.before.raised
+
+    @property
+    def since(self) -> float | None:
+        """When the state turned bad."""
+        return self.before.since if self.before.raised else self.now
 
     @property
     def key(self) -> str:
@@ -125,30 +164,68 @@ class Change:
 
     @property
     def after(self) -> Standing:
-        return Standing(self.condition.raised, self.before.changes + 1, self.condition.places)
+        raised = self.condition.raised
+        return Standing(
+            raised,
+            self.before.changes + 1,
+            self.condition.places,
+            since=self.since if raised else None,
+            reported=self.now,
+        )
 
     @property
     def event(self) -> str:
-        raised, recovered = _VERBS[self.condition.kind]
-        return f"dqg.{self.condition.kind}.{raised if self.condition.raised else recovered}"
+        raised, recovered, still = _VERBS[self.condition.kind]
+        verb = still if self.is_reminder else raised if self.condition.raised else recovered
+        return f"dqg.{self.condition.kind}.{verb}"
 
-    def event_id(self, generation: str) -> UUID:
-        """The same for every process that sees this change, and for no other change."""
-        return uuid5(_NAMESPACE, f"{generation}:{self.key}:{self.after.changes}")
+    def event_id(self, generation: str, route: str = EVERYBODY) -> UUID:
+        """The same for every process that sees this change, and for no other change or route."""
+        return uuid5(_NAMESPACE, f"{generation}:{self.key}:{self.after.changes}:{route}")
+
+    def routes(self, known: Mapping[str, AlertRoute]) -> list[str]:
+        """Who is notified: everybody's receivers, and those of the routes whose shops it is about.
+
+        What is about a whole pipeline is for everybody's receivers alone.
+        """
+        if self.condition.route:
+            return [self.condition.route]
+        own = [
+            name
+            for name, route in known.items()
+            if self.condition.kind is AlertKind.ACCOUNT
+            and any(route.covers(shop) for shop in self.condition.shops)
+        ]
+        return [EVERYBODY, *own]
 
 
-def judge(conditions: Iterable[Condition], standings: Mapping[str, Standing]) -> list[Change]:
-    """What has to be reported. Pure. A subject of which nothing was reported counts as good."""
+def judge(
+    conditions: Iterable[Condition],
+    standings: Mapping[str, Standing],
+    now: float = 0.0,
+    *,
+    reminder_seconds: float = 0.0,
+) -> list[Change]:
+    """What has to be reported. Pure. A subject of which nothing was reported counts as good.
+
+    Args:
+        now: seconds of the epoch.
+        reminder_seconds: after which a state that is still bad is reported again; 0: never.
+    """
     changes = []
     for condition in conditions:
-        before = standings.get(condition.key, Standing())
-        if condition.raised != before.raised:
-            changes.append(Change(condition, before))
+        change = Change(condition, standings.get(condition.key, Standing()), now)
+        quiet = now - (change.before.reported or 0.0)
+        is_due = change.is_reminder and 0 < reminder_seconds <= quiet
+        if condition.raised != change.before.raised or is_due:
+            changes.append(change)
     return changes
 
 
 def pending_conditions(
-    backlog: Sequence[PipelineSummary], limits: AlertSettings
+    backlog: Sequence[PipelineSummary],
+    limits: AlertSettings,
+    language: Language = Language.ENGLISH,
 ) -> list[Condition]:
     """Of each pipeline, how old its oldest pending document is."""
     found = []
@@ -157,17 +234,23 @@ def pending_conditions(
         if limit / 2 <= age <= limit:
             continue
         raised = age > limit
-        text = (
-            f"the oldest pending document is {_minutes(age)} old, the limit is {_minutes(limit)}; "
-            f"{summary.pending} are pending, {summary.in_flight} in flight"
+        text = say(
+            language,
+            "{pending} documents wait and {in_flight} are being sent; the oldest has waited for "
+            "{age}, the limit is {limit}",
+            pending=summary.pending,
+            in_flight=summary.in_flight,
+            age=length(age, language),
+            limit=length(limit, language),
         )
-        good = f"{summary.pending} documents are pending, the oldest is {_minutes(age)} old"
-        found.append(_of_pipeline(AlertKind.PENDING, summary.pipeline, raised, text, good))
+        found.append(_of_pipeline(AlertKind.PENDING, summary.pipeline, raised, text))
     return found
 
 
 def failure_conditions(
-    finished: Mapping[str, FinishedCount], limits: AlertSettings
+    finished: Mapping[str, FinishedCount],
+    limits: AlertSettings,
+    language: Language = Language.ENGLISH,
 ) -> list[Condition]:
     """Of each pipeline, how many of the documents that ended lately have failed."""
     found = []
@@ -175,12 +258,15 @@ def failure_conditions(
         raised = count.failed >= limits.failure_count and count.failed_share >= limits.failure_rate
         if not raised and count.failed and count.failed_share >= limits.failure_rate / 2:
             continue
-        ended = count.failed + count.succeeded
-        text = (
-            f"{count.failed} of {ended} documents failed within "
-            f"{_minutes(limits.failure_window)} ({count.failed_share:.0%})"
+        text = say(
+            language,
+            "{failed} of {ended} documents failed within {time} ({share})",
+            failed=count.failed,
+            ended=count.failed + count.succeeded,
+            time=length(limits.failure_window, language),
+            share=format(count.failed_share, ".0%"),
         )
-        found.append(_of_pipeline(AlertKind.FAILURES, pipeline, raised, text, text))
+        found.append(_of_pipeline(AlertKind.FAILURES, pipeline, raised, text))
     return found
 
 
@@ -191,8 +277,7 @@ def breaker_conditions(breakers: Mapping[str, BreakerSnapshot]) -> list[Conditio
             AlertKind.BREAKER,
             pipeline,
             breaker.state is not BreakerState.CLOSED,
-            breaker.reason or "no reason is known",
-            "calls go through again",
+            breaker.reason or "",
         )
         for pipeline, breaker in breakers.items()
         if breaker.state is not BreakerState.FORCED_OPEN
@@ -221,8 +306,66 @@ def account_conditions(
         states = list(states_now)
         if subject not in found and all(state.accepted for state in states):
             places = tuple(sorted({state.place for state in states}))
-            found[subject] = _of_account(subject, places, False, "the API accepts the login")
+            found[subject] = _of_account(subject, places, False, None)
     return list(found.values())
+
+
+def deadline_conditions(
+    counts: Sequence[DeadlineCount],
+    deadlines: Mapping[str, datetime],
+    routes: Mapping[str, AlertRoute],
+    language: Language = Language.ENGLISH,
+) -> list[Condition]:
+    """Of each pipeline, for everybody and for each route's shops: what is not accepted in time.
+
+    Args:
+        deadlines: the next one by pipeline.
+    """
+    found = []
+    for pipeline, at in deadlines.items():
+        for route in ("", *routes):
+            own = [
+                count
+                for count in counts
+                if count.pipeline == pipeline and (not route or routes[route].covers(count.shop))
+            ]
+            text = say(
+                language,
+                "{soon} documents must be accepted by {time}, {late} are late already; "
+                "{failed} of them need a person",
+                soon=sum(count.soon for count in own),
+                late=sum(count.late for count in own),
+                failed=sum(count.failed for count in own),
+                time=f"{at:%H:%M %d/%m}",
+            )
+            subject = f"{route}/{pipeline}" if route else pipeline
+            places = tuple(sorted((count.shop, "") for count in own))
+            found.append(
+                Condition(AlertKind.DEADLINE, subject, pipeline, bool(own), text, places, route)
+            )
+    return found
+
+
+def digest_due(
+    standings: Mapping[str, Standing], routes: Iterable[str], at: time | None, now: datetime
+) -> list[Change]:
+    """The digests of this morning that were not sent: for everybody, and for each route.
+
+    One that is not sent within two hours of its time is left out.
+    """
+    local = now.astimezone(PHARMACY_ZONE)
+    if at is None:
+        return []
+    begin = datetime.combine(local, at, tzinfo=PHARMACY_ZONE)
+    if not begin <= local < begin + timedelta(hours=2):
+        return []
+    found = []
+    for route in ("", *routes):
+        digest = Condition(AlertKind.DIGEST, route or EVERYBODY, route, False, "", route=route)
+        before = standings.get(digest.key, Standing())
+        if (before.reported or 0.0) < begin.timestamp():
+            found.append(Change(digest, before, now.timestamp()))
+    return found
 
 
 def account_subject(breaker_name: str) -> str:
@@ -238,15 +381,8 @@ def _of_account(
     named = ", ".join(shops[:_SHOPS_NAMED])
     more = len(shops) - _SHOPS_NAMED
     where = f"{named} and {more} more shops" if more > 0 else named
-    return Condition(
-        AlertKind.ACCOUNT, subject, where, raised, reason or "no reason is known", places
-    )
+    return Condition(AlertKind.ACCOUNT, subject, where, raised, reason or "", places)
 
 
-def _of_pipeline(kind: AlertKind, pipeline: str, raised: bool, bad: str, good: str) -> Condition:
-    return Condition(kind, pipeline, pipeline, raised, bad if raised else good)
-
-
-def _minutes(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+def _of_pipeline(kind: AlertKind, pipeline: str, raised: bool, why: str) -> Condition:
+    return Condition(kind, pipeline, pipeline, raised, why)

@@ -77,9 +77,19 @@ class AlertStandings:
 def _text(standing: Standing) -> str:
     places = [list(place) for place in standing.places]
     return json.dumps(
-        {"raised": standing.raised, "changes": standing.changes, "places": places},
+        {
+            "raised": standing.raised,
+            "changes": standing.changes,
+            "places": places,
+            "since": standing.since,
+            "reported": standing.reported,
+        },
         ensure_ascii=False,
     )
+
+
+def _seconds(value: object) -> float | None:
+    return None if value is None else float(str(value))
 
 
 def _standing(text: str) -> Standing | None:
@@ -90,6 +100,8 @@ def _standing(text: str) -> Standing | None:
             raised=bool(fields["raised"]),
             changes=int(str(fields["changes"])),
             places=tuple((str(shop), str(code)) for shop, code in fields["places"]),
+            since=_seconds(fields["since"]),
+            reported=_seconds(fields["reported"]),
         )
     except (ValueError, TypeError, KeyError):
         return None

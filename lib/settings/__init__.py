@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lib.errors import ConfigurationError
-from lib.settings.alerts import AlertSettings
+from lib.settings.alerts import AlertRoute, AlertSettings
 from lib.settings.api import ApiSettings, EmptyOptional, Fractions
 from lib.settings.cli import CliSettings
 from lib.settings.close import CloseSettings
@@ -28,6 +28,7 @@ from lib.settings.warm_start import WarmStartSettings
 from lib.words.language import Language
 
 __all__ = [
+    "AlertRoute",
     "AlertSettings",
     "ApiSettings",
     "BreakerSettings",

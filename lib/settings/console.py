@@ -16,6 +16,9 @@ class ConsoleSettings(Section):
 
     host: str = Field("127.0.0.1", description="address the console listens on")
     port: int = Field(4300, ge=0, le=65535, description="port the console listens on")
+    public_url: str | None = Field(
+        None, description="address people reach it at; messages link to it"
+    )
     language: Language = Field(
         Language.VIETNAMESE, description="language until a person chooses the other one"
     )

@@ -28,6 +28,7 @@ from lib.models import (
     comparable,
 )
 from lib.pipelines import Pipeline
+from lib.source.deadlines import DeadlineBounds, DeadlineCount, count_deadlines
 from lib.source.dialects import (
     age_in_seconds,
     code_value,
@@ -132,6 +133,16 @@ class Counts:
     def pending_shops(self, pipeline: Pipeline) -> list[PendingShop]:
         """Shops with pending documents that are not held, due or waiting; oldest first."""
         return self._run(lambda c: pending_shops(c, self._tables, pipeline, self._cut_off))
+
+    def deadlines(self, bounds: Sequence[tuple[Pipeline, DeadlineBounds]]) -> list[DeadlineCount]:
+        """Documents that are late or soon late, by pipeline and shop; a statement per pipeline."""
+        return self._run(
+            lambda c: [
+                count
+                for pipeline, of_pipeline in bounds
+                for count in count_deadlines(c, self._tables, pipeline, self._cut_off, of_pipeline)
+            ]
+        )
 
     def foreign_statuses(self, pipelines: Sequence[Pipeline]) -> list[ForeignStatus]:
         """Statuses of other software, which are left alone; reads the statuses of all documents."""

@@ -113,7 +113,7 @@ async def test_orchestrators_at_once_tell_of_a_breaker_once(system: System, redi
     told = {name: len(events(server, name, begin)) for name in (opened, closed)}
     assert told == {opened: 1, closed: 1}
     newest = events(server, opened, begin)[0]
-    assert newest["payload"] == {"where": "sale", "why": "HTTP 503"}
+    assert (newest["payload"]["where"], newest["payload"]["why"]) == ("sale", "HTTP 503")
     assert newest["resource"]["prefect.resource.id"] == "dqg.breaker.sale"
 
 
@@ -207,8 +207,8 @@ async def test_the_command_says_what_it_did_and_that_nobody_is_told(system: Syst
     assert done.returncode == 0, done.stderr
     assert "unchanged" in done.stdout
     assert "no message is sent" in done.stdout
-    wrong = {**system.environment, "DQG_ALERTS__EMAIL_URL": "mailtos://u:hidden@smtp.example"}
+    wrong = {**system.environment, "DQG_ALERTS__URLS": "mailtos://u:hidden@smtp.example"}
     refused = await asyncio.to_thread(command, wrong, system.prefect)
     assert refused.returncode == 1
-    assert "DQG_ALERTS__EMAIL_URL" in refused.stderr
+    assert "DQG_ALERTS__URLS" in refused.stderr
     assert "hidden" not in refused.stdout + refused.stderr

@@ -168,4 +168,4 @@ def test_the_same_change_is_the_same_event_and_the_next_one_another() -> None:
 
 
 def test_every_kind_has_an_event_each_way() -> None:
-    assert len(EVENTS) == 2 * len(AlertKind)
+    assert len(EVENTS) == 3 * (len(AlertKind) - 1) + 1

@@ -32,7 +32,7 @@ BY_HAND = {
     "migration_url": "a login that may alter the tables; else the same as source_url",
 }
 #: What may stay empty.
-OPTIONAL = ("alerts_webhook_url", "alerts_email_url", "account_key")
+OPTIONAL = ("alerts_webhook_url", "alerts_urls", "account_key")
 FILES = (*_PASSWORDS, "prefect_auth", *_DERIVED, *BY_HAND, *OPTIONAL)
 
 

@@ -24,9 +24,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     _report(applied)
-    if settings.webhook_url is None and settings.email_url is None:
+    if settings.webhook_url is None and settings.urls is None:
         print(
-            "no message is sent: set DQG_ALERTS__WEBHOOK_URL or DQG_ALERTS__EMAIL_URL; until then "
+            "no message is sent: set DQG_ALERTS__URLS or DQG_ALERTS__WEBHOOK_URL; until then "
             "alerts are only to be seen in the UI, under Event Feed"
         )
     return 0

@@ -13,10 +13,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect.events import Event, RelatedResource, Resource
 from prefect.events.clients import get_events_client
 from prefect.events.schemas.automations import Automation
-from prefect.exceptions import ObjectNotFound
 
-from deployments.server.alerts.files import Alert
-from deployments.server.alerts.targets import BLOCK_TYPES, make_blocks
+from deployments.server.alerts.files import Alert, for_routes
+from deployments.server.alerts.targets import PREFIX, make_blocks
 from lib.settings import AlertSettings
 
 #: Marks our automations; what carries it and has no file any more is removed.
@@ -49,16 +48,19 @@ async def apply_alerts(alerts: Sequence[Alert], settings: AlertSettings) -> Appl
     blocks = make_blocks(settings)
     applied = Applied()
     async with get_client() as client:
-        targets = [await block.asave(name, overwrite=True) for name, block in blocks.items()]
+        targets = {
+            route: [await block.asave(name, overwrite=True) for name, block in of_route.items()]
+            for route, of_route in blocks.items()
+        }
         there = await _ours(client)
-        for alert in alerts:
-            await _apply(client, _automation(alert, targets), there.pop(alert.name, []), applied)
+        for alert, route in for_routes(alerts, list(blocks)):
+            wanted = _automation(alert, targets[route])
+            await _apply(client, wanted, there.pop(alert.name, []), applied)
         for name, automations in there.items():
             for automation in automations:
                 await client.delete_automation(automation.id)
             applied.removed.append(name)
-        for name in BLOCK_TYPES.keys() - blocks.keys():
-            await _delete_block(client, name)
+        await _delete_blocks(client, {name for of_route in blocks.values() for name in of_route})
     if applied.created or applied.updated:
         await asyncio.sleep(_NOTICED_SECONDS)
     await _start_watching()
@@ -111,14 +113,19 @@ async def _apply(
         applied.updated.append(wanted.name)
 
 
-async def _delete_block(client: PrefectClient, name: str) -> None:
-    try:
-        document = await client.read_block_document_by_name(
-            name, BLOCK_TYPES[name].get_block_type_slug()
-        )
-        await client.delete_block_document(document.id)
-    except ObjectNotFound:
-        return
+async def _delete_blocks(client: PrefectClient, wanted: set[str]) -> None:
+    """Deletes ours that the settings no longer ask for."""
+    surplus = []
+    offset = 0
+    while page := await client.read_block_documents(limit=_PAGE, offset=offset):
+        surplus += [
+            block.id
+            for block in page
+            if (block.name or "").startswith(PREFIX) and block.name not in wanted
+        ]
+        offset += len(page)
+    for block_id in surplus:
+        await client.delete_block_document(block_id)
 
 
 async def _start_watching() -> None:

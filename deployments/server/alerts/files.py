@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from prefect.events import EventTrigger
+from prefect.events import EventTrigger, ResourceSpecification
+
+from lib.alerts.conditions import EVERYBODY
 
 FOLDER = Path(__file__).parent
+#: Label of events of ours: for whose receivers they are.
+ROUTE_LABEL = "dqg.route"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,26 @@ def read_alerts(folder: Path = FOLDER) -> list[Alert]:
         for path in sorted(folder.glob("*.yaml"))
         for fields in yaml.safe_load(path.read_text(encoding="utf-8"))["automations"]
     ]
+
+
+def for_routes(alerts: Sequence[Alert], routes: Sequence[str]) -> list[tuple[Alert, str]]:
+    """Each alert with the route whose receivers it is for.
+
+    An alert about events of ours is made once per route, for the events of that route. Others are
+    for everybody's receivers.
+    """
+    found = []
+    for alert in alerts:
+        match = alert.trigger.model_dump()["match"]
+        if ROUTE_LABEL not in match:
+            found.append((alert, EVERYBODY))
+            continue
+        for route in routes:
+            of_route = ResourceSpecification.model_validate({**match, ROUTE_LABEL: route})
+            trigger = alert.trigger.model_copy(update={"match": of_route})
+            name = alert.name if route == EVERYBODY else f"{alert.name}, {route}"
+            found.append((replace(alert, name=name, trigger=trigger), route))
+    return found
 
 
 def _alert(name: str, description: str, trigger: dict[str, Any], message: dict[str, str]) -> Alert:

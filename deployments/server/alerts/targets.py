@@ -1,4 +1,4 @@
-"""Where messages go: a webhook, mail, both or nowhere, kept as blocks on the Prefect server."""
+"""Where messages go: a webhook and Apprise addresses, kept as blocks on the Prefect server."""
 
 from __future__ import annotations
 
@@ -10,30 +10,35 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWe
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
+from lib.alerts.conditions import EVERYBODY
 from lib.errors import ConfigurationError
 from lib.settings import AlertSettings
 
-WEBHOOK_BLOCK = "dqg-alerts-webhook"
-EMAIL_BLOCK = "dqg-alerts-email"
-
-#: Our blocks by name, with the type they are of.
-BLOCK_TYPES: dict[str, type[Block]] = {
-    WEBHOOK_BLOCK: CustomWebhookNotificationBlock,
-    EMAIL_BLOCK: SlackWebhook,
-}
+#: Begins the names of our blocks.
+PREFIX = "dqg-alerts-"
+WEBHOOK_BLOCK = f"{PREFIX}webhook"
 
 
-def make_blocks(settings: AlertSettings) -> dict[str, Block]:
-    """The blocks that the settings ask for, by name; not saved.
+def make_blocks(settings: AlertSettings) -> dict[str, dict[str, Block]]:
+    """The blocks that the settings ask for, by route and name; not saved.
 
     Raises:
         ConfigurationError: an address cannot be used. Its text does not show it.
     """
-    blocks: dict[str, Block] = {}
+    blocks: dict[str, dict[str, Block]] = {EVERYBODY: {}}
     if settings.webhook_url is not None:
-        blocks[WEBHOOK_BLOCK] = _webhook(settings, settings.webhook_url.get_secret_value())
-    if settings.email_url is not None:
-        blocks[EMAIL_BLOCK] = _mail(settings.email_url.get_secret_value())
+        blocks[EVERYBODY][WEBHOOK_BLOCK] = _webhook(
+            settings, settings.webhook_url.get_secret_value()
+        )
+    addresses = {EVERYBODY: ("DQG_ALERTS__URLS", settings.urls)} | {
+        name: (f"DQG_ALERTS__ROUTES, {name}", route.urls) for name, route in settings.routes.items()
+    }
+    for route, (setting, urls) in addresses.items():
+        found = urls.get_secret_value().split() if urls is not None else []
+        blocks.setdefault(route, {}).update(
+            (f"{PREFIX}{route}-{number}", _apprise(url, f"{setting}, address {number}"))
+            for number, url in enumerate(found, start=1)
+        )
     return blocks
 
 
@@ -60,17 +65,16 @@ def _webhook(settings: AlertSettings, url: str) -> Block:
         ) from None
 
 
-def _mail(url: str) -> Block:
-    # Prefect has no block for SMTP. That for Slack hands an address which is not
-    # Slack's to Apprise as it is, and Apprise sends mail.
+def _apprise(url: str, setting: str) -> Block:
+    # Prefect has no block for any address of Apprise. That for Slack hands an address which is not
+    # Slack's to Apprise as it is.
     parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
-    if parts.scheme not in ("mailto", "mailtos") or not {"from", "to"} <= query.keys():
-        raise ConfigurationError(
-            "DQG_ALERTS__EMAIL_URL must be mailto:// or mailtos:// with from=… and to=…"
-        )
-    # A template is plain text; Apprise would send it as HTML.
-    address = urlunsplit(parts._replace(query=urlencode({"format": "text"} | query)))
-    if Apprise.instantiate(address) is None:
-        raise ConfigurationError("DQG_ALERTS__EMAIL_URL is no address that mail can be sent by")
-    return SlackWebhook(url=SecretStr(address))
+    if parts.scheme in ("mailto", "mailtos"):
+        query = dict(parse_qsl(parts.query))
+        if not {"from", "to"} <= query.keys():
+            raise ConfigurationError(f"{setting}: mail needs from=… and to=…")
+        # A message is plain text; Apprise would send it as HTML.
+        url = urlunsplit(parts._replace(query=urlencode({"format": "text"} | query)))
+    if Apprise.instantiate(url) is None:
+        raise ConfigurationError(f"{setting}: Apprise knows no such address")
+    return SlackWebhook(url=SecretStr(url))

@@ -1,0 +1,65 @@
+"""`dqg alerts`: whether messages reach people."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import typer
+from prefect.blocks.notifications import NotificationBlock
+
+from deployments.cli.context import ATTENTION, AsJson, console, print_json, run, table
+from deployments.cli.language import _
+from deployments.server.alerts.targets import make_blocks
+from lib.alerts.messages import Message, test_message
+from lib.errors import ConfigurationError
+from tasks.runtime import read_settings
+
+app = typer.Typer(help="Messages to people: where they go.", no_args_is_help=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one message; `problem` is empty where it was taken."""
+
+    route: str
+    name: str
+    problem: str = ""
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command("test")
+def test(json: AsJson = False) -> None:
+    """Send a test message to every address, from this machine."""
+    run(_test(json), as_json=json)
+
+
+async def _test(json: bool) -> int:
+    settings = await read_settings()
+    message = test_message(settings.sync.language)
+    found = [
+        await _deliver(route, name, block, message)
+        for route, blocks in make_blocks(settings.alerts).items()
+        for name, block in blocks.items()
+    ]
+    if not found:
+        raise ConfigurationError(_("no address is set: DQG_ALERTS__URLS, DQG_ALERTS__WEBHOOK_URL"))
+    if json:
+        print_json([asdict(delivery) for delivery in found])
+    else:
+        rows = [(d.route, d.name, d.problem or _("sent")) for d in found]
+        console().print(table(_("Test messages"), [_("route"), _("address"), _("result")], rows))
+    return ATTENTION if any(delivery.problem for delivery in found) else 0
+
+
+async def _deliver(route: str, name: str, block: NotificationBlock, message: Message) -> Delivery:
+    try:
+        with block.raise_on_failure():
+            await block.anotify(message.body, message.subject)
+    except Exception as error:  # noqa: BLE001 - one address must not keep the others from theirs
+        # Not its text: it may quote the address.
+        return Delivery(route, name, type(error).__name__)
+    return Delivery(route, name)
