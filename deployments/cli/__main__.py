@@ -9,6 +9,7 @@ import typer
 from deployments.cli import (
     VERSION,
     accounts,
+    alerts,
     close,
     configuration,
     console,
@@ -61,6 +62,7 @@ app.add_typer(control.pause, name="pause")
 app.add_typer(control.resume, name="resume")
 app.add_typer(configuration.app, name="config")
 app.add_typer(accounts.app, name="accounts")
+app.add_typer(alerts.app, name="alerts")
 app.command("doctor")(doctor)
 app.add_typer(installation.app, name="installation")
 app.add_typer(close.app, name="close")

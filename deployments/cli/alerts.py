@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import asdict, dataclass
 
 import typer
-from prefect.blocks.notifications import NotificationBlock
+from prefect.blocks.abstract import NotificationBlock
 
 from deployments.cli.context import ATTENTION, AsJson, console, print_json, run, table
 from deployments.cli.language import _
@@ -32,7 +33,7 @@ def _group() -> None:
 
 
 @app.command("test")
-def test(json: AsJson = False) -> None:
+def send_test(json: AsJson = False) -> None:
     """Send a test message to every address, from this machine."""
     run(_test(json), as_json=json)
 
@@ -58,8 +59,10 @@ async def _test(json: bool) -> int:
 async def _deliver(route: str, name: str, block: NotificationBlock, message: Message) -> Delivery:
     try:
         with block.raise_on_failure():
-            await block.anotify(message.body, message.subject)
-    except Exception as error:  # noqa: BLE001 - one address must not keep the others from theirs
+            sending: object = block.notify(message.body, message.subject)
+            if isinstance(sending, Awaitable):
+                await sending
+    except Exception as error:
         # Not its text: it may quote the address.
         return Delivery(route, name, type(error).__name__)
     return Delivery(route, name)

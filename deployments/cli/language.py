@@ -55,6 +55,11 @@ def use_language(language: Language) -> None:
     os.environ["LANGUAGE"] = language
 
 
+def current_language() -> Language:
+    """The language that is set, for the words that `lib` has for every screen."""
+    return Language(os.environ.get("LANGUAGE", Language.ENGLISH))
+
+
 def _(text: str, /, **values: object) -> str:
     """The text in the current language, its placeholders filled.
 

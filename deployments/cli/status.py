@@ -22,14 +22,16 @@ from deployments.cli.context import (
     run,
     table,
 )
-from deployments.cli.language import N_, _, _n
+from deployments.cli.language import N_, _, _n, current_language
 from deployments.cli.prefect_state import read_pools
+from lib.clock import utc_now
 from lib.errors import SyncError
 from lib.operations.status import Status, read_status
 from lib.pipelines import PIPELINES
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.source.inspection import ForeignStatus
 from lib.sync.planning import PoolState
+from lib.words.states import breaker
 
 #: What the status itself says of a part that is away.
 _REDIS_AWAY = N_("breakers are not known")
@@ -42,9 +44,9 @@ def findings_of(status: Status) -> list[str]:
         if snapshot.state is not BreakerState.CLOSED:
             found.append(
                 _(
-                    "{name} is {state}: {reason}",
+                    "{name}: {state} ({reason})",
                     name=name,
-                    state=snapshot.state.value,
+                    state=_state(snapshot),
                     reason=snapshot.reason,
                 )
             )
@@ -58,6 +60,18 @@ def findings_of(status: Status) -> list[str]:
             )
         elif refusal := refusal_of(pool):
             found.append(_("pool {name}: {why}", name=name, why=refusal))
+    for name in PIPELINES:
+        late = sum(item.late for item in status.deadlines if item.pipeline == name)
+        soon = sum(item.soon for item in status.deadlines if item.pipeline == name)
+        if late or soon:
+            found.append(
+                _(
+                    "{name}: {late} documents are late, {soon} will be soon",
+                    name=name,
+                    late=late,
+                    soon=soon,
+                )
+            )
     found += [
         _n(
             "{count} failure of {name} waits for a decision: dqg failures group",
@@ -113,6 +127,7 @@ def as_json(status: Status) -> dict[str, Any]:
         "pools": None
         if status.pools is None
         else {name: pool and asdict(pool) for name, pool in status.pools.items()},
+        "deadlines": [asdict(item) for item in status.deadlines],
         "foreign_statuses": [asdict(item) for item in status.foreign],
         "away": status.away,
         "findings": findings_of(status),
@@ -164,12 +179,7 @@ def _or_unknown(count: int | None) -> int | str:
 
 
 def _state(snapshot: BreakerSnapshot | None) -> str:
-    if snapshot is None:
-        return "?"
-    state = snapshot.state.value
-    if not snapshot.seconds_left:
-        return state
-    return _("{state}, {time} left", state=state, time=duration(snapshot.seconds_left))
+    return "?" if snapshot is None else breaker(snapshot, current_language(), utc_now())
 
 
 def _workers(pool: PoolState | None) -> str:

@@ -17,6 +17,7 @@ from lib.operations.operator import Operator
 from lib.operations.status import Status, read_status
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.source.counts import ShopSummary
+from lib.source.deadlines import DeadlineCount
 from lib.tracking.task_logs import TaskLogReader
 
 router = APIRouter()
@@ -71,6 +72,7 @@ async def overview(visitor: Annotated[Visitor, Depends(require(Right.OVERVIEW))]
         needs=None if status.open_failures is None else sum(shop.needs for shop in rows),
         down=down,
         last_accepted=await _last_accepted(operator, down),
+        late=_of_user(status, visitor.user),
         away=sorted(status.away),
     )
 
@@ -91,6 +93,21 @@ def rows_of(status: Status, shops: Shops, user: User) -> list[ShopRows]:
         if user.sees(summary.shop):
             of(summary.shop).rows.append(Row(summary, status.open_of(summary)))
     return sorted(found.values(), key=lambda shop: (not shop.troubled, shop.shop.code))
+
+
+def _of_user(status: Status, user: User) -> list[DeadlineCount]:
+    """Documents that are late or soon late, of the shops a user sees, by kind."""
+    own = [count for count in status.deadlines if user.sees(count.shop)]
+    return [
+        DeadlineCount(
+            name,
+            "",
+            late=sum(count.late for count in own if count.pipeline == name),
+            soon=sum(count.soon for count in own if count.pipeline == name),
+            failed=sum(count.failed for count in own if count.pipeline == name),
+        )
+        for name in dict.fromkeys(count.pipeline for count in own)
+    ]
 
 
 async def _last_accepted(

@@ -15,6 +15,7 @@ from lib.words.language import N_, say
 from lib.words.states import moment
 
 _SHOPS_NAMED = 5
+NOT_KNOWN = "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,19 +174,19 @@ def _digest(change: Change, facts: Facts, language: Language, route: AlertRoute 
         if number and (route is None or route.covers(place[1]))
     }
     day = datetime.fromtimestamp(change.now, UTC)
-    lines = [
-        say(
+    lines = []
+    for pipeline in dict.fromkeys(count.pipeline for count in facts.counts):
+        own = [count for count in counts if count.pipeline == pipeline]
+        needed = sum(number for (name, _), number in failures.items() if name == pipeline)
+        text = say(
             language,
             "{kind}: {accepted} accepted, {waiting} waiting, {failed} need a person",
             kind=kind(pipeline, language),
-            accepted=sum(c.succeeded for c in counts if c.pipeline == pipeline),
-            waiting=sum(c.pending + c.in_flight for c in counts if c.pipeline == pipeline),
-            failed="?"
-            if facts.failures is None
-            else sum(number for (name, _), number in failures.items() if name == pipeline),
+            accepted=sum(count.succeeded for count in own),
+            waiting=sum(count.pending + count.in_flight for count in own),
+            failed=needed if facts.failures is not None else NOT_KNOWN,
         )
-        for pipeline in dict.fromkeys(c.pipeline for c in facts.counts)
-    ]
+        lines.append(text)
     shops: dict[str, int] = {}
     for (_, shop), number in failures.items():
         shops[shop] = shops.get(shop, 0) + number

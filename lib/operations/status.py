@@ -15,6 +15,7 @@ from lib.pipelines import PIPELINES, SCHEDULER_POOL
 from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.source.counts import ShopSummary
+from lib.source.deadlines import DeadlineCount, bounds_of
 from lib.source.inspection import ForeignStatus
 from lib.sync.planning import PoolState
 
@@ -30,6 +31,7 @@ class Status:
         shop_breakers: by shop, the one that is furthest from closed.
         open_failures: failure records without a decision, by pipeline and shop; None: not known.
         pools: None: not known; a pool that is None is not there.
+        deadlines: documents that are late, or soon late.
         foreign: documents with a status of other software, which are left alone.
         away: what could not be asked, and what it said.
     """
@@ -39,6 +41,7 @@ class Status:
     shop_breakers: dict[str, BreakerSnapshot] | None = None
     open_failures: dict[tuple[str, str], int] | None = None
     pools: dict[str, PoolState | None] | None = None
+    deadlines: list[DeadlineCount] = field(default_factory=list)
     foreign: list[ForeignStatus] = field(default_factory=list)
     away: dict[str, str] = field(default_factory=dict)
 
@@ -81,6 +84,12 @@ async def read_status(operator: Operator, read_pools: ReadPools | None = None) -
     ]
     status = Status(shops)
     status.foreign = await asyncio.to_thread(counts.foreign_statuses, pipelines)
+    alerts, now = operator.settings.alerts, await asyncio.to_thread(operator.source.now)
+    bounds = [(pipeline, bounds_of(pipeline.name, alerts, now)) for pipeline in pipelines]
+    status.deadlines = [
+        replace(count, shop=spelled(count.shop))
+        for count in await asyncio.to_thread(counts.deadlines, bounds)
+    ]
     await _add_breakers(operator, status)
     try:
         found = await operator.failures.open_by_shop()

@@ -6,7 +6,7 @@ from datetime import time
 from fnmatch import fnmatchcase
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from lib.settings.section import Seconds, Section
 
@@ -81,3 +81,10 @@ class AlertSettings(Section):
     deadline_warning_hours: float = Field(
         3, ge=0, le=24, description="hours before the deadline from which on an alert is sent"
     )
+
+    @field_validator("routes")
+    @classmethod
+    def _other_names(cls, routes: dict[str, AlertRoute]) -> dict[str, AlertRoute]:
+        if "everybody" in routes:
+            raise ValueError("`everybody` is the name of the receivers in `urls`")
+        return routes

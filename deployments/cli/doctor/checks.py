@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployments.cli.doctor import api, clocks, encryption, prefect, schema, source, stores
+from deployments.cli.doctor import alerts, api, clocks, encryption, prefect, schema, source, stores
 from deployments.cli.doctor.findings import Check
 from deployments.cli.language import N_
 
@@ -102,5 +102,6 @@ CHECKS = (
         "workers", prefect.check_workers, N_("look at the server's log"), needs=("prefect-server",)
     ),
     Check("encryption", encryption.check_encryption, "", needs=("odbc-driver",)),
+    Check("alerts", alerts.check_alerts, "", needs=("settings",)),
     Check("clocks", clocks.check_clocks, ""),
 )

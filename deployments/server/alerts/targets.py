@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from apprise import Apprise
-from prefect.blocks.core import Block
+from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from prefect.types import SecretDict
 from pydantic import SecretStr
@@ -19,13 +19,13 @@ PREFIX = "dqg-alerts-"
 WEBHOOK_BLOCK = f"{PREFIX}webhook"
 
 
-def make_blocks(settings: AlertSettings) -> dict[str, dict[str, Block]]:
+def make_blocks(settings: AlertSettings) -> dict[str, dict[str, NotificationBlock]]:
     """The blocks that the settings ask for, by route and name; not saved.
 
     Raises:
         ConfigurationError: an address cannot be used. Its text does not show it.
     """
-    blocks: dict[str, dict[str, Block]] = {EVERYBODY: {}}
+    blocks: dict[str, dict[str, NotificationBlock]] = {EVERYBODY: {}}
     if settings.webhook_url is not None:
         blocks[EVERYBODY][WEBHOOK_BLOCK] = _webhook(
             settings, settings.webhook_url.get_secret_value()
@@ -42,7 +42,7 @@ def make_blocks(settings: AlertSettings) -> dict[str, dict[str, Block]]:
     return blocks
 
 
-def _webhook(settings: AlertSettings, url: str) -> Block:
+def _webhook(settings: AlertSettings, url: str) -> NotificationBlock:
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise ConfigurationError("DQG_ALERTS__WEBHOOK_URL must be an http(s) address")
     # The block keeps only its `secrets` hidden, and fills them in where they are named.
@@ -65,7 +65,7 @@ def _webhook(settings: AlertSettings, url: str) -> Block:
         ) from None
 
 
-def _apprise(url: str, setting: str) -> Block:
+def _apprise(url: str, setting: str) -> NotificationBlock:
     # Prefect has no block for any address of Apprise. That for Slack hands an address which is not
     # Slack's to Apprise as it is.
     parts = urlsplit(url)
