@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 
 import pytest
 
 from lib.models import Outcome, OutcomeKind, SyncStatus
 from lib.pipelines import IMPORT, PIPELINES, SALE, Pipeline
-from lib.source.dialects import local_now, utc_in
+from lib.source.deadlines import DeadlineBounds, DeadlineCount
+from lib.source.dialects import local_in, local_now, utc_in
 from tests.support.source import LEASE, PHARMACY, T0, Database
 
 # Loading
@@ -135,6 +136,37 @@ def test_summary_counts_every_document_once(db: Database) -> None:
     assert (sale.succeeded, sale.failed) == (1, 1)
     assert sale.oldest_pending_seconds is not None
     assert (receipts.pending, receipts.oldest_pending_seconds) == (0, None)
+
+
+def test_what_is_not_accepted_in_time_is_counted_by_shop(db: Database) -> None:
+    today = date(2026, 11, 27)
+
+    def add(local_id: str, shop: str, day: int, **values: object) -> None:
+        morning = datetime.combine(date(2026, 11, day), time(9))
+        dated = {"sale_date": morning, "created_at": morning}
+        db.add(SALE, local_id, shop_pharmacy_code=shop, **dated | values)
+
+    add("late", "S1", 26)
+    add("late and failed", "S1", 25, status="SYNC_FAILED")
+    add("soon", "S1", 27)
+    add("soon elsewhere", "S2", 27)
+    add("accepted", "S1", 26, status="SYNC_SUCCESS")
+    add("long late", "S1", 2)
+    add("on its way", "S2", 27, created_at=local_in(-60))
+    midnight = datetime.combine(today, time.min)
+    bounds = DeadlineBounds(
+        oldest=midnight - timedelta(days=7),
+        late=midnight,
+        soon=midnight + timedelta(days=1),
+        at=midnight + timedelta(days=1),
+    )
+
+    found = db.source.counts.deadlines([(SALE, bounds), (IMPORT, bounds)])
+
+    assert sorted(found, key=lambda count: count.shop) == [
+        DeadlineCount("sale", "S1", late=2, soon=1, failed=1),
+        DeadlineCount("sale", "S2", late=0, soon=1, failed=0),
+    ]
 
 
 def test_pending_shops_are_those_with_documents_nobody_holds(db: Database) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyodbc  # type: ignore[import-not-found]
@@ -17,10 +17,11 @@ from sqlglot import exp
 
 from lib.models import DocumentRef, Outcome, OutcomeKind
 from lib.pipelines import IMPORT, PIPELINES, SALE
-from lib.settings import SourceSettings
+from lib.settings import AlertSettings, SourceSettings
 from lib.source.claim_statements import due_documents, insert_statement, take_statement
 from lib.source.counts import finished_statement, pending_statement
 from lib.source.daily import DailyFilter, documents_statement, lines_statement
+from lib.source.deadlines import bounds_of
 from lib.source.dialects import age_in_seconds, lock, one_of, seconds_until, utc_in, utc_now
 from lib.source.outcomes import header_statement, settle_statement
 from lib.source.rows import flag
@@ -32,6 +33,7 @@ TABLES = build_tables(SourceSettings())
 HEADER = TABLES.header(SALE)
 LEASE = timedelta(minutes=5)
 DAY = date(2026, 11, 2)
+NOW = datetime(2026, 11, 27, 14, tzinfo=UTC)
 REF = DocumentRef("sale", 7, "HD-1", "790760001234", "SHOP01")
 OUTCOMES = [
     Outcome(REF, "token", kind, message="Đã nhận, ký hiệu ạ", retry_in=timedelta(minutes=1))
@@ -99,6 +101,7 @@ def _calls(source: Source) -> Iterator[Any]:
         yield lambda p=p: source.counts.foreign_statuses([p])
         yield lambda p=p: source.counts.finished([p], timedelta(days=1))
         yield lambda p=p: source.counts.pending_shops(p)
+        yield lambda p=p: source.counts.deadlines([(p, bounds_of(p.name, AlertSettings(), NOW))])
         yield lambda p=p: source.corrections.requeue(p, [1])
     yield lambda: source.corrections.record_acceptance(REF, "Q", "m")
     yield lambda: source.corrections.resolve_by_hand(REF, "Q", "m")
