@@ -82,6 +82,11 @@ class AlertSettings(Section):
         3, ge=0, le=24, description="hours before the deadline from which on an alert is sent"
     )
 
+    @field_validator("digest_at", mode="before")
+    @classmethod
+    def _none_where_empty(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("routes")
     @classmethod
     def _other_names(cls, routes: dict[str, AlertRoute]) -> dict[str, AlertRoute]:

@@ -98,7 +98,7 @@ def test_every_failure_is_recorded_with_payload_answer_and_reason(
 def test_runs_carry_the_documents_name_and_are_tagged(drained: System) -> None:
     (run,) = runs_named(drained, "sale-invoice HD-S01-000101")
     assert {"sale", "SHOP01"} <= set(run["tags"])
-    assert run["state"]["message"].startswith("accepted as ")
+    assert run["state"]["message"].startswith("đã được nhận với mã ")
 
 
 def test_pools_and_artifacts_are_there(drained: System) -> None:

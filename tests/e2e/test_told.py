@@ -23,6 +23,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.timeout(400)
 TABLES = build_tables(SourceSettings())
 SHOP = "SHOP02"
+NAMED = "Quầy thuốc Minh Tâm 0000000002 (SHOP02)"
 
 
 def apply_alerts(system: System, url: str | None) -> None:
@@ -89,17 +90,17 @@ def test_a_stopped_worker_and_a_refused_account_are_told_once_each_and_so_are_th
     running.stack.stop("worker-cancellation")
     good = change_password(running, "no longer right")
     add_documents(running)
-    wait_for(running, webhook, f"ALERT: the account of {SHOP}")
+    wait_for(running, webhook, f"từ chối đăng nhập: {NAMED}")
     change_password(running, good)
-    wait_for(running, webhook, f"RECOVERED: the account of {SHOP}")
+    wait_for(running, webhook, f"nhận đăng nhập: {NAMED}")
 
     wait_for(running, webhook, "ALERT: pool cancellation")
     running.stack.start("worker-cancellation")
     wait_for(running, webhook, "RECOVERED: pool cancellation")
 
     assert webhook.subjects(SHOP) == [
-        f"[dqg] ALERT: the account of {SHOP} is refused",
-        f"[dqg] RECOVERED: the account of {SHOP} is accepted",
+        f"[dqg] CẢNH BÁO: CSDL quốc gia từ chối đăng nhập: {NAMED}",
+        f"[dqg] ĐÃ ỔN: CSDL quốc gia nhận đăng nhập: {NAMED}",
     ]
     assert webhook.subjects("pool cancellation") == [
         "[dqg] ALERT: pool cancellation has no worker",

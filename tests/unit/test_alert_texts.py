@@ -113,7 +113,7 @@ def test_the_digest_is_sent_once_each_morning_and_to_each_route() -> None:
     assert digest_due({}, ROUTES, at, MORNING - timedelta(minutes=10)) == []
     # An installation that starts at noon sends no morning's digest.
     assert digest_due({}, ROUTES, at, MORNING + timedelta(hours=5)) == []
-    assert digest_due({}, ROUTES, None, MORNING) == []
+    assert digest_due({}, ROUTES, AlertSettings(digest_at="").digest_at, MORNING) == []
 
     everybody, north = (
         message_of(change, FACTS, Language.VIETNAMESE, ROUTES.get(change.condition.route)).body
