@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from deployments.console import words
+from deployments.console.language import environments
 from lib import errors
 from lib.platforms.dqg.payloads import FORMS, build_payload
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
@@ -116,3 +118,10 @@ def test_a_breaker_says_what_it_means_for_documents(
     snapshot: BreakerSnapshot | None, text: str
 ) -> None:
     assert states.breaker(snapshot, Language.VIETNAMESE, NOW) == text
+
+
+@pytest.mark.parametrize("language", Language)
+def test_a_page_shows_an_answer_of_the_api_whatever_signs_it_has(language: Language) -> None:
+    environment = environments(words.FILTERS, words.GLOBALS)[language]
+    page = environment.from_string("{{ text|said }}")
+    assert page.render(text="Thuế 5% s{x}", language=language.value) == "Thuế 5% s{x}"
