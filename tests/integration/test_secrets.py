@@ -93,10 +93,10 @@ def break_code(monkeypatch: pytest.MonkeyPatch) -> None:
     module: Any = adapter
     build, parse = module.build_payload, module.parse_submit
 
-    def broken_build(document: Any, *arguments: Any) -> Any:
+    def broken_build(document: Any, *arguments: Any, **names: Any) -> Any:
         if document.ref.local_id == "BUG-BUILD":
             raise ValueError(f"cannot work on {dict(document.header)}")
-        return build(document, *arguments)
+        return build(document, *arguments, **names)
 
     def broken_parse(resource: str, local_id: str, *arguments: Any, **names: Any) -> Any:
         if local_id == "BUG-PARSE":
