@@ -19,11 +19,10 @@ from lib.alerts.conditions import (
 )
 from lib.alerts.messages import Facts
 from lib.errors import StoreUnavailable
-from lib.models import PipelineSummary
+from lib.models import PipelineSummary, comparable
 from lib.pipelines import PIPELINES, get_pipeline
 from lib.resilience.breaker import pipeline_breaker
 from lib.services import Services
-from lib.source.comparable import comparable
 from lib.source.deadlines import bounds_of
 from lib.tracking.failures import FailureLog
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lib.alerts.conditions import AlertKind, Change, Condition
+from lib.models import comparable
 from lib.settings import AlertRoute, Language
-from lib.source.comparable import comparable
 from lib.source.counts import ShopSummary
 from lib.words.documents import kind
 from lib.words.language import N_, say
