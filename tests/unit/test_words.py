@@ -35,6 +35,6 @@ def test_documentation_code_and_configuration_are_checked() -> None:
         "docs/decisions/README.md",
         "lib/settings/sync.py",
         "deployments/cli/status.py",
-        "deployments/server/alerts/breaker.yaml",
+        "deployments/server/alerts/messages.yaml",
         "prefect.yaml",
     }
