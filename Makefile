@@ -8,7 +8,8 @@
 #                 STATE=dir DOCS=n SEED=n SCENARIO=name[,name]
 #   make bench    measure this project beside a stock dispatch, Celery and a bare loop
 #                 STATE=dir DOCS=n LATENCY=ms[,ms] WAYS=name[,name] STEADY=rate[,rate] STEADY_SECONDS=n
-#                 SMALL=1 keeps it short; GROWTH=1 measures growth with the backlog instead;
+#                 SMALL=1 keeps it short; GROWTH=1 measures growth with the backlog instead,
+#                 CONSOLE=1 the web console with a million documents;
 #                 PROFILE=1 shows where the CPU goes and what settings of Prefect change
 #   make test     unit, property, integration and end-to-end tests; ARGS=... for pytest
 #   make lint     check style, types and words
@@ -42,13 +43,14 @@ WAYS ?=
 STEADY ?=
 STEADY_SECONDS ?=
 GROWTH ?=
+CONSOLE ?=
 SMALL ?=
 PROFILE ?=
 ARGS ?=
 FUZZ_SECONDS ?= 20
 
 export STATE SOURCE DOCS SEED EXIT DEADLINE SCENARIO
-export LATENCY WAYS STEADY STEADY_SECONDS GROWTH SMALL
+export LATENCY WAYS STEADY STEADY_SECONDS GROWTH CONSOLE SMALL
 
 run: setup
 	@$(BIN)/python -m deployments.local

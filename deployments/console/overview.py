@@ -56,7 +56,7 @@ class ShopRows:
 @router.get("/")
 async def overview(visitor: Annotated[Visitor, Depends(require(Right.OVERVIEW))]) -> Response:
     operator, shops = await visitor.console.operator()
-    status = await read_status(operator)
+    status = await read_status(operator, foreign=False)
     rows = rows_of(status, shops, visitor.user)
     down = {
         name: snapshot

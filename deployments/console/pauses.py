@@ -43,7 +43,7 @@ async def go_on(visitor: Annotated[Visitor, Depends(require(Right.PAUSE))]) -> R
 
 async def _page(visitor: Visitor, problem: str | None = None) -> Response:
     operator, shops = await visitor.console.operator()
-    status = await read_status(operator, visitor.console.read_pools)
+    status = await read_status(operator, visitor.console.read_pools, foreign=False)
     closed = BreakerState.CLOSED
     stopped = {
         code: snapshot

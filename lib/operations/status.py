@@ -70,8 +70,13 @@ class _Spellings:
         return self._first.setdefault(comparable(shop), self._accounts.spelling_of(shop))
 
 
-async def read_status(operator: Operator, read_pools: ReadPools | None = None) -> Status:
+async def read_status(
+    operator: Operator, read_pools: ReadPools | None = None, *, foreign: bool = True
+) -> Status:
     """Asks every part; those that are away are named, and the rest is still read.
+
+    Args:
+        foreign: look for foreign statuses too, which reads the statuses of all documents.
 
     Raises:
         StoreUnavailable, ConfigurationError: the source database cannot be asked.
@@ -83,7 +88,8 @@ async def read_status(operator: Operator, read_pools: ReadPools | None = None) -
         for summary in await asyncio.to_thread(counts.shop_summaries, pipelines)
     ]
     status = Status(shops)
-    status.foreign = await asyncio.to_thread(counts.foreign_statuses, pipelines)
+    if foreign:
+        status.foreign = await asyncio.to_thread(counts.foreign_statuses, pipelines)
     alerts, now = operator.settings.alerts, await asyncio.to_thread(operator.source.now)
     bounds = [(pipeline, bounds_of(pipeline.name, alerts, now)) for pipeline in pipelines]
     status.deadlines = [

@@ -65,6 +65,10 @@ def _run(stack: Stack, options: Options, arguments: Sequence[str]) -> dict[str, 
             from tests.benchmarks import growth
 
             return _header() | growth.run(parts, options, say)
+        if options.console:
+            from tests.benchmarks import console
+
+            return _header() | console.run(parts, options, say)
         return _header() | compare(parts, options)
 
 

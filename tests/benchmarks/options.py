@@ -31,6 +31,7 @@ class Options:
         steady_rates: documents a second that appear one by one; none skips this part.
         steady_seconds: how long they do.
         growth: measure the growth with the backlog instead of the ways.
+        console: measure the web console instead of the ways.
         small: everything as short as possible.
     """
 
@@ -41,6 +42,7 @@ class Options:
     steady_rates: tuple[float, ...]
     steady_seconds: float
     growth: bool
+    console: bool
     small: bool
 
     def documents_for(self, way: str, latency_ms: int) -> int:
@@ -76,6 +78,7 @@ def read_options(environment: Mapping[str, str]) -> Options:
             environment, "STEADY_SECONDS", (20.0 if small else STEADY_SECONDS,)
         )[0],
         growth=_flag(environment, "GROWTH"),
+        console=_flag(environment, "CONSOLE"),
         small=small,
     )
 
