@@ -1,59 +1,91 @@
 """Finds pending documents, claims them in batches and hands each batch to its work pool.
 
-Scheduled every minute, one run at a time. It moves claim tokens, never documents.
+Scheduled every minute, one run at a time; a run looks every two seconds until the next one is
+near. It moves claim tokens, never documents.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
 
 from lib.models import Claim, PipelineSummary
+from lib.pipelines import PIPELINES
 from lib.settings import SyncSettings
-from lib.sync.planning import ClaimPlan, claim_bounds, is_worth_another_round, suspects_together
+from lib.sync.planning import (
+    ClaimPlan,
+    Gathering,
+    claim_bounds,
+    seconds_to_look,
+    suspects_together,
+)
 from lib.sync.probes import probe_accounts
 from tasks.alerts import emit_alert_events
 from tasks.artifacts import show_summary
-from tasks.claims import claim_documents, plan_pipeline, read_backlog
+from tasks.claims import (
+    claim_documents,
+    count_due,
+    plan_pipeline,
+    read_backlog,
+    read_summary,
+)
 from tasks.dispatch import Round, dispatch
 from tasks.runtime import open_services, scheduler_run_name
+
+#: For the last round, the summary and the alerts: the next run is refused while this one goes on.
+LAST_SECONDS = 4.0
 
 
 @flow(name="orchestrate", flow_run_name=scheduler_run_name)
 async def orchestrate() -> State[Any]:
-    """Claim what may be claimed and dispatch it; leave a summary of every pipeline.
+    """Claim and dispatch whatever becomes due until the next scheduled run is near.
 
-    While full batches are left it goes on as places become free, until the next scheduled run is
-    near.
+    Leaves a summary of every pipeline. A look that finds nothing leaves no trace.
     """
     async with open_services() as services:
         await services.tracking.prepare()
-        sync = services.settings.sync
-        deadline = time.monotonic() + sync.orchestrate_seconds
-        backlog = await read_backlog()
-        rounds = [await dispatch_round(backlog)]
-        await probe_accounts(services, rounds[-1].paused_accounts)
-        backlog = await read_backlog()
-        while _is_more_to_do(backlog, sync) and time.monotonic() < deadline:
-            await asyncio.gather(
-                asyncio.sleep(sync.orchestrate_poll),
-                probe_accounts(services, rounds[-1].paused_accounts),
-            )
-            rounds.append(await dispatch_round(backlog))
-            backlog = await read_backlog()
-        total = Round.sum(rounds)
-        await show_summary(backlog, total)
+        rounds = []
+        async for pipelines in due_pipelines(services.settings.sync):
+            rounds.append(await dispatch_round(await read_backlog(pipelines)))
+            await probe_accounts(services, rounds[-1].paused_accounts)
+        summary, total = await read_summary(), Round.sum(rounds)
+        await show_summary(summary, total)
         # Where it fails, the run shows it, and what was dispatched stays so.
-        await emit_alert_events(backlog, total.paused_accounts, return_state=True)  # type: ignore[misc]
+        await emit_alert_events(summary, total.paused_accounts, return_state=True)  # type: ignore[misc]
     if total.errors:
         return Failed(message="; ".join(f"{p}: {error}" for p, error in total.errors.items()))
     return Completed(message=f"{total.documents} documents dispatched in {total.batches} batches")
+
+
+async def due_pipelines(sync: SyncSettings) -> AsyncIterator[Iterable[str]]:
+    """All pipelines, then those with due documents, until the next scheduled run is near."""
+    yield PIPELINES
+    gathering = Gathering(sync.orchestrate_gather, sync.batch_size)
+    is_last = not sync.orchestrate_seconds
+    while not is_last:
+        left = _seconds_left(sync.orchestrate_seconds)
+        is_last = left <= sync.orchestrate_poll
+        await asyncio.sleep(min(left, sync.orchestrate_poll))
+        if pipelines := gathering.ripe(await count_due(), time.monotonic()):
+            yield pipelines
+
+
+def _seconds_left(period: float) -> float:
+    now = datetime.now(UTC)
+    elapsed = now - (flow_run.scheduled_start_time or now)
+    # A worker takes the next run, or has it refused, this long before its time.
+    ahead = get_current_settings().worker.prefetch_seconds
+    return seconds_to_look(elapsed.total_seconds(), period, ahead + LAST_SECONDS)
 
 
 async def dispatch_round(backlog: list[PipelineSummary]) -> Round:
@@ -94,7 +126,3 @@ async def _claim(
     if claim.documents:
         await dispatch(claim, plan.granularity)
     return claim
-
-
-def _is_more_to_do(backlog: list[PipelineSummary], sync: SyncSettings) -> bool:
-    return any(is_worth_another_round(summary, sync) for summary in backlog)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
 
 from prefect import get_client, task
@@ -18,18 +19,30 @@ from lib.sync.planning import ClaimPlan, PoolState, plan_claims
 from tasks.runtime import current_services
 
 
-@task(cache_policy=NO_CACHE)
-async def read_backlog() -> list[PipelineSummary]:
+async def count_due() -> dict[str, int]:
+    """How many documents of each pipeline are due, up to a batch's size. Idempotent."""
+    services = current_services()
+    return await asyncio.to_thread(
+        services.source.counts.due, list(PIPELINES.values()), services.settings.sync.batch_size
+    )
+
+
+async def read_backlog(pipelines: Iterable[str] = PIPELINES) -> list[PipelineSummary]:
+    """Counts of these pipelines' pending documents. Idempotent."""
+    counts = current_services().source.counts
+    return await asyncio.to_thread(counts.backlog, [get_pipeline(name) for name in pipelines])
+
+
+async def read_summary() -> list[PipelineSummary]:
     """Counts of every pipeline, of finished documents those of a day. Idempotent."""
     services = current_services()
-    backlog = await asyncio.to_thread(
+    summary = await asyncio.to_thread(
         services.source.counts.summary, list(PIPELINES.values()), finished_within=timedelta(days=1)
     )
-    services.metrics.backlog_read(backlog)
-    return backlog
+    services.metrics.backlog_read(summary)
+    return summary
 
 
-@task(cache_policy=NO_CACHE, task_run_name="plan-{summary.pipeline}")
 async def plan_pipeline(summary: PipelineSummary) -> ClaimPlan:
     """What may be claimed for a pipeline now. Idempotent."""
     pipeline = get_pipeline(summary.pipeline)

@@ -29,8 +29,6 @@ from lib.errors import StoreUnavailable, SyncError
 from lib.pipelines import PIPELINES
 
 LOOK_SECONDS = 1.0
-#: The orchestrator's schedule is slower; what can be claimed need not wait for it here.
-NUDGE_SECONDS = 15.0
 INTERRUPTED = 130
 
 
@@ -122,7 +120,6 @@ class Watch:
         self._clock = clock
         self._sleep = sleep
         self._begin = clock()
-        self._nudged_at = -NUDGE_SECONDS
 
     def until_done(self, deadline: float | None) -> Snapshot:
         """Watch until no document is left without a final status.
@@ -141,7 +138,6 @@ class Watch:
                     f"{snapshot.seconds:.0f} s, which is the deadline; "
                     f"see the logs in {self._system.stack.log_dir}"
                 )
-            self._nudge(snapshot)
             self._sleep(LOOK_SECONDS)
 
     def for_ever(self) -> NoReturn:
@@ -153,7 +149,7 @@ class Watch:
                 self._display.say(str(self._system.stack.failure(name)))
             told = stopped
             if not stopped:
-                self._nudge(self._look())
+                self._look()
             self._sleep(LOOK_SECONDS)
 
     def _look(self) -> Snapshot:
@@ -165,18 +161,6 @@ class Watch:
         snapshot = self._meter.take(self._clock() - self._begin, summaries)
         self._display.show(snapshot)
         return snapshot
-
-    def _nudge(self, snapshot: Snapshot) -> None:
-        """Start the orchestrator when a pipeline has work and nothing under way."""
-        idle = any(p.pending > p.waiting and not p.in_flight for p in snapshot.pipelines)
-        if not idle or snapshot.seconds - self._nudged_at < NUDGE_SECONDS:
-            return
-        self._nudged_at = snapshot.seconds
-        try:
-            self._system.run_orchestrator()
-        except httpx.HTTPError as error:
-            check_complete(self._system)
-            self._display.say(f"the Prefect server did not start the orchestrator: {error}")
 
 
 def end_on_signals() -> None:

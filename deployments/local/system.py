@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-import httpx
 from sqlalchemy import inspect
 
 from deployments.local.demo.documents import DemoPlan, seed_demo
@@ -39,7 +38,6 @@ from lib.source.tables import build_tables
 
 SOURCE_DATABASE = "source"
 MONGO_DATABASE = "dqg_sync"
-ORCHESTRATOR = "orchestrate/orchestrate"
 POOLS = (SCHEDULER_POOL, *PIPELINES)
 
 
@@ -63,19 +61,6 @@ class System:
     redis_url: str = field(repr=False)
     plan: DemoPlan = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
-
-    def run_orchestrator(self) -> None:
-        """Start a run of the orchestrator now instead of at its next scheduled time.
-
-        Raises:
-            httpx.HTTPError: the Prefect server does not answer as it should.
-        """
-        with httpx.Client(base_url=self.prefect.api_url, timeout=30, trust_env=False) as client:
-            deployment = client.get(f"/deployments/name/{ORCHESTRATOR}").raise_for_status().json()
-            client.post(
-                f"/deployments/{deployment['id']}/create_flow_run",
-                json={"state": {"type": "SCHEDULED"}},
-            ).raise_for_status()
 
 
 @contextmanager

@@ -55,12 +55,20 @@ class SyncSettings(Section):
         16, ge=1, le=256, description="the same at granularity `flow`: the Prefect server's pace"
     )
     orchestrate_seconds: float = Field(
-        45,
+        60,
         ge=0,
         le=3600,
-        description="seconds a run of `orchestrate` goes on claiming while full batches are left",
+        description="seconds between scheduled runs of `orchestrate`; each run looks for due "
+        "documents until the next one is near. 0: once per run",
     )
     orchestrate_poll: Seconds = Field(2, description="seconds between two looks in that time")
+    orchestrate_gather: float = Field(
+        3,
+        ge=0,
+        le=300,
+        description="seconds at least between two batches of a pipeline that are not full; "
+        "documents that trickle in gather for so long",
+    )
     granularity: Granularity = Field(
         Granularity.AUTO,
         description="`flow`: one subflow per document; `task`: one task run per chunk of "

@@ -54,6 +54,7 @@ from lib.source.rows import (
     is_free,
     is_live,
     is_pending,
+    is_taken_or_waiting,
     one_more_crash,
     ref_columns,
     without,
@@ -79,9 +80,6 @@ def due_documents(
     header = tables.header(pipeline)
     dated = header.c[pipeline.date_column]
 
-    def taken_or_waiting(delivery: Any) -> ColumnElement[bool]:
-        return or_(is_live(delivery), delivery.c.next_attempt_at > utc_now())
-
     return passing_locked(
         select(
             *ref_columns(header, pipeline),
@@ -93,7 +91,7 @@ def due_documents(
             is_pending(header),
             header.c.shop_pharmacy_code == code_value(shop),
             dated_from(header, pipeline, cut_off),
-            without(tables, header, pipeline, taken_or_waiting),
+            without(tables, header, pipeline, is_taken_or_waiting),
             *_with_crashes(tables, header, pipeline, crashes),
         )
         .order_by(dated, header.c.created_at, header.c.id)

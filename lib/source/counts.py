@@ -45,6 +45,7 @@ from lib.source.rows import (
     is_free,
     is_live,
     is_pending,
+    is_taken_or_waiting,
     with_delivery,
     without,
 )
@@ -97,6 +98,23 @@ class Counts:
         self._run = transactions.run
         self._tables = tables
         self._cut_off = cut_off
+
+    def due(self, pipelines: Sequence[Pipeline], at_most: int) -> dict[str, int]:
+        """How many documents of each pipeline may be claimed now, counted up to `at_most`.
+
+        One statement per pipeline. It reads that many entries of the index, and those of the
+        documents that are held or wait for their next attempt.
+        """
+        statements = {
+            p.name: due_statement(self._tables, p, self._cut_off, at_most) for p in pipelines
+        }
+        return self._run(
+            lambda c: {name: c.execute(query).scalar_one() for name, query in statements.items()}
+        )
+
+    def backlog(self, pipelines: Sequence[Pipeline]) -> list[PipelineSummary]:
+        """Counts of each pipeline without its accepted and failed documents; a statement each."""
+        return self._run(lambda c: [self._backlog(c, p) for p in pipelines])
 
     def summary(
         self, pipelines: Sequence[Pipeline], *, finished_within: timedelta | None = None
@@ -151,8 +169,13 @@ class Counts:
     def _summary(
         self, connection: Connection, pipeline: Pipeline, finished_within: timedelta | None
     ) -> PipelineSummary:
-        row = connection.execute(pending_statement(self._tables, pipeline, self._cut_off)).one()
         ends = self._finished(connection, pipeline, finished_within)
+        return replace(
+            self._backlog(connection, pipeline), succeeded=ends.succeeded, failed=ends.failed
+        )
+
+    def _backlog(self, connection: Connection, pipeline: Pipeline) -> PipelineSummary:
+        row = connection.execute(pending_statement(self._tables, pipeline, self._cut_off)).one()
         return PipelineSummary(
             pipeline.name,
             pending=row.due,
@@ -160,8 +183,6 @@ class Counts:
             in_flight=row.held,
             batches=row.batches,
             unconfirmed=row.unconfirmed,
-            succeeded=ends.succeeded,
-            failed=ends.failed,
             oldest_pending_seconds=None if row.oldest is None else float(row.oldest),
             before_cut_off=row.free - row.due,
             suspects=(row.crashed_once, row.crashed_twice, row.crashed_often),
@@ -256,6 +277,26 @@ def pending_shops(
         elif cut_off is None:
             break
     return [shop for _, shop in sorted(found, key=lambda pair: -pair[0])]
+
+
+def due_statement(
+    tables: SourceTables, pipeline: Pipeline, cut_off: date | None, at_most: int
+) -> Select[Any]:
+    """Counts up to `at_most` documents that may be claimed now."""
+    header = tables.header(pipeline)
+    due = passing_locked(
+        select(header.c.id)
+        .where(
+            is_pending(header),
+            # A document of no shop is never claimed.
+            header.c.shop_pharmacy_code.is_not(None),
+            dated_from(header, pipeline, cut_off),
+            without(tables, header, pipeline, is_taken_or_waiting),
+        )
+        .limit(at_most),
+        header,
+    )
+    return select(func.count()).select_from(due.subquery())
 
 
 def pending_statement(

@@ -76,6 +76,11 @@ def is_free(delivery: FromClause) -> ColumnElement[bool]:
     return or_(delivery.c.claim_token.is_(None), delivery.c.lease_expires_at <= utc_now())
 
 
+def is_taken_or_waiting(delivery: FromClause) -> ColumnElement[bool]:
+    """The document is held, or its next attempt is not due yet."""
+    return or_(is_live(delivery), delivery.c.next_attempt_at > utc_now())
+
+
 def is_touched(header: FromClause, delivery: FromClause) -> ColumnElement[bool]:
     """The document is accepted, it is known with what content, and its row was written later."""
     return and_(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from lib.alerts.conditions import PlaceState
 from lib.models import PipelineSummary
@@ -189,12 +190,48 @@ def _suspect_batches(summary: PipelineSummary, free: int) -> tuple[int, ...]:
     return tuple(wanted[: max(free, 0)])
 
 
-def is_worth_another_round(summary: PipelineSummary, sync: SyncSettings) -> bool:
-    """Whether enough is left for a full batch, so that waiting for a free place pays.
+@dataclass(slots=True)
+class Gathering:
+    """Keeps documents that trickle in from becoming a batch run each.
 
-    A trickle is left for the next scheduled run: every batch run costs the start of a process.
+    The first ones due are claimed at once, the next ones when some time has passed since.
+
+    Attributes:
+        seconds: at least, between two batches of a pipeline that are not full.
+        batch_size: this many due documents do not wait.
     """
-    return summary.ready >= _batch_kind(summary.ready, sync)[1]
+
+    seconds: float
+    batch_size: int
+    _claimed_at: dict[str, float] = field(default_factory=dict)
+
+    def ripe(self, due: Mapping[str, int], now: float) -> set[str]:
+        """The pipelines to claim for now, given the number of due documents of each.
+
+        Args:
+            now: seconds on a monotonic clock.
+        """
+        ripe = {
+            pipeline
+            for pipeline, documents in due.items()
+            if documents >= self.batch_size
+            or (documents and now - self._claimed_at.get(pipeline, -math.inf) >= self.seconds)
+        }
+        self._claimed_at |= dict.fromkeys(ripe, now)
+        return ripe
+
+
+def seconds_to_look(elapsed: float, period: float, reserve: float) -> float:
+    """How long a run of `orchestrate` may look until the next scheduled one is near.
+
+    A run that is busy past that moment has cost the next one its place, and goes on for it.
+
+    Args:
+        elapsed: seconds since the run's scheduled time; below 0 where it began earlier.
+        period: seconds between scheduled runs.
+        reserve: how many of them are left for the end of this run.
+    """
+    return (period - reserve - elapsed) % period
 
 
 def _batch_kind(ready: int, sync: SyncSettings) -> tuple[Granularity, int]:

@@ -17,7 +17,7 @@ from deployments.local.parallel import at_once, run_command
 from deployments.local.parts.servers import prefect_client_environment, start_worker
 from deployments.local.supervisor.service import NotReady, Part, Stage
 from deployments.local.supervisor.stack import ROOT
-from deployments.local.system import ORCHESTRATOR, POOLS
+from deployments.local.system import POOLS
 from deployments.server.work_pools import TEMPLATES
 from lib.pipelines import PIPELINES
 from lib.settings import Granularity
@@ -27,6 +27,8 @@ from tests.benchmarks.site import IN_FLIGHT, Sections, Site
 CORES = psutil.cpu_count() or 1
 #: Seconds between two looks for new documents, of a Celery producer that has to look.
 POLL_SECONDS = 1.0
+
+ORCHESTRATOR = "orchestrate/orchestrate"
 
 
 def _nothing() -> None:
@@ -98,6 +100,19 @@ def orchestrated(site: Site, steady: bool) -> Iterator[Running]:
             yield Running(names, dispatch, _nothing if steady else nudge)
         finally:
             site.parts.pause_schedules(True)
+            end_orchestrators(site)
+
+
+def end_orchestrators(site: Site) -> None:
+    """Cancel what is left of the orchestrator: it looks for a minute, and only one may run."""
+    with httpx.Client(base_url=site.parts.prefect.api_url, timeout=30, trust_env=False) as client:
+        unfinished = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}}
+        body = {"flows": {"name": {"any_": ["orchestrate"]}}, "flow_runs": unfinished}
+        for run in client.post("/flow_runs/filter", json=body).raise_for_status().json():
+            client.post(
+                f"/flow_runs/{run['id']}/set_state",
+                json={"state": {"type": "CANCELLED"}, "force": True},
+            ).raise_for_status()
 
 
 def run_orchestrator(site: Site) -> None:

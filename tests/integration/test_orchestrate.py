@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterId,
     FlowRunFilterIdempotencyKey,
 )
 from prefect.client.schemas.objects import FlowRun
@@ -24,6 +24,7 @@ from lib.resilience.breaker import Breakers
 from lib.resilience.redis_fallback import open_redis
 from lib.settings import BreakerSettings, RedisSettings
 from tests.support.system import System
+from tests.support.waiting import wait_until_async
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deployed")]
 
@@ -58,9 +59,18 @@ async def test_pending_documents_are_claimed_logged_and_dispatched(system: Syste
     assert set(system.statuses("sale").values()) == {"SYNC_SUCCESS"}
 
 
-async def test_nothing_pending_dispatches_nothing(system: System) -> None:
+#: A worker takes runs ten seconds ahead where nothing else is set, so this one looks for two.
+BRIEFLY = {"orchestrate_seconds": 16, "orchestrate_poll": 0.1}
+
+
+@pytest.mark.settings(sync=BRIEFLY)
+async def test_a_look_that_finds_nothing_leaves_no_trace(system: System) -> None:
     state = await orchestrate(return_state=True)
     assert state.message == "0 documents dispatched in 0 batches"
+    run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+    async with get_client() as client:
+        tasks = await client.read_task_runs(flow_run_filter=run)
+    assert [task.name.rsplit("-", 1)[0] for task in tasks] == ["emit_alert_events"]
 
 
 async def test_two_orchestrators_at_once_dispatch_each_document_once(system: System) -> None:
@@ -110,22 +120,49 @@ async def test_nothing_is_claimed_for_a_paused_pool(system: System) -> None:
     assert tokens_of(system, "sale") == []
 
 
-@pytest.mark.settings(sync={"batch_size": 1, "batches_in_flight": 1, "orchestrate_poll": 0.1})
+LOOKING = {"orchestrate_seconds": 60, "orchestrate_poll": 0.1, "orchestrate_gather": 0.2}
+
+
+@pytest.mark.settings(sync=LOOKING)
+async def test_what_appears_or_comes_back_during_a_run_is_dispatched_by_it(system: System) -> None:
+    requeued = system.add("import", "PN-1", status="SYNC_FAILED")
+    system.add("cancellation", "PX-1")
+    async with open_breakers(system) as breakers:
+        await breakers.force_open("pipeline:cancellation", "stock-take")
+        run = asyncio.create_task(orchestrate(return_state=True))
+        await asyncio.sleep(0)
+        try:
+            system.add("sale", "HD-1")
+            await wait_until_async(lambda: tokens_of(system, "sale"), "the new one is claimed")
+            assert tokens_of(system, "cancellation") == []
+            system.source.outcomes.requeue(get_pipeline("import"), [requeued])
+            await breakers.reset("pipeline:cancellation")
+            for pipeline in ("import", "cancellation"):
+                await wait_until_async(
+                    lambda name=pipeline: tokens_of(system, name), f"{pipeline} is claimed"
+                )
+        finally:
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+
+
+@pytest.mark.settings(sync={"batch_size": 1, "batches_in_flight": 1, **LOOKING})
 async def test_it_goes_on_while_full_batches_are_left(system: System) -> None:
     for number in range(3):
         system.add("sale", f"HD-{number}")
-
-    async def be_the_worker() -> None:
-        done: set[str] = set()
+    run = asyncio.create_task(orchestrate(return_state=True))
+    done: set[str] = set()
+    try:
         while len(done) < 3:
+            await wait_until_async(
+                lambda: set(tokens_of(system, "sale")) - done, "the next batch is claimed"
+            )
             for token in set(tokens_of(system, "sale")) - done:
                 await sale(claim_token=token, return_state=True)
                 done.add(token)
-            await asyncio.sleep(0.05)
-
-    with anyio.fail_after(60):
-        state, _ = await asyncio.gather(orchestrate(return_state=True), be_the_worker())
-    assert state.message == "3 documents dispatched in 3 batches"
+    finally:
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
     assert set(system.statuses("sale").values()) == {"SYNC_SUCCESS"}
 
 

@@ -136,6 +136,20 @@ def test_summary_counts_every_document_once(db: Database) -> None:
     assert (sale.succeeded, sale.failed) == (1, 1)
     assert sale.oldest_pending_seconds is not None
     assert (receipts.pending, receipts.oldest_pending_seconds) == (0, None)
+    (backlog,) = db.source.counts.backlog([SALE])
+    assert (backlog.pending, backlog.batches, backlog.succeeded) == (3, 2, 0)
+
+
+def test_due_are_those_a_claim_would_take_counted_up_to_a_bound(db: Database) -> None:
+    db.add(SALE, "held")
+    db.claim(SALE)
+    for number in range(5):
+        db.add(SALE, f"free-{number}")
+    db.add(SALE, "waiting", next_attempt_at=utc_in(3600))
+    db.expire(SALE, db.add(SALE, "expired", claim_token="c"))
+    db.add(SALE, "done", status="SYNC_SUCCESS")
+    assert db.source.counts.due([SALE, IMPORT], 100) == {"sale": 6, "import": 0}
+    assert db.source.counts.due([SALE], 4) == {"sale": 4}
 
 
 def test_what_is_not_accepted_in_time_is_counted_by_shop(db: Database) -> None:

@@ -141,7 +141,12 @@ def system(
         "mongo": {"url": mongo_url, "database": mongo_database_name},
         "redis": {"url": redis_url},
         "api": {"base_url": sandbox.base_url, "read_timeout": 5},
-        "sync": {"task_retry_delay": 0.05, "task_retry_jitter": 0, "write_batch_delay": 0.005},
+        "sync": {
+            "orchestrate_seconds": 0,
+            "task_retry_delay": 0.05,
+            "task_retry_jitter": 0,
+            "write_batch_delay": 0.005,
+        },
         "breaker": {},
         # Or a test that runs in the morning gets it.
         "alerts": {"digest_at": ""},

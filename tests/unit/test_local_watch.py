@@ -1,16 +1,15 @@
-"""The launcher's watch over a running system: when it ends, gives up, and helps along."""
+"""The launcher's watch over a running system: when it ends, and when it gives up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import pytest
 
 from deployments.local.errors import LauncherError
-from deployments.local.launcher import NUDGE_SECONDS, Watch
+from deployments.local.launcher import Watch
 from deployments.local.progress import Snapshot
 from deployments.local.supervisor.service import PartFailed
 from lib.errors import StoreUnavailable
@@ -18,7 +17,6 @@ from lib.models import PipelineSummary
 from lib.pipelines import Pipeline
 
 PENDING = PipelineSummary("sale", pending=4)
-WAITING = PipelineSummary("sale", pending=4, waiting=4)
 IN_FLIGHT = PipelineSummary("sale", pending=2, in_flight=2)
 DONE = PipelineSummary("sale", succeeded=3, failed=1)
 
@@ -61,14 +59,6 @@ class FakeSystem:
 
     source: FakeSource
     stack: FakeStack = field(default_factory=FakeStack)
-    orchestrated_at: list[float] = field(default_factory=list)
-    clock: Callable[[], float] = lambda: 0.0
-    prefect_error: httpx.HTTPError | None = None
-
-    def run_orchestrator(self) -> None:
-        self.orchestrated_at.append(self.clock())
-        if self.prefect_error:
-            raise self.prefect_error
 
 
 class FakeDisplay:
@@ -100,7 +90,7 @@ def make_watch(
     *summaries: PipelineSummary | Exception, end: float = float("inf")
 ) -> tuple[Watch, FakeSystem, FakeDisplay]:
     time = FakeTime(end)
-    system = FakeSystem(FakeSource(FakeCounts(list(summaries))), clock=lambda: time.now)
+    system = FakeSystem(FakeSource(FakeCounts(list(summaries))))
     display = FakeDisplay()
     watch = Watch(system, display, clock=lambda: time.now, sleep=time.sleep)  # type: ignore[arg-type]
     return watch, system, display
@@ -132,26 +122,6 @@ def test_it_ends_when_the_source_does_not_answer() -> None:
         watch.until_done(deadline=None)
 
 
-def test_the_orchestrator_starts_at_once_and_again_when_idle_but_not_too_often() -> None:
-    watch, system, _ = make_watch(*[PENDING] * 20, *[IN_FLIGHT] * 20, *[PENDING] * 2, DONE)
-    watch.until_done(deadline=None)
-    assert system.orchestrated_at == [0, NUDGE_SECONDS, 40]
-
-
-def test_the_orchestrator_is_left_alone_while_documents_wait_for_their_next_attempt() -> None:
-    watch, system, _ = make_watch(*[WAITING] * 30, DONE)
-    watch.until_done(deadline=None)
-    assert system.orchestrated_at == []
-
-
-def test_a_prefect_server_that_refuses_is_told_and_asked_again() -> None:
-    watch, system, display = make_watch(*[PENDING] * 20, DONE)
-    system.prefect_error = httpx.ConnectError("refused")
-    watch.until_done(deadline=None)
-    assert len(system.orchestrated_at) == 2
-    assert "refused" in display.said[0]
-
-
 def test_afterwards_it_goes_on_and_tells_once_of_each_part_that_stops() -> None:
     watch, system, display = make_watch(DONE, end=10)
     system.stack.stopped.append("mongo")
@@ -159,10 +129,3 @@ def test_afterwards_it_goes_on_and_tells_once_of_each_part_that_stops() -> None:
         watch.for_ever()
     assert len(display.said) == 1
     assert "mongo has stopped" in display.said[0]
-
-
-def test_afterwards_new_documents_are_sent_too() -> None:
-    watch, system, _ = make_watch(DONE, DONE, PENDING, end=10)
-    with pytest.raises(KeyboardInterrupt):
-        watch.for_ever()
-    assert system.orchestrated_at == [2]

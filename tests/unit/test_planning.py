@@ -10,7 +10,14 @@ import pytest
 from lib.models import PipelineSummary
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.settings import BreakerSettings, Granularity, SyncSettings
-from lib.sync.planning import ClaimPlan, PoolState, batch_sizes, is_worth_another_round, plan_from
+from lib.sync.planning import (
+    ClaimPlan,
+    Gathering,
+    PoolState,
+    batch_sizes,
+    plan_from,
+    seconds_to_look,
+)
 
 SYNC = SyncSettings(
     batch_size=100,
@@ -141,9 +148,23 @@ def test_paused_shops_are_left_out_and_probed_after_their_cool_down() -> None:
     assert "S2" in plan.note
 
 
-def test_only_full_batches_are_worth_another_round() -> None:
-    assert not is_worth_another_round(PipelineSummary("sale", pending=99), SYNC)
-    assert is_worth_another_round(PipelineSummary("sale", pending=100), SYNC)
-    assert not is_worth_another_round(PipelineSummary("sale", pending=999), SYNC)
-    assert is_worth_another_round(PipelineSummary("sale", pending=1000), SYNC)
-    assert not is_worth_another_round(PipelineSummary("sale", pending=150, waiting=100), SYNC)
+def test_the_first_documents_are_claimed_at_once_and_the_next_ones_gather() -> None:
+    gathering = Gathering(seconds=3, batch_size=100)
+    claimed = [now for now in range(8) if gathering.ripe({"sale": 5, "import": 0}, float(now))]
+    assert claimed == [0, 3, 6]
+    assert gathering.ripe({"sale": 1, "import": 1}, now=8) == {"import"}
+
+
+def test_a_full_batch_does_not_wait() -> None:
+    gathering = Gathering(seconds=3, batch_size=100)
+    for now in range(3):
+        assert gathering.ripe({"sale": 100}, now) == {"sale"}
+    assert gathering.ripe({"sale": 99}, now=3) == set()
+
+
+def test_a_run_looks_until_the_next_one_is_near_and_goes_on_where_it_is_too_late_for_that() -> None:
+    assert seconds_to_look(elapsed=0, period=60, reserve=5) == 55
+    assert seconds_to_look(elapsed=-1, period=60, reserve=5) == 56
+    assert seconds_to_look(elapsed=54, period=60, reserve=5) == 1
+    assert seconds_to_look(elapsed=56, period=60, reserve=5) == 59
+    assert seconds_to_look(elapsed=3600, period=60, reserve=5) == 55

@@ -19,7 +19,7 @@ from lib.models import DocumentRef, Outcome, OutcomeKind
 from lib.pipelines import IMPORT, PIPELINES, SALE
 from lib.settings import AlertSettings, SourceSettings
 from lib.source.claim_statements import due_documents, insert_statement, take_statement
-from lib.source.counts import finished_statement, pending_statement
+from lib.source.counts import due_statement, finished_statement, pending_statement
 from lib.source.daily import DailyFilter, documents_statement, lines_statement
 from lib.source.deadlines import bounds_of
 from lib.source.dialects import age_in_seconds, lock, one_of, seconds_until, utc_in, utc_now
@@ -100,6 +100,7 @@ def _calls(source: Source) -> Iterator[Any]:
         yield lambda p=p: source.counts.shop_summaries([p])
         yield lambda p=p: source.counts.foreign_statuses([p])
         yield lambda p=p: source.counts.finished([p], timedelta(days=1))
+        yield lambda p=p: source.counts.due([p], 9)
         yield lambda p=p: source.counts.pending_shops(p)
         yield lambda p=p: source.counts.deadlines([(p, bounds_of(p.name, AlertSettings(), NOW))])
         yield lambda p=p: source.corrections.requeue(p, [1])
@@ -121,6 +122,7 @@ def _built() -> list[str]:
             insert_statement(TABLES, p, [REF], "token", LEASE, mssql.dialect()),
             settle_statement(TABLES, p, OUTCOMES),
             header_statement(TABLES, p, OUTCOMES[:2], lengths),
+            due_statement(TABLES, p, date(2026, 11, 1), 9),
             pending_statement(TABLES, p, date(2026, 11, 1)),
             finished_statement(TABLES, p, timedelta(days=1)),
         ]

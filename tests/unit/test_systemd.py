@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.parts.servers import WORKER_QUERY_SECONDS
+from deployments.local.parts.servers import WORKER_PREFETCH_SECONDS, WORKER_QUERY_SECONDS
 from deployments.server.work_pools import DESCRIPTIONS
 from tests.support.compose import services
 from tests.unit.test_docs import check_command, prefect_settings
@@ -94,9 +94,13 @@ def test_every_pool_has_a_worker() -> None:
 
 def test_workers_look_for_runs_at_the_same_pace_everywhere() -> None:
     worker = services()["worker-sale"]["environment"]
+    names = ("PREFECT_WORKER_QUERY_SECONDS", "PREFECT_WORKER_PREFETCH_SECONDS")
     paces = {
-        "local stack": WORKER_QUERY_SECONDS,
-        "compose": int(worker["PREFECT_WORKER_QUERY_SECONDS"]),
-        "systemd": int(environment(WORKER)["PREFECT_WORKER_QUERY_SECONDS"]),
-    } | {name: loaded(name)["worker"]["config"]["queryInterval"] for name in KUBERNETES_WORKERS}
-    assert set(paces.values()) == {2}, paces
+        "local stack": [WORKER_QUERY_SECONDS, WORKER_PREFETCH_SECONDS],
+        "compose": [int(worker[name]) for name in names],
+        "systemd": [int(environment(WORKER)[name]) for name in names],
+    }
+    for name in KUBERNETES_WORKERS:
+        config = loaded(name)["worker"]["config"]
+        paces[name] = [config["queryInterval"], config["prefetchSeconds"]]
+    assert all(pace == [2, 1] for pace in paces.values()), paces
