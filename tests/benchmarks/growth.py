@@ -156,7 +156,7 @@ def _orchestrate(site: Site) -> tuple[float, float]:
             **stack.environment,
             **prefect_client_environment(stack, site.parts.prefect),
             **site.environment,
-            "DQG_SYNC__ORCHESTRATE_SECONDS": "10",
+            "DQG_SYNC__ORCHESTRATE_SECONDS": "0",
         },
         capture_output=True,
         text=True,
