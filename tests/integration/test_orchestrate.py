@@ -135,8 +135,8 @@ async def test_what_appears_or_comes_back_during_a_run_is_dispatched_by_it(syste
             system.add("sale", "HD-1")
             await wait_until_async(lambda: tokens_of(system, "sale"), "the new one is claimed")
             assert tokens_of(system, "cancellation") == []
-            system.source.outcomes.requeue(get_pipeline("import"), [requeued])
-            await breakers.reset("pipeline:cancellation")
+            system.source.corrections.requeue(get_pipeline("import"), [requeued])
+            await breakers.end_forced_open("pipeline:cancellation")
             for pipeline in ("import", "cancellation"):
                 await wait_until_async(
                     lambda name=pipeline: tokens_of(system, name), f"{pipeline} is claimed"

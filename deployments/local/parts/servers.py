@@ -108,7 +108,7 @@ def start_prefect_server(
                 "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
                     "prefect.server.concurrency.lease_storage.filesystem"
                 ),
-                # The place of a scheduler run whose process was killed is free again after this long.
+                # The place of a scheduler run that was killed is free again after this long.
                 "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",
                 # As in production: runs are kept for 90 days, events for 7.
                 "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
