@@ -120,6 +120,10 @@ class AccountDirectory:
         """Keys of one shop's own accounts; none where it has no account."""
         return self.keys().get(self.spelling_of(shop_pharmacy_code), set())
 
+    def shops(self) -> list[str]:
+        """Every shop of AccountShop, as it spells them."""
+        return list(self._spelled.values())
+
     def spelling_of(self, shop_pharmacy_code: str) -> str:
         """The shop's code as AccountShop spells it, as given where it is not there."""
         given = shop_pharmacy_code.strip()

@@ -107,3 +107,24 @@ def get_pipeline(name: str) -> Pipeline:
         raise ConfigurationError(
             f"unknown pipeline {name!r}; there are {', '.join(PIPELINES)}"
         ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """What a pipeline's work pool can take.
+
+    Attributes:
+        workers: workers online; None for a pool that needs none.
+        concurrency_limit: runs the pool starts at once, None without a limit.
+    """
+
+    paused: bool = False
+    workers: int | None = None
+    concurrency_limit: int | None = None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why a run would only wait; None where it would start soon."""
+        if self.paused:
+            return "the work pool is paused"
+        return "no worker is online" if self.workers == 0 else None

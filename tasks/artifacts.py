@@ -1,15 +1,16 @@
 """Everything that runs show to operators as artifacts of Prefect.
 
-The UI takes descriptions and table cells for Markdown: texts of others go through `plain`.
+Pages are Markdown: the UI shows the cells of its own table artifacts as raw text. At a width of
+1400 pixels it leaves 690 to a page, which takes some seven columns. Texts of others go through
+`plain`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,6 @@ from prefect import get_client, task
 from prefect.artifacts import (
     acreate_markdown_artifact,
     acreate_progress_artifact,
-    acreate_table_artifact,
     aupdate_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
@@ -54,9 +54,10 @@ _DIFFERENCES_SHOWN = 50
 #: Newest failures that are read, and groups of them that are shown.
 _FAILURES_READ = 5000
 _GROUPS_SHOWN = 50
-_SHOPS_SHOWN = 5
-#: What begins a tag, a link, an emphasis, code or a heading. Names like `so_lo` stay as they are.
-_MARKUP = re.compile(r"([\\`*~<\[\]#])")
+_SHOPS_SHOWN = 3
+#: What begins a tag, a link, an emphasis, code, a heading, an entity or a cell. Names like `so_lo`
+#: stay as they are.
+_MARKUP = re.compile(r"([\\`*~<\[\]#&|])")
 _LIST = re.compile(r"^(\s*)([-+])")
 
 
@@ -66,8 +67,30 @@ def plain(text: str) -> str:
 
 
 def link(text: str, path: str) -> str:
-    """A link within the UI, from the page's own address: it holds wherever the UI is reached."""
-    return f"[{plain(text)}]({path})"
+    """A link within the UI that shows it, whichever of its versions and wherever it is reached.
+
+    Args:
+        path: within the UI, seen from the page of an artifact, which is two folders deep.
+    """
+    return f"[{plain(text)}](../..{path})"
+
+
+def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same names as a Markdown table; values are Markdown already."""
+    heads = list(rows[0])
+    lines = [heads, ["---"] * len(heads), *([_cell(row[head]) for head in heads] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+async def _show(key: str, description: str, rows: Sequence[Mapping[str, Any]], empty: str) -> None:
+    """A page with a table, or with what there is to say where it would have no row."""
+    await acreate_markdown_artifact(
+        markdown=as_table(rows) if rows else empty, key=key, description=description
+    )
 
 
 # -- a batch ---------------------------------------------------------------------------------------
@@ -112,10 +135,11 @@ async def show_result(batch: Batch) -> None:
         for record in batch
         if _is_accepted(record) and (warnings := record.warnings)
     ]
-    await acreate_table_artifact(
-        table=rows[:_RESULTS_SHOWN] or [{"document": "all accepted"}],
-        key=f"{batch.pipeline.name}-result",
-        description=f"{text} of {len(batch)} documents",
+    await _show(
+        f"{batch.pipeline.name}-result",
+        f"{text} of {len(batch)} documents",
+        rows[:_RESULTS_SHOWN],
+        "All accepted.",
     )
 
 
@@ -140,29 +164,28 @@ def _result(record: Record) -> dict[str, Any]:
 
 async def show_summary(backlog: Sequence[PipelineSummary], done: Round) -> None:
     """What `orchestrate` found and did, by pipeline."""
-    await acreate_table_artifact(
-        table=summary_rows(backlog, done),
-        key="orchestrate-summary",
-        description="Documents of each pipeline; the note says what is in the way",
+    await _show(
+        "orchestrate-summary",
+        "Documents of each pipeline; the note says what is in the way",
+        summary_rows(backlog, done),
+        "There is no pipeline.",
     )
 
 
 def summary_rows(backlog: Sequence[PipelineSummary], done: Round) -> list[dict[str, Any]]:
     """One row per pipeline. Pure."""
+    cut_off = any(summary.before_cut_off for summary in backlog)
     return [
         {
             "pipeline": summary.pipeline,
             "note": _note(summary.pipeline, done),
-            "oldest pending": _age(summary.oldest_pending_seconds),
-            "pending": summary.pending,
-            "claimed now": done.claimed[summary.pipeline],
-            "dispatched batches": done.dispatched[summary.pipeline],
+            "pending": _pending(summary),
+            "claimed now": _claimed(done, summary.pipeline),
             "in flight": summary.in_flight,
             "unconfirmed": summary.unconfirmed,
-            "succeeded (24 h)": summary.succeeded,
-            "failed (24 h)": summary.failed,
-            "before the cut-off": summary.before_cut_off,
+            "last 24 h": f"{summary.succeeded} accepted, {summary.failed} failed",
         }
+        | ({"before the cut-off": summary.before_cut_off} if cut_off else {})
         for summary in backlog
     ]
 
@@ -172,9 +195,18 @@ def _note(pipeline: str, done: Round) -> str:
     return plain(f"error: {error}" if error else done.notes.get(pipeline, ""))
 
 
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return "none"
+def _pending(summary: PipelineSummary) -> str:
+    if summary.oldest_pending_seconds is None:
+        return str(summary.pending)
+    return f"{summary.pending}, oldest {_age(summary.oldest_pending_seconds)}"
+
+
+def _claimed(done: Round, pipeline: str) -> str:
+    batches = done.dispatched[pipeline]
+    return f"{done.claimed[pipeline]} in {batches} {'batch' if batches == 1 else 'batches'}"
+
+
+def _age(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
@@ -182,12 +214,12 @@ def _age(seconds: float | None) -> str:
 
 async def show_repairs(repairs: Repairs) -> int:
     """What `reconcile` found and repaired; how many that is."""
-    rows = [row for row in repairs.rows() if row["found"]]
-    await acreate_table_artifact(
-        table=rows or [{"what": "everything agrees", "found": 0}],
-        key="reconcile",
-        description="What was found and repaired",
-    )
+    rows = [
+        row | {"for example": plain(str(row["for example"]))}
+        for row in repairs.rows()
+        if row["found"]
+    ]
+    await _show("reconcile", "What was found and repaired", rows, "Everything agrees.")
     return sum(int(row["found"]) for row in rows)
 
 
@@ -210,10 +242,11 @@ async def show_failure_groups(services: Services) -> None:
     groups = await failure_groups(log, services.source, wanted, limit=_FAILURES_READ)
     shown = groups[:_GROUPS_SHOWN]
     runs = await _flow_runs([group.failures[0].get("record_run_id") for group in shown])
-    await acreate_table_artifact(
-        table=[_group(group, runs) for group in shown] or [{"reason": "no open failure"}],
-        key=FAILURE_GROUPS,
-        description=_groups_description(total, len(groups)),
+    await _show(
+        FAILURE_GROUPS,
+        _groups_description(total, len(groups)),
+        [_group(group, runs) for group in shown],
+        "No open failure.",
     )
 
 
@@ -257,18 +290,14 @@ def _group(group: FailureGroup, runs: set[str]) -> dict[str, Any]:
     reason, example = group.reason, group.failures[0]
     shops = sorted({ref.shop_pharmacy_code for ref in group.refs})
     more = f" and {len(shops) - _SHOPS_SHOWN} more" if len(shops) > _SHOPS_SHOWN else ""
-    # The most wanted first: the page shows some five columns before it has to be scrolled.
     return {
         "documents": len(group.refs),
+        "group": f"`{reason.key}`",
         "reason": plain(reason.text),
-        "example": _example(example["local_id"], example.get("record_run_id"), runs),
-        "group": reason.key,
-        "drug code": plain(reason.drug_code),
         "field": plain(reason.field),
+        "drug code": plain(reason.drug_code),
+        "example": _example(example["local_id"], example.get("record_run_id"), runs),
         "shops": plain(", ".join(shops[:_SHOPS_SHOWN])) + more,
-        "pipelines": ", ".join(sorted({ref.pipeline for ref in group.refs})),
-        "newest": f"{example['created_at']:%Y-%m-%d %H:%M} UTC",
-        "class": reason.error_class,
     }
 
 
@@ -314,15 +343,16 @@ async def show_daily_close(close: DailyClose) -> None:
     It belongs to the run it is called in, if any: the command line has none, and the helpers of
     `prefect.artifacts` are for runs only.
     """
-    rows = [_shop(shop) for shop in close.shops] or [{"pipeline": "no document has this date"}]
+    rows = [_shop(shop) for shop in close.shops]
+    table = as_table(rows) if rows else "No document has this date."
     run_id = flow_run.get_id()
     async with get_client() as client:
         await client.create_artifact(
             ArtifactCreate(
                 key=DAILY_CLOSE,
-                type="table",
+                type="markdown",
                 description=description_of(close),
-                data=json.dumps(rows, ensure_ascii=False),
+                data=table,
                 flow_run_id=UUID(run_id) if run_id else None,
             )
         )
@@ -358,13 +388,9 @@ def _shop(shop: ShopClose) -> dict[str, Any]:
         "pipeline": shop.pipeline,
         "shop": plain(shop.shop),
         "documents": shop.documents,
-        "sent": unknown if shop.sent is None else shop.sent,
         "accepted": shop.accepted,
-        "failed": shop.failed,
-        "open": shop.open,
-        "accepted in the logs": unknown if shop.logged is None else shop.logged,
-        "looked up at the API": f"{shop.present} of {shop.checked} found",
-        "differences": shop.differences,
-        "amount": f"{shop.amount:,.2f}",
-        "amount accepted": f"{shop.accepted_amount:,.2f}",
+        "not accepted": f"{shop.failed} failed, {shop.open} open",
+        "in the logs": unknown if shop.logged is None else shop.logged,
+        "at the API": f"{shop.present} of {shop.checked} found",
+        "amount accepted": f"{shop.accepted_amount:,.2f} of {shop.amount:,.2f}",
     }

@@ -12,10 +12,10 @@ from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
 from prefect.client.schemas.objects import WorkerStatus
 
 from lib.models import Claim, Document, PipelineSummary
-from lib.pipelines import PIPELINES, get_pipeline
+from lib.pipelines import PIPELINES, PoolState, get_pipeline
 from lib.sanitize import sanitize_exceptions
 from lib.services import Services
-from lib.sync.planning import ClaimPlan, PoolState, plan_claims
+from lib.sync.planning import ClaimPlan, plan_claims
 from tasks.runtime import current_services
 
 

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any
 
-import httpx
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.runtime import flow_run, task_run
-from sqlalchemy import URL
 
 from lib import services as lib_services
 from lib.daily_close.result import yesterday
-from lib.errors import ConfigurationError, StoreUnavailable
 from lib.pipelines import PIPELINES
 from lib.record import Record
 from lib.sanitize import one_line
 from lib.services import Services
-from lib.settings import Settings, environment_name, load_settings
-from lib.settings.secret_references import SecretReference, find_references
 from lib.sync.batch import find_batch, sending
+from tasks.configuration import read_settings, source_url
 
-#: Seconds a run or a command waits for a block.
-_BLOCK_SECONDS = 30.0
 _JSON_FORMATTERS = "pythonjsonlogger"
 
 _current: ContextVar[Services] = ContextVar("current_services")
@@ -59,68 +51,6 @@ async def open_services() -> AsyncIterator[Services]:
             yield services
         finally:
             _current.reset(reset)
-
-
-async def read_settings() -> Settings:
-    """The settings, with the secrets that are kept in Secret blocks of the Prefect server.
-
-    Raises:
-        ConfigurationError: settings are wrong or missing, or there is no such block.
-        StoreUnavailable: a block is named, and the Prefect server cannot be asked.
-    """
-    settings = load_settings()
-    secrets: dict[str, dict[str, str]] = {}
-    for reference in find_references(dict(settings)):
-        section = secrets.setdefault(reference.section, {})
-        section[reference.field] = await _read_secret(reference)
-    return load_settings(**secrets) if secrets else settings
-
-
-async def _read_secret(reference: SecretReference) -> str:
-    # Only installations with such a block pay for these imports.
-    from prefect.blocks.system import Secret
-    from prefect.settings import PREFECT_API_URL
-
-    variable = environment_name((reference.section, reference.field))
-    if not PREFECT_API_URL.value():
-        # Prefect would start a separate server, without any block.
-        raise ConfigurationError(f"{variable} names a Secret block, and PREFECT_API_URL is not set")
-    try:
-        async with asyncio.timeout(_BLOCK_SECONDS):
-            block: Any = await Secret.aload(reference.block)
-    except ValueError:
-        raise ConfigurationError(
-            f"{variable}: there is no Secret block {reference.block!r}"
-        ) from None
-    except (httpx.HTTPError, OSError, TimeoutError) as error:
-        raise StoreUnavailable("Prefect", f"{variable}: {type(error).__name__}") from None
-    # Not `block.get()`: that reads the text as JSON, and makes a number of a password of digits.
-    value = block.value.get_secret_value()
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{variable}: Secret block {reference.block!r} holds no text")
-    return value
-
-
-async def source_url(settings: Settings) -> str | URL:
-    """The source database's address, from the settings or from a SqlAlchemyConnector block.
-
-    Raises:
-        ConfigurationError: there is no such block.
-    """
-    if settings.source.url is not None:
-        return settings.source.url.get_secret_value()
-    # Only installations with a block pay for this import.
-    from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
-
-    name = settings.source.block or ""
-    try:
-        block = await SqlAlchemyConnector.aload(name)
-    except ValueError:
-        raise ConfigurationError(
-            f"DQG_SOURCE__BLOCK: there is no SqlAlchemyConnector block {name!r}"
-        ) from None
-    info = block.connection_info
-    return info.create_url() if isinstance(info, ConnectionComponents) else str(info)
 
 
 # -- names under which runs appear in the UI ------------------------------------------------------

@@ -6,27 +6,74 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli import (
-    VERSION,
-    accounts,
-    alerts,
-    close,
-    configuration,
-    console,
-    control,
-    failures,
-    installation,
-    repair,
-    send,
-    status,
-    trace,
-)
-from deployments.cli.doctor.command import doctor
-from deployments.cli.language import TranslatedGroup
+from deployments.cli import VERSION
+from deployments.cli.command_line import CommandLine, Place
+from deployments.cli.language import N_
+
+#: Every command, in the order of the list that `dqg --help` shows.
+COMMANDS = {
+    "status": Place(
+        "status",
+        "status",
+        N_(
+            "Where the documents of each shop are, and what needs attention: then the exit "
+            "status is 1."
+        ),
+    ),
+    "failures": Place("failures", "app", N_("Documents that failed, and why.")),
+    "send": Place(
+        "send",
+        "send",
+        N_("Send one document now, whatever its status, and follow it to its end."),
+    ),
+    "trace": Place(
+        "trace",
+        "trace",
+        N_("Everything that happened to a document, in order of time, from all stores."),
+    ),
+    "requeue": Place(
+        "repair",
+        "requeue",
+        N_("Make failed documents pending again: one, those of a filter, or a whole group."),
+    ),
+    "resolve": Place(
+        "repair",
+        "resolve",
+        N_("Mark a failed document as entered by hand at the portal: it is never sent again."),
+    ),
+    "pause": Place("control", "pause", N_("Send nothing of a pipeline or shop for now.")),
+    "resume": Place("control", "resume", N_("Let a pipeline or shop go on.")),
+    "config": Place("configuration", "app", N_("The settings.")),
+    "accounts": Place("accounts", "app", N_("How the passwords of AccountShop are stored.")),
+    "alerts": Place("alerts", "app", N_("Messages to people: where they go.")),
+    "doctor": Place(
+        "doctor.command",
+        "doctor",
+        N_("Look at every part of the installation, and say what to do about what is wrong."),
+    ),
+    "installation": Place(
+        "installation",
+        "app",
+        N_("Which database documents are sent from: a restored copy sends nothing."),
+    ),
+    "close": Place(
+        "close",
+        "app",
+        N_("Close days: compare every document of them across all stores, and write the proof."),
+    ),
+    "console": Place("console", "app", N_("The web console, and who may use it.")),
+}
+
+
+class Dqg(CommandLine):
+    """`dqg` and its commands."""
+
+    places = COMMANDS
+
 
 app = typer.Typer(
     name="dqg",
-    cls=TranslatedGroup,
+    cls=Dqg,
     help="Watch and steer the sending of documents to the national database.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -52,21 +99,12 @@ def _options(
     pass
 
 
-app.command("status")(status.status)
-app.add_typer(failures.app, name="failures")
-app.command("send")(send.send)
-app.command("trace")(trace.trace)
-app.command("requeue")(repair.requeue)
-app.command("resolve")(repair.resolve)
-app.add_typer(control.pause, name="pause")
-app.add_typer(control.resume, name="resume")
-app.add_typer(configuration.app, name="config")
-app.add_typer(accounts.app, name="accounts")
-app.add_typer(alerts.app, name="alerts")
-app.command("doctor")(doctor)
-app.add_typer(installation.app, name="installation")
-app.add_typer(close.app, name="close")
-app.add_typer(console.app, name="console")
+def _not_loaded() -> None:
+    """Stands for a command in the list: the parser replaces it by the command itself."""
+
+
+for _name, _place in COMMANDS.items():
+    app.command(_name, help=_place.help)(_not_loaded)
 
 if __name__ == "__main__":
     app(prog_name="dqg")

@@ -13,16 +13,9 @@ import typer
 from pydantic import SecretStr
 from rich.text import Text
 
-from deployments.cli.context import (
-    ATTENTION,
-    AsJson,
-    console,
-    open_operator,
-    print_json,
-    run,
-    table,
-)
+from deployments.cli.context import ATTENTION, AsJson, open_operator, print_json, run
 from deployments.cli.language import N_, _, _n
+from deployments.cli.output import console, number, table
 from deployments.cli.progress import progress
 from lib.errors import PasswordUnreadable
 from lib.operations.operator import Operator
@@ -179,7 +172,7 @@ def _print(results: list[Result], yes: bool) -> None:
     counts = Counter((result.before, result.now) for result in results)
     rows = [(_(_WORDS[was]), _(_WORDS[now]), number) for (was, now), number in counts.items()]
     title = _n("{count} account in AccountShop", "{count} accounts in AccountShop", len(results))
-    out.print(table(title, [_("before"), _("now"), _("accounts")], rows))
+    out.print(table(title, [_("before"), _("now"), number(_("accounts"))], rows))
     for result in results:
         if result.now is Form.UNREADABLE:
             out.print(

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 import typer
 from prefect.blocks.abstract import NotificationBlock
 
-from deployments.cli.context import ATTENTION, AsJson, console, print_json, run, table
+from deployments.cli.context import ATTENTION, AsJson, print_json, run
 from deployments.cli.language import _
+from deployments.cli.output import console, table
 from deployments.server.alerts.targets import make_blocks
 from lib.alerts.messages import Message, test_message
 from lib.errors import ConfigurationError
-from tasks.runtime import read_settings
+from tasks.configuration import read_settings
 
 app = typer.Typer(help="Messages to people: where they go.", no_args_is_help=True)
 

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from deployments.cli.context import ATTENTION, AsJson, complain, console, print_json, run, table
+from deployments.cli.context import ATTENTION, AsJson, complain, print_json, run
 from deployments.cli.language import N_, _, _n
-from deployments.cli.prefect_state import prefect_errors
+from deployments.cli.output import console, table
+from deployments.cli.prefect_api import prefect_errors
 from lib.daily_close.collect import DEFAULT_SAMPLE, OnProgress, read_close
 from lib.daily_close.files import WRITERS, Format, file_name, verify_file, write_file
 from lib.daily_close.proof import Seal, Signer
@@ -33,7 +34,8 @@ from lib.daily_close.result import (
 from lib.errors import ConfigurationError, SyncError
 from lib.sanitize import printable
 from tasks.artifacts import show_daily_close
-from tasks.runtime import open_services, read_settings
+from tasks.configuration import read_settings
+from tasks.runtime import open_services
 
 _DIFFERENCES_SHOWN = 50
 

@@ -13,9 +13,10 @@ from pydantic import SecretStr
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 from rich.text import Text
 
-from deployments.cli.context import AsJson, console, print_json, run, table
+from deployments.cli.context import AsJson, print_json, run
 from deployments.cli.language import N_, _, _n
 from deployments.cli.masking import HIDDEN, masked_url
+from deployments.cli.output import code, console, table, text
 from lib.settings import Settings, environment_name, load_settings, settings_file
 from lib.settings.secret_references import is_reference
 
@@ -67,7 +68,7 @@ async def _show(changed: bool, json: bool) -> int:
     out.print(
         table(
             _n("{count} setting", "{count} settings", len(found)),
-            [_("setting"), _("value"), _("from")],
+            [code(_("setting")), text(_("value")), code(_("from"), 1)],
             [(s.variable, s.value, _(_ORIGINS[s.origin])) for s in found],
         )
     )

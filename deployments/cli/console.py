@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployments.cli.context import (
-    ATTENTION,
-    AsJson,
-    open_operator,
-    print_json,
-    run,
-    table,
-)
-from deployments.cli.context import console as screen
+from deployments.cli.context import ATTENTION, AsJson, open_operator, print_json, run
 from deployments.cli.language import _
-from deployments.cli.prefect_state import read_pools
+from deployments.cli.output import code, table, text
+from deployments.cli.output import console as screen
+from deployments.cli.prefect_api import read_pools
 from deployments.cli.runs import read_runs
 from deployments.cli.send import start_run
 from deployments.console.access import Role, User
@@ -28,7 +22,8 @@ from lib.models import StoredDocument
 from lib.operations.events import Run
 from lib.operations.operator import Operator
 from lib.pipelines import Pipeline
-from tasks.runtime import open_services, read_settings
+from tasks.configuration import read_settings
+from tasks.runtime import open_services
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -175,7 +170,7 @@ async def _list(json: bool) -> int:
         )
     else:
         rows = [(u.name, u.role.value, ", ".join(sorted(u.shops))) for u in users]
-        heads = [_("name"), _("role"), _("shops")]
+        heads = [code(_("name")), code(_("role")), text(_("shops"))]
         screen().print(table(_("Users of the console"), heads, rows))
     return 0
 

@@ -11,15 +11,17 @@ import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from lib.settings import ENV_FILE_VARIABLE
+from deployments.cli.language import FILE_VARIABLE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STATE_FOLDER = ".state"
 
 
 def main() -> None:
-    """The console script. Prefect reads its settings when it is imported, so they are set first."""
+    """The console script. Prefect may be imported by a command, and reads its settings then."""
     choose_settings(os.environ, CHECKOUT)
+    # A notice of Prefect's would come between a command and what reads its output.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     from deployments.cli.__main__ import app
 
     app(prog_name="dqg")
@@ -42,4 +44,4 @@ def choose_settings(environment: MutableMapping[str, str], checkout: Path) -> No
             environment.update(read_environment(state_dir))
         except LauncherError as error:
             sys.exit(f"error: {error}")
-    environment.setdefault(ENV_FILE_VARIABLE, str(file) if file.exists() else "")
+    environment.setdefault(FILE_VARIABLE, str(file) if file.exists() else "")

@@ -1,35 +1,28 @@
-"""What the commands share: stores opened for one command, errors in plain words, output."""
+"""What the commands share: stores opened for one command, errors in plain words, JSON."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-import sys
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.markup import escape
-from rich.segment import Segment
-from rich.table import Table
 
-from deployments.cli.language import N_, _, use_language
+from deployments.cli.language import ENGLISH, _, use_language
+from deployments.cli.output import use_zone
 from lib.errors import SyncError
 from lib.operations.operator import Operator
 from lib.operations.operator import open_operator as stores_of
 from lib.pipelines import PIPELINES
-from lib.sanitize import one_line, printable
-from lib.settings import Language
-from tasks.runtime import read_settings, source_url
+from lib.sanitize import printable
+from tasks.configuration import read_settings, source_url
 
 #: Exit status: nothing found, not done, or something needs a person. Wrong usage is 2.
 ATTENTION = 1
-_WIDTH_OF_A_FILE = 200
 
 PipelineName = StrEnum("PipelineName", {name: name for name in PIPELINES})  # type: ignore[misc]
 
@@ -44,6 +37,7 @@ async def open_operator(*, source_may_be_away: bool = False) -> AsyncIterator[Op
         ConfigurationError, StoreUnavailable.
     """
     settings = await read_settings()
+    use_zone(settings.cli.time_zone)
     url = await source_url(settings)
     async with stores_of(settings, url, source_may_be_away=source_may_be_away) as operator:
         yield operator
@@ -55,7 +49,7 @@ def run(work: Coroutine[Any, Any, int], *, as_json: bool) -> None:
     What a program reads is English in every installation.
     """
     if as_json:
-        use_language(Language.ENGLISH)
+        use_language(ENGLISH)
     # Warnings of the stores would break up the tables; each command reports what is away.
     with _only_errors_logged():
         code = _carry_out(work, as_json=as_json)
@@ -92,54 +86,3 @@ def print_json(value: Any) -> None:
 
 def complain(text: str) -> None:
     typer.echo(printable(_("error: {text}", text=text)), err=True)
-
-
-class PrintableConsole(Console):
-    """Shows nothing of a foreign text that steers the terminal; styles are not affected."""
-
-    def render(
-        self, renderable: RenderableType, options: ConsoleOptions | None = None
-    ) -> Iterator[Segment]:
-        for segment in super().render(renderable, options):
-            if segment.control:
-                yield segment
-            else:
-                yield Segment(printable(segment.text), segment.style)
-
-
-def console() -> Console:
-    """A new one for each use: standard output may have been replaced since."""
-    width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
-    return PrintableConsole(width=width, highlight=False)
-
-
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table; None is shown as nothing, and no value or title is taken for markup."""
-    made = Table(title=escape(one_line(title)), title_justify="left")
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    for row in rows:
-        made.add_row(*("" if value is None else escape(str(value)) for value in row))
-    return made
-
-
-#: Seconds per unit, and its text.
-_UNITS = (
-    (86_400, N_("{number} d")),
-    (3600, N_("{number} h")),
-    (60, N_("{number} min")),
-    (1, N_("{number} s")),
-)
-
-
-def duration(seconds: float | None) -> str | None:
-    """A length of time as a person says it."""
-    if seconds is None:
-        return None
-    size, text = next((unit for unit in _UNITS if seconds >= 2 * unit[0]), _UNITS[-1])
-    return _(text, number=format(seconds / size, ".0f"))
-
-
-def local_time(moment: datetime | None) -> str | None:
-    """An aware moment by this machine's clock, as a person reads it."""
-    return None if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -15,6 +15,7 @@ from deployments.cli.context import (
     run,
 )
 from deployments.cli.language import _
+from deployments.cli.selection import check_shop
 from lib.errors import DocumentNotFound, StoreUnavailable
 from lib.operations.operator import Operator
 from lib.operations.pause import pause as hold
@@ -71,7 +72,7 @@ async def _change(
             names = [pipeline_breaker(pipeline)]
             entry = pipeline_entry(action, pipeline, by, why or "")
         else:
-            names = _accounts_of(operator, shop or "")
+            names = await _accounts_of(operator, shop or "")
             entry = shop_entry(action, (shop or "").strip(), by, why or "")
         if why is not None:
             snapshots = await hold(operator, names, by=by, why=why, entry=entry)
@@ -90,14 +91,16 @@ async def _change(
     return 0
 
 
-def _accounts_of(operator: Operator, shop: str) -> list[str]:
+async def _accounts_of(operator: Operator, shop: str) -> list[str]:
     """Breakers of a shop's own accounts.
 
     Raises:
+        UnknownName: there is no such shop.
         DocumentNotFound: it has none; pausing the installation's account would pause every shop.
     """
     names = shop_breakers(operator, shop)
     if not names:
+        await check_shop(operator, shop)
         raise DocumentNotFound(
             _("shop {shop} has no active account in AccountShop", shop=repr(shop))
         )

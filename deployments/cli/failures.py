@@ -9,18 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from deployments.cli.context import (
-    ATTENTION,
-    AsJson,
-    console,
-    local_time,
-    open_operator,
-    print_json,
-    run,
-    table,
-)
+from deployments.cli.context import ATTENTION, AsJson, open_operator, print_json, run
 from deployments.cli.language import N_, _, _n
-from deployments.cli.prefect_state import run_url
+from deployments.cli.output import code, console, local_time, number, table, text
+from deployments.cli.prefect_api import run_url
 from deployments.cli.runs import read_runs
 from deployments.cli.selection import (
     OlderThan,
@@ -30,6 +22,7 @@ from deployments.cli.selection import (
     OnlyShop,
     State,
     Within,
+    check_names,
     make_filter,
     read_groups,
 )
@@ -64,6 +57,8 @@ async def _list(wanted: FailureFilter, limit: int, json: bool) -> int:
     async with open_operator() as operator:
         rows = await operator.failures.find(wanted, limit=limit)
         total = await operator.failures.count(wanted)
+        if not total:
+            await check_names(operator, wanted)
     if json:
         print_json({"total": total, "failures": rows})
         return 0
@@ -72,8 +67,8 @@ async def _list(wanted: FailureFilter, limit: int, json: bool) -> int:
         if total == len(rows)
         else _("the newest {shown} of {count} failures", shown=len(rows), count=total),
         [
-            *(_("when"), _("pipeline"), _("shop"), _("document")),
-            *(_("class"), _("reason"), _("id")),
+            *(code(_("when"), 2), code(_("pipeline"), 3), code(_("shop"), 1), code(_("document"))),
+            *(code(_("class"), 4), text(_("reason")), code(_("id"), 5)),
         ],
         [
             (
@@ -110,6 +105,8 @@ def group(
 async def _group(wanted: FailureFilter, json: bool) -> int:
     async with open_operator() as operator:
         groups = await read_groups(operator, wanted, quiet=json)
+        if not groups:
+            await check_names(operator, wanted)
     found = [
         {
             "group": group.reason.key,
@@ -128,8 +125,8 @@ async def _group(wanted: FailureFilter, json: bool) -> int:
         return 0
     names = ["group", "documents", "class", "field", "drug_code", "reason", "example"]
     heads = [
-        *(_("group"), _("documents"), _("class"), _("field")),
-        *(_("drug code"), _("reason"), _("example")),
+        *(code(_("group")), number(_("documents")), code(_("class"), 3), code(_("field"), 2)),
+        *(code(_("drug code"), 2), text(_("reason")), code(_("example"), 1)),
     ]
     rows = [[item[name] for name in names] for item in found]
     console().print(
@@ -209,11 +206,14 @@ def _print(row: dict[str, Any]) -> None:
         for fact, text in _FACTS.items()
         if (value := row.get(fact)) is not None
     ]
-    out.print(table(_("Failure {id}", id=row["_id"]), ["", ""], facts))
+    out.print(table(_("Failure {id}", id=row["_id"]), [code(""), text("")], facts))
     out.print(
         table(
             _("Attempts"),
-            [_("when"), _("action"), "ms", _("HTTP status"), _("class")],
+            [
+                *(code(_("when")), code(_("action")), number("ms", 1)),
+                *(number(_("HTTP status")), code(_("class"))),
+            ],
             [
                 (
                     *(local_time(attempt["at"]), attempt["action"], attempt["duration_ms"]),

@@ -10,14 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.cli.context import ATTENTION, AsJson, console, print_json, run, table
+from deployments.cli.context import ATTENTION, AsJson, print_json, run
 from deployments.cli.language import _
+from deployments.cli.output import code, console, local_time, table, text, use_zone
 from lib.errors import UnconfirmedDatabase
 from lib.source.engine import create_source_engine
 from lib.source.installation import Installation, Place
 from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
-from tasks.runtime import read_settings, source_url
+from tasks.configuration import read_settings, source_url
 
 app = typer.Typer(
     help="Which database documents are sent from: a restored copy sends nothing.",
@@ -30,6 +31,7 @@ _LONGEST_WHY = 500
 @asynccontextmanager
 async def _open_source() -> AsyncIterator[Source]:
     settings = await read_settings()
+    use_zone(settings.cli.time_zone)
     engine = create_source_engine(await source_url(settings), settings.source)
     source = open_source(engine, build_tables(settings.source))
     try:
@@ -106,12 +108,15 @@ def _report(installation: Installation, json: bool) -> int:
         out.print(
             table(
                 _("Recorded"),
-                [_("server"), _("database"), _("valid"), _("when"), _("who"), _("why")],
+                [
+                    *(code(_("server"), 2), code(_("database")), code(_("valid"))),
+                    *(code(_("when"), 1), code(_("who"), 3), text(_("why"))),
+                ],
                 [
                     (
                         *(record.place.server, record.place.database),
                         _("yes") if record in valid else _("no"),
-                        f"{record.recorded_at:%Y-%m-%d %H:%M} UTC",
+                        local_time(record.recorded_at),
                         *(record.recorded_by, record.why),
                     )
                     for record in installation.records

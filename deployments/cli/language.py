@@ -16,38 +16,32 @@ import inspect
 import os
 import re
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from typer.core import TyperGroup
-
-from lib.settings import CliSettings, Language, settings_file
+from lib.words.language import Language
 
 DOMAIN = "dqg"
 LOCALE = Path(__file__).with_name("locale")
+ENGLISH = "en"
+#: Its setting, and the one that names the file of settings: read before the others are known to be
+#: right, and without the time it takes to import them.
+VARIABLE = "DQG_CLI__LANGUAGE"
+FILE_VARIABLE = "DQG_ENV_FILE"
 
 _LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
 
 
-class _LanguageSetting(BaseSettings):
-    """The one setting that is needed before the others are known to be right."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="DQG_", env_nested_delimiter="__", env_file_encoding="utf-8", extra="ignore"
-    )
-    cli: CliSettings = CliSettings()
-
-
-def load_language() -> Language:
+def load_language() -> str:
     """The language that is set; English where the setting is wrong, which the command reports."""
-    try:
-        return _LanguageSetting(_env_file=settings_file()).cli.language
-    except ValidationError:
-        return Language.ENGLISH
+    found = os.environ.get(VARIABLE)
+    file = os.environ.get(FILE_VARIABLE, ".env")
+    if found is None and file and Path(file).is_file():
+        from dotenv import dotenv_values
+
+        found = dotenv_values(file).get(VARIABLE)
+    return found if found and (LOCALE / found).is_dir() else ENGLISH
 
 
-def use_language(language: Language) -> None:
+def use_language(language: str) -> None:
     """Sets the language of this process. Idempotent."""
     gettext.bindtextdomain(DOMAIN, str(LOCALE))
     gettext.textdomain(DOMAIN)
@@ -83,29 +77,3 @@ def N_(text: str) -> str:
 def help_key(text: str) -> str:
     """A docstring or help text as the catalogue has it: one line per paragraph."""
     return _LINE_BREAK.sub(" ", inspect.cleandoc(text).split("\f")[0].strip())
-
-
-class TranslatedGroup(TyperGroup):
-    """The whole command line: sets the language before anything is read, and translates helps."""
-
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
-        use_language(load_language())
-        return super().make_context(*arguments, **options)
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        _translate_help(self, ctx)
-        return super().get_params(ctx)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        command = super().get_command(ctx, cmd_name)
-        if command is not None:
-            _translate_help(command, ctx)
-        return command
-
-
-def _translate_help(command: Any, ctx: Any) -> None:
-    for part in (command, *command.params, command.get_help_option(ctx)):
-        if getattr(part, "help", None):
-            part.help = _(help_key(part.help))
-    for subcommand in getattr(command, "commands", {}).values():
-        _translate_help(subcommand, ctx)

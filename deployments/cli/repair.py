@@ -12,17 +12,9 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from deployments.cli.context import (
-    ATTENTION,
-    AsJson,
-    PipelineName,
-    console,
-    open_operator,
-    print_json,
-    run,
-    table,
-)
+from deployments.cli.context import ATTENTION, AsJson, PipelineName, open_operator, print_json, run
 from deployments.cli.language import N_, _, _n
+from deployments.cli.output import code, console, number, table, text
 from deployments.cli.progress import progress
 from deployments.cli.selection import (
     OlderThan,
@@ -32,6 +24,7 @@ from deployments.cli.selection import (
     OnlyShop,
     Pharmacy,
     Within,
+    check_names,
     make_filter,
     one_document,
     read_failures,
@@ -141,6 +134,8 @@ async def _requeue(
             documents = [await _one(operator, local_id, pipeline, pharmacy_code)]
         else:
             documents = await _chosen(operator, wanted, group, quiet=json)
+            if not documents:
+                await check_names(operator, wanted)
         decisions = [preview(document) for document in documents]
         if yes and decisions:
             possible = sum(decision.done is None for decision in decisions)
@@ -269,11 +264,11 @@ def _tell(results: list[Result], yes: bool, json: bool, preview: str) -> None:
         print_json({"dry_run": not yes, "documents": [result.as_json() for result in results]})
         return
     out = console()
-    heads = [_("pipeline"), _("shop"), "", _("documents")]
+    heads = [code(_("pipeline"), 1), code(_("shop")), text(""), number(_("documents"))]
     rows = [(*key, number) for key, number in sorted(counts.items())]
     out.print(table(_n("{count} document", "{count} documents", len(results)), heads, rows))
     if yes:
-        heads = [_("pipeline"), _("document"), _("result")]
+        heads = [code(_("pipeline"), 1), code(_("document")), text(_("result"))]
         each = [(r.ref.pipeline, r.ref.local_id, r.text) for r in results]
         out.print(table(_("Each of them"), heads, each))
     elif wanted := sum(result.done is None for result in results):

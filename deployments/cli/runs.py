@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from prefect import get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterId,
-    FlowRunFilterName,
-    TaskRunFilter,
-    TaskRunFilterId,
-)
-from prefect.client.schemas.objects import FlowRun, TaskRun
-from prefect.client.schemas.sorting import FlowRunSort
-
-from deployments.cli.prefect_state import SECONDS, prefect_errors, run_url
+from deployments.cli.prefect_api import SECONDS, open_prefect, run_url
 from lib.operations.events import Run
 
 #: The server returns at most this number of runs at once.
@@ -35,38 +26,40 @@ async def read_runs(
     """
     wanted = sorted({run_id for run_id in ids if run_id and _is_id(run_id)})
     found: dict[str, Run] = {}
-    async with prefect_errors(seconds), get_client() as client:
+    async with open_prefect(seconds) as prefect:
+
+        async def read(kind: str, chosen: dict[str, Any]) -> None:
+            query = {f"{kind}s": chosen, "sort": "EXPECTED_START_TIME_DESC", "limit": _PAGE}
+            for values in await prefect.post(f"/{kind}s/filter", query):
+                made = as_run(values, is_task=kind == "task_run")
+                found[made.id] = made
+
         if names:
-            by_name = FlowRunFilter(name=FlowRunFilterName(any_=list(names)))
-            for run in await client.read_flow_runs(
-                flow_run_filter=by_name, sort=FlowRunSort.START_TIME_DESC, limit=_PAGE
-            ):
-                found[str(run.id)] = as_run(run)
-        for page in _pages([run_id for run_id in wanted if run_id not in found]):
-            by_id = FlowRunFilter(id=FlowRunFilterId(any_=page))
-            for run in await client.read_flow_runs(flow_run_filter=by_id, limit=_PAGE):
-                found[str(run.id)] = as_run(run)
-        for page in _pages([run_id for run_id in wanted if run_id not in found]):
-            of_tasks = TaskRunFilter(id=TaskRunFilterId(any_=page))
-            for task_run in await client.read_task_runs(task_run_filter=of_tasks, limit=_PAGE):
-                found[str(task_run.id)] = as_run(task_run)
+            await read("flow_run", {"name": {"any_": list(names)}})
+        for kind in ("flow_run", "task_run"):
+            for page in _pages([run_id for run_id in wanted if run_id not in found]):
+                await read(kind, {"id": {"any_": page}})
     return found
 
 
-def as_run(run: FlowRun | TaskRun) -> Run:
+def as_run(values: dict[str, Any], *, is_task: bool) -> Run:
     """Prefect's run as ours."""
     return Run(
-        id=str(run.id),
-        is_task=isinstance(run, TaskRun),
-        name=run.name,
-        state=run.state_name or "",
-        message=(run.state.message if run.state else None) or None,
-        created=run.created,
-        start=run.start_time,
-        end=run.end_time,
-        parameters=dict(run.parameters) if isinstance(run, FlowRun) else {},
-        url=run_url(str(run.id), is_task=isinstance(run, TaskRun)),
+        id=values["id"],
+        is_task=is_task,
+        name=values["name"],
+        state=values["state_name"] or "",
+        message=((values["state"] or {}).get("message")) or None,
+        created=_moment(values["created"]),
+        start=_moment(values["start_time"]),
+        end=_moment(values["end_time"]),
+        parameters=dict(values.get("parameters") or {}),
+        url=run_url(values["id"], is_task=is_task),
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _is_id(text: str) -> bool:
@@ -77,6 +70,6 @@ def _is_id(text: str) -> bool:
     return True
 
 
-def _pages(ids: list[str]) -> Iterable[list[UUID]]:
+def _pages(ids: list[str]) -> Iterable[list[str]]:
     for start in range(0, len(ids), _PAGE):
-        yield [UUID(run_id) for run_id in ids[start : start + _PAGE]]
+        yield ids[start : start + _PAGE]

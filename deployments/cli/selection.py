@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable
 from datetime import timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -14,8 +16,8 @@ from deployments.cli.context import PipelineName
 from deployments.cli.language import _
 from deployments.cli.progress import progress
 from lib.clock import utc_now
-from lib.errors import AmbiguousDocument, DocumentNotFound
-from lib.models import StoredDocument
+from lib.errors import AmbiguousDocument, DocumentNotFound, SyncError
+from lib.models import StoredDocument, comparable
 from lib.operations.operator import Operator
 from lib.pipelines import PIPELINES, get_pipeline
 from lib.tracking.failures import (
@@ -54,7 +56,12 @@ Pharmacy = Annotated[
 OnlyPipeline = Annotated[PipelineName | None, typer.Option("--pipeline", help="only of this one")]
 OnlyShop = Annotated[str | None, typer.Option("--shop", help="only of this shop's code")]
 OnlyClass = Annotated[
-    str | None, typer.Option("--class", help="only of this error class, e.g. rejected")
+    str | None,
+    typer.Option(
+        "--class",
+        help="only of this error class, e.g. rejected",
+        autocompletion=lambda incomplete: [c for c in error_classes() if c.startswith(incomplete)],
+    ),
 ]
 OnlyReason = Annotated[
     str | None, typer.Option("--reason", help="only with this text in the error")
@@ -89,6 +96,78 @@ def make_filter(
         since=None if within is None else now - within,
         until=None if older_than is None else now - older_than,
     )
+
+
+class UnknownName(SyncError):
+    """A shop or an error class that does not exist."""
+
+    error_class = "not_found"
+
+
+def error_classes() -> list[str]:
+    """Every class that a failure may have, sorted."""
+    found, left = set(), [SyncError]
+    while left:
+        kind = left.pop()
+        left += kind.__subclasses__()
+        # Errors of other modules are of commands and files, not of documents.
+        if kind.__module__ == SyncError.__module__:
+            found.add(kind.error_class)
+    return sorted(found)
+
+
+async def check_names(operator: Operator, wanted: FailureFilter) -> None:
+    """Explains an empty result: asks whether the shop and the class of a filter exist at all.
+
+    Raises:
+        UnknownName: with the nearest one that does.
+        StoreUnavailable.
+    """
+    if wanted.error_class is not None and wanted.error_class not in error_classes():
+        raise unknown_class(wanted.error_class)
+    if wanted.shop is not None:
+        await check_shop(operator, wanted.shop)
+
+
+async def check_shop(operator: Operator, shop: str) -> None:
+    """Asks whether a shop exists: whether it has an account, documents or open failures.
+
+    Raises:
+        UnknownName: with the nearest one that does.
+        StoreUnavailable.
+    """
+    summaries = await asyncio.to_thread(
+        operator.source.counts.shop_summaries, list(PIPELINES.values())
+    )
+    failed = await operator.failures.open_by_shop()
+    known = [
+        *operator.accounts.shops(),
+        *(summary.shop for summary in summaries),
+        *(name for _pipeline, name in failed),
+    ]
+    if comparable(shop) in map(comparable, known):
+        return
+    if nearest := _nearest(shop, known):
+        raise UnknownName(
+            _("there is no shop {shop}; did you mean {nearest}?", shop=shop, nearest=nearest)
+        )
+    raise UnknownName(_("there is no shop {shop}", shop=shop))
+
+
+def unknown_class(name: str) -> UnknownName:
+    known = error_classes()
+    if nearest := _nearest(name, known):
+        return UnknownName(
+            _("there is no error class {name}; did you mean {nearest}?", name=name, nearest=nearest)
+        )
+    return UnknownName(
+        _("there is no error class {name}; there are {names}", name=name, names=", ".join(known))
+    )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    spelled = {comparable(other): other for other in known}
+    return next((spelled[n] for n in get_close_matches(comparable(name), spelled, n=1)), None)
 
 
 async def read_failures(

@@ -6,13 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
-from prefect import get_client
-from prefect.client.schemas.objects import State
-from prefect.exceptions import ObjectNotFound
 
 from deployments.cli.context import (
     ATTENTION,
@@ -23,7 +20,7 @@ from deployments.cli.context import (
     run,
 )
 from deployments.cli.language import N_, _
-from deployments.cli.prefect_state import prefect_errors, read_pools, run_url
+from deployments.cli.prefect_api import open_prefect, read_pools, run_url
 from deployments.cli.selection import Pharmacy, one_document
 from deployments.cli.status import refusal_of
 from lib.errors import AlreadySent, ConfigurationError, StoreUnavailable, SyncError
@@ -32,13 +29,29 @@ from lib.operations.operator import Operator
 from lib.pipelines import Pipeline, get_pipeline
 
 #: Seconds between two looks at the run, and until a run that has not begun is explained.
-_POLL = 1.0
+_POLL = 0.3
 _PATIENCE = 10.0
 
 #: States of Prefect in which a run waits for a worker.
 _WAITING = ("Scheduled", "Late", "Pending")
+#: Types of states in which it has ended.
+_FINAL = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A state of a run; its type is Prefect's, `COMPLETED` for example."""
+
+    name: str
+    type: str
+    message: str | None
+    timestamp: datetime
+
+    @property
+    def text(self) -> str:
+        return f"{self.name}: {self.message}" if self.message else self.name
 
 
 @dataclass(slots=True)
@@ -50,18 +63,18 @@ class Following:
         waits_for: what a run that has not begun waits for, once that was asked.
     """
 
-    run_id: UUID
-    states: list[State[Any]] = field(default_factory=list)
+    run_id: str
+    states: list[RunState] = field(default_factory=list)
     waits_for: str | None = None
 
     @property
-    def last(self) -> State[Any] | None:
+    def last(self) -> RunState | None:
         return self.states[-1] if self.states else None
 
     @property
     def state(self) -> str:
         """Name of its last state."""
-        return (self.last.name if self.last else None) or ""
+        return self.last.name if self.last else ""
 
     @property
     def message(self) -> str | None:
@@ -69,7 +82,7 @@ class Following:
 
     @property
     def final(self) -> bool:
-        return self.last is not None and self.last.is_final()
+        return self.last is not None and self.last.type in _FINAL
 
     @property
     def completed(self) -> bool:
@@ -114,7 +127,7 @@ async def _send(
                 document=local_id,
                 shop=document.ref.shop_pharmacy_code,
                 status=str(document.status),
-                run=run_url(str(following.run_id)) or following.run_id,
+                run=run_url(following.run_id) or following.run_id,
             )
         )
         try:
@@ -157,31 +170,29 @@ async def start_run(pipeline: Pipeline, document: StoredDocument, force: bool) -
         ConfigurationError: there is no such deployment.
         StoreUnavailable: Prefect is away.
     """
-    async with prefect_errors(), get_client() as client:
-        try:
-            deployment = await client.read_deployment_by_name(pipeline.deployment)
-        except ObjectNotFound:
-            raise ConfigurationError(
-                _(
-                    "there is no deployment {name}: prefect --no-prompt deploy --all",
-                    name=pipeline.deployment,
-                )
-            ) from None
+    async with open_prefect() as prefect:
+        deployment = await prefect.get(f"/deployments/name/{pipeline.deployment}")
+    if deployment is None:
+        raise ConfigurationError(
+            _(
+                "there is no deployment {name}: prefect --no-prompt deploy --all",
+                name=pipeline.deployment,
+            )
+        )
     parameters = {
         pipeline.id_parameter: document.ref.local_id,
         "pharmacy_code": document.ref.pharmacy_code,
         "force": force,
     }
+    ordered = {"parameters": parameters, "tags": [pipeline.name]}
     try:
-        async with prefect_errors(), get_client() as client:
-            flow_run = await client.create_flow_run_from_deployment(
-                deployment.id, parameters=parameters, tags=[pipeline.name]
-            )
+        async with open_prefect() as prefect:
+            made = await prefect.post(f"/deployments/{deployment['id']}/create_flow_run", ordered)
     except StoreUnavailable as error:
         raise StoreUnavailable(
             error.store, _("no answer: see in the UI whether a run was started")
         ) from None
-    return Following(flow_run.id)
+    return Following(made["id"])
 
 
 async def _follow(pipeline: Pipeline, following: Following, seconds: float, say: Say) -> None:
@@ -195,8 +206,7 @@ async def _follow(pipeline: Pipeline, following: Following, seconds: float, say:
     while True:
         told = len(following.states)
         try:
-            async with prefect_errors(), get_client() as client:
-                following.states = await client.read_flow_run_states(following.run_id)
+            following.states = await _states(following.run_id)
         except StoreUnavailable as error:
             if not away:
                 say(_("{error}: still trying", error=error))
@@ -206,7 +216,7 @@ async def _follow(pipeline: Pipeline, following: Following, seconds: float, say:
         passed = time.monotonic() - begin
         for state in following.states[told:]:
             since = (state.timestamp - following.states[0].timestamp).total_seconds()
-            say(f"{max(since, 0.0):6.1f} s  {_state_text(state)}")
+            say(f"{max(since, 0.0):6.1f} s  {state.text}")
         if following.final or passed >= seconds:
             return
         if not explained and passed >= _PATIENCE and following.state in _WAITING:
@@ -216,8 +226,19 @@ async def _follow(pipeline: Pipeline, following: Following, seconds: float, say:
         await asyncio.sleep(min(_POLL, max(seconds - passed, 0.05)))
 
 
-def _state_text(state: State[Any]) -> str:
-    return f"{state.name}: {state.message}" if state.message else str(state.name)
+async def _states(run_id: str) -> list[RunState]:
+    async with open_prefect() as prefect:
+        found = await prefect.get("/flow_run_states/", flow_run_id=run_id)
+    states = [
+        RunState(
+            values["name"],
+            values["type"],
+            values["message"],
+            datetime.fromisoformat(values["timestamp"]),
+        )
+        for values in found
+    ]
+    return sorted(states, key=lambda state: state.timestamp)
 
 
 async def _waits_for(pipeline: Pipeline) -> str:
@@ -252,8 +273,8 @@ async def _result(
         "status": str(document.status) if document else None,
         "national_id": document.national_id if document else None,
         "reason": None if accepted else _reason(document, following),
-        "run_id": str(following.run_id),
-        "run_url": run_url(str(following.run_id)),
+        "run_id": following.run_id,
+        "run_url": run_url(following.run_id),
         "run_state": following.state,
         "run_ended": following.final,
         "waits_for": None if following.final else following.waits_for,

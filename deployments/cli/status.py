@@ -12,25 +12,16 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from deployments.cli.context import (
-    ATTENTION,
-    AsJson,
-    console,
-    duration,
-    open_operator,
-    print_json,
-    run,
-    table,
-)
+from deployments.cli.context import ATTENTION, AsJson, open_operator, print_json, run
 from deployments.cli.language import N_, _, _n, current_language
-from deployments.cli.prefect_state import read_pools
+from deployments.cli.output import Tone, code, console, duration, number, table, text, toned
+from deployments.cli.prefect_api import read_pools
 from lib.clock import utc_now
 from lib.errors import SyncError
 from lib.operations.status import Status, read_status
-from lib.pipelines import PIPELINES
+from lib.pipelines import PIPELINES, PoolState
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.source.inspection import ForeignStatus
-from lib.sync.planning import PoolState
 from lib.words.states import breaker
 
 #: What the status itself says of a part that is away.
@@ -139,14 +130,15 @@ def as_tables(status: Status) -> Group:
     shops = table(
         _("Documents (succeeded and failed: today)"),
         [
-            *(_("pipeline"), _("shop"), _("pending"), _("in flight"), _("unconfirmed")),
-            *(_("failed"), _("succeeded"), _("open failures"), _("oldest pending"), _("account")),
-            _("before cut-off"),
+            *(code(_("pipeline")), code(_("shop")), number(_("pending"))),
+            *(number(_("in flight"), 3), number(_("unconfirmed"), 4), number(_("failed"), 1)),
+            *(number(_("succeeded"), 2), number(_("open failures"), 1)),
+            *(code(_("oldest pending"), 2), text(_("account"), 1), number(_("before cut-off"), 5)),
         ],
         [
             (
                 *(s.pipeline, s.shop, s.pending, s.in_flight, s.unconfirmed),
-                *(s.failed, s.succeeded, _or_unknown(status.open_of(s))),
+                *(_bad(s.failed), s.succeeded, _bad(_or_unknown(status.open_of(s)))),
                 duration(s.oldest_pending_seconds),
                 _state((status.shop_breakers or {}).get(s.shop)),
                 s.before_cut_off or None,
@@ -157,29 +149,46 @@ def as_tables(status: Status) -> Group:
     pools = status.pools or {}
     pipelines = table(
         _("Pipelines"),
-        [_("pipeline"), _("breaker"), _("workers online"), _("open failures")],
+        [
+            *(code(_("pipeline")), text(_("breaker")), text(_("workers online"))),
+            number(_("open failures")),
+        ],
         [
             (
                 name,
                 _state((status.pipeline_breakers or {}).get(name)),
                 _workers(pools.get(name)) if status.pools is not None else "?",
-                _or_unknown(status.open_by_pipeline().get(name)),
+                _bad(_or_unknown(status.open_by_pipeline().get(name))),
             )
             for name in PIPELINES
         ],
     )
     findings = findings_of(status)
     foreign = [f"{foreign_text(item)}; {foreign_todo(item)}" for item in status.foreign]
-    text = "\n".join([*(findings or [_("nothing needs attention")]), *foreign])
-    return Group(shops, pipelines, Text(text))
+    verdict = (
+        toned("\n".join(findings), Tone.BAD)
+        if findings
+        else toned(_("nothing needs attention"), Tone.GOOD)
+    )
+    return Group(shops, pipelines, verdict, *map(Text, foreign))
 
 
 def _or_unknown(count: int | None) -> int | str:
     return "?" if count is None else count
 
 
-def _state(snapshot: BreakerSnapshot | None) -> str:
-    return "?" if snapshot is None else breaker(snapshot, current_language(), utc_now())
+def _bad(count: int | str) -> Text:
+    return toned(count, Tone.BAD if count else None)
+
+
+_TONES = {BreakerState.CLOSED: Tone.GOOD, BreakerState.HALF_OPEN: Tone.WAITING}
+
+
+def _state(snapshot: BreakerSnapshot | None) -> Text:
+    if snapshot is None:
+        return toned("?", Tone.WAITING)
+    shown = breaker(snapshot, current_language(), utc_now())
+    return toned(shown, _TONES.get(snapshot.state, Tone.BAD))
 
 
 def _workers(pool: PoolState | None) -> str:

@@ -9,18 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from deployments.cli.context import (
-    ATTENTION,
-    AsJson,
-    PipelineName,
-    console,
-    local_time,
-    open_operator,
-    print_json,
-    run,
-    table,
-)
+from deployments.cli.context import ATTENTION, AsJson, PipelineName, open_operator, print_json, run
 from deployments.cli.language import N_, _
+from deployments.cli.output import code, console, local_time, table, text, zone_offset
 from deployments.cli.runs import read_runs
 from deployments.cli.selection import OnlyPipeline, Pharmacy
 from lib.models import StoredDocument
@@ -116,10 +107,12 @@ def _print(found: Trace) -> None:
             shop=ref.shop_pharmacy_code,
             pharmacy=ref.pharmacy_code,
         )
-        out.print(table(title, ["", ""], _facts(found, document)))
+        out.print(table(title, [code(""), text("")], _facts(found, document)))
         events = document.events()
-        zone = f"{datetime.now(UTC).astimezone():%z}"
-        heads = [_("time (UTC{zone})", zone=zone), _("store"), _("what"), _("details")]
+        heads = [
+            code(_("time (UTC{zone})", zone=zone_offset(datetime.now(UTC)))),
+            *(code(_("store"), 1), text(_("what")), text(_("details"))),
+        ]
         rows = [
             (local_time(event.at), event.store, _(EVENTS[event.kind]), event.details)
             for event in events

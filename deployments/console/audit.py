@@ -48,7 +48,7 @@ async def audit_file(visitor: Annotated[Visitor, Depends(require(Right.AUDIT))])
     entries = await operator.audit.find(_wanted(visitor), limit=_EXPORTED)
     say = translations(language_of(visitor.request)).gettext
     out = io.StringIO(newline="")
-    writer = csv.writer(out)
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL)
     writer.writerow([say(head) for head in _HEADS])
     for entry in entries:
         writer.writerow([safe_cell(cell) for cell in _row(entry, say)])

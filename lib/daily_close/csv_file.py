@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -30,8 +31,9 @@ COLUMNS: Final = (
 )
 CHECKSUM_ROW: Final = "sha256"
 SIGNATURE_ROW: Final = "ed25519"
-#: Spreadsheets run what begins like this as a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+#: Spreadsheets run what begins like this as a formula: also after blanks, also in full width, and
+#: what follows a line break or a tab within the cell.
+_FORMULA: Final = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+@＝＋＠－-]|[\t\r\n]")
 _REMARK_LIMIT = 300
 
 
@@ -52,7 +54,8 @@ def to_csv(close: DailyClose, signer: Signer) -> SealedFile:
     rows = rows_of(close)
     seal = signer.seal(rows)
     out = io.StringIO(newline="")
-    writer = csv.writer(out)
+    # A semicolon would begin a new cell where the spreadsheet's language uses it as the separator.
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL)
     writer.writerows(rows)
     writer.writerow(_padded(CHECKSUM_ROW, seal.sha256))
     if seal.signature:
@@ -163,4 +166,4 @@ def safe_cell(value: object) -> str:
         return ""
     text = str(value)
     # A negative number is no formula; a code that begins with a minus may be one.
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    return f"'{text}" if isinstance(value, str) and _FORMULA.match(text) else text

@@ -11,13 +11,12 @@ from lib.accounts import AccountDirectory
 from lib.errors import SyncError
 from lib.models import comparable
 from lib.operations.operator import Operator
-from lib.pipelines import PIPELINES, SCHEDULER_POOL
+from lib.pipelines import PIPELINES, SCHEDULER_POOL, PoolState
 from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.source.counts import ShopSummary
 from lib.source.deadlines import DeadlineCount, bounds_of
 from lib.source.inspection import ForeignStatus
-from lib.sync.planning import PoolState
 
 #: The work pools of these names; None for one that does not exist.
 ReadPools = Callable[[list[str]], Awaitable[dict[str, PoolState | None]]]

@@ -7,11 +7,14 @@ Nothing here connects anywhere, and nothing is read before `load_settings` is ca
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from dotenv import dotenv_values
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lib.errors import ConfigurationError
@@ -100,11 +103,12 @@ def load_settings(**overrides: Any) -> Settings:
         ConfigurationError: something is missing or wrong. Its text names each setting, and never
             shows a value.
     """
-    unknown = _unknown_names(os.environ)
+    file = settings_file()
+    unknown = _unknown_names({*os.environ, *(dotenv_values(file) if file else ())})
     if unknown:
-        raise ConfigurationError(f"unknown settings: {', '.join(unknown)}")
+        raise ConfigurationError("\n".join(["unknown settings:", *map(_suggestion, unknown)]))
     try:
-        return Settings(_env_file=settings_file(), **overrides)
+        return Settings(_env_file=file, **overrides)
     except ValidationError as error:
         raise ConfigurationError(explain(error)) from None
 
@@ -115,13 +119,36 @@ def settings_file() -> Path | None:
     return Path(name) if name and Path(name).is_file() else None
 
 
-def _unknown_names(environment: Mapping[str, str]) -> list[str]:
-    known = tuple(f"DQG_{section.upper()}__" for section in Settings.model_fields)
+@cache
+def _known_names() -> tuple[str, ...]:
+    return tuple(
+        environment_name((section, name))
+        for section, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        for name in field.annotation.model_fields
+    )
+
+
+def _unknown_names(given: Iterable[str]) -> list[str]:
+    """Misspelt names; a part of a setting is named by the setting and two underscores more."""
+    known = set(_known_names())
     return sorted(
         name
-        for name in environment
-        if name.startswith("DQG_") and name != ENV_FILE_VARIABLE and not name.startswith(known)
+        for name in given
+        if name.upper().startswith("DQG_")
+        and name != ENV_FILE_VARIABLE
+        and not {name.upper(), *_beginnings(name.upper())} & known
     )
+
+
+def _beginnings(name: str) -> Iterator[str]:
+    parts = name.split("__")
+    return ("__".join(parts[:length]) for length in range(2, len(parts)))
+
+
+def _suggestion(name: str) -> str:
+    nearest = get_close_matches(name.upper(), _known_names(), n=1)
+    return f"  {name}: did you mean {nearest[0]}?" if nearest else f"  {name}"
 
 
 def environment_name(location: tuple[int | str, ...]) -> str:

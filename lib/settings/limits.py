@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from limits import parse_many
 from pydantic import Field, field_validator
 
 from lib.settings.section import Seconds, Section
@@ -71,8 +70,13 @@ class RateSettings(Section):
     @field_validator("per_account", "per_pipeline")
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        # Only installations with a limit pay for this import.
+        from limits import parse_many
+
         try:
-            readable = value is None or all(rate.amount > 0 for rate in parse_many(value))
+            readable = all(rate.amount > 0 for rate in parse_many(value))
         except ValueError:
             readable = False
         if not readable:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from lib.alerts.conditions import PlaceState
 from lib.models import PipelineSummary
-from lib.pipelines import Pipeline
+from lib.pipelines import Pipeline, PoolState
 from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.services import Services
@@ -24,27 +24,6 @@ _TOGETHER = (32, 4, 1)
 ALONE_AFTER = len(_TOGETHER)
 #: Crashes after which a document is set aside: the last of them while it was alone.
 SET_ASIDE_AT = ALONE_AFTER + CRASHES_ALONE
-
-
-@dataclass(frozen=True, slots=True)
-class PoolState:
-    """What a pipeline's work pool can take.
-
-    Attributes:
-        workers: workers online; None for a pool that needs none.
-        concurrency_limit: runs the pool starts at once, None without a limit.
-    """
-
-    paused: bool = False
-    workers: int | None = None
-    concurrency_limit: int | None = None
-
-    @property
-    def refusal(self) -> str | None:
-        """Why a run would only wait; None where it would start soon."""
-        if self.paused:
-            return "the work pool is paused"
-        return "no worker is online" if self.workers == 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -18,6 +20,7 @@ from tests.support.browser import PROGRAMS, find_browser, open_page
 from tests.support.documents import insert_document
 from tests.support.pictures import FOLDER, take_pictures
 from tests.support.ui import Ui
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 DEPLOYMENTS = [
@@ -73,6 +76,37 @@ def test_the_form_explains_its_fields(chromium: str, drained: System, tmp_path: 
         ui.open_run_form()
         for name in ("local_invoice_id", "pharmacy_code", "force", "granularity", "claim_token"):
             assert len(ui.parameter(name).get_by_role("paragraph").first.inner_text()) > 20, name
+
+
+#: What is left of Markdown where it is shown as raw text.
+RAW = re.compile(r"\]\(|\\\\[\[\]`*|]|\| ---|`")
+
+
+def test_artifacts_are_rendered_and_fit_and_their_links_open_in_the_same_ui(
+    chromium: str, drained: System, tmp_path: Path
+) -> None:
+    with httpx.Client(base_url=drained.prefect.api_url, timeout=30, trust_env=False) as prefect:
+        deployment = prefect.get("/deployments/name/reconcile/reconcile").raise_for_status().json()
+        prefect.post(f"/deployments/{deployment['id']}/create_flow_run", json={}).raise_for_status()
+
+        def has_groups() -> bool:
+            found = prefect.post("/artifacts/latest/filter", json={}).raise_for_status().json()
+            return "failure-groups" in {artifact["key"] for artifact in found}
+
+        wait_until(has_groups, "reconcile shows the open failures", timeout=180, poll=1)
+    with open_page(chromium, tmp_path) as page:
+        ui = Ui(page, drained.prefect.ui_url)
+        for key in ("orchestrate-summary", "sale-result", "api-availability", "failure-groups"):
+            ui.open_latest_artifact(key)
+            shown = ui.artifact()
+            assert shown.locator("table").count() == 1, key
+            assert not RAW.search(shown.inner_text()), (key, shown.inner_text())
+            assert not ui.is_cut_off(shown), key
+        group = ui.artifact().locator("tbody code").first.inner_text()
+        assert re.fullmatch(r"[0-9a-f]{8}", group), group
+        ui.artifact().get_by_role("link").first.click()
+        page.get_by_role("tab", name="Logs", exact=True).wait_for()
+        assert "/v2/runs/" in page.url
 
 
 def test_every_picture_of_the_documentation_can_be_taken_anew(

@@ -105,7 +105,7 @@ def test_pools_and_artifacts_are_there(drained: System) -> None:
     pools = {pool["name"] for pool in query(drained, "/work_pools/filter", {})}
     assert pools >= {"import", "sale", "cancellation", "scheduler"}
     artifacts = {a["key"]: a for a in query(drained, "/artifacts/latest/filter", {})}
-    assert artifacts["orchestrate-summary"]["type"] == "table"
+    assert artifacts["orchestrate-summary"]["type"] == "markdown"
     assert artifacts["sale-progress"]["type"] == "progress"
     assert artifacts["sale-progress"]["data"] == 100.0
 

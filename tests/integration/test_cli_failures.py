@@ -64,6 +64,23 @@ def test_failures_are_listed_and_filtered(failed: System) -> None:
     assert len(dqg_json("failures", "list", "--limit", "1")["failures"]) == 1
 
 
+@pytest.mark.parametrize("words", [("failures", "list"), ("failures", "group"), ("requeue",)])
+@pytest.mark.parametrize(
+    ("option", "written", "meant"),
+    [("--shop", "SHOP2", "SHOP02"), ("--class", "invalied", "invalid"), ("--shop", "X9", None)],
+)
+def test_an_unknown_shop_or_class_is_named_with_the_nearest(
+    failed: System, words: tuple[str, ...], option: str, written: str, meant: str | None
+) -> None:
+    text = dqg(*words, option, written, status=1)
+    assert written in text
+    assert meant is None or f"did you mean {meant}?" in text
+
+
+def test_a_shop_and_a_class_that_exist_may_have_no_failure(system: System) -> None:
+    assert "0 failures" in dqg("failures", "list", "--shop", "shop01", "--class", "conflict")
+
+
 def test_failures_alike_are_one_group(failed: System) -> None:
     largest, blank = dqg_json("failures", "group")
     assert (largest["documents"], largest["drug_code"]) == (2, "DQG99999999")

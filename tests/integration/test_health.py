@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from redis import Redis
 from flows.orchestrate import orchestrate
 from flows.pipelines import sale
 from lib.pipelines import SALE
-from tests.support.artifacts import latest_artifact
+from tests.support.artifacts import latest_artifact, rows_of
 from tests.support.documents import SHOPS
 from tests.support.system import System
 
@@ -116,7 +115,7 @@ async def test_an_outage_opens_the_breaker_costs_nothing_and_names_documents_and
     before = len(system.admin.calls())
     assert await look(system) == 0
     assert len(system.admin.calls()) == before, "nothing is sent while it is open"
-    rows = json.loads((await latest_artifact("orchestrate-summary")).data)
+    rows = rows_of(await latest_artifact("orchestrate-summary"))
     (row,) = [row for row in rows if row["pipeline"] == "sale"]
     assert "documents of" in row["note"]
     assert "HD-" in row["note"]

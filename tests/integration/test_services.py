@@ -14,7 +14,7 @@ from flows.orchestrate import orchestrate
 from flows.pipelines import sale
 from lib.errors import ConfigurationError, StoreUnavailable
 from lib.pipelines import SALE
-from tasks.runtime import read_settings
+from tasks.configuration import read_settings
 from tests.support.system import System
 
 pytestmark = pytest.mark.anyio

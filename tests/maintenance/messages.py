@@ -20,7 +20,8 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from deployments.cli.__main__ import app
+from deployments.cli.__main__ import COMMANDS, app
+from deployments.cli.command_line import whole
 from deployments.cli.language import DOMAIN, LOCALE, help_key
 from deployments.console import language as console_language
 from lib.words import language as words
@@ -87,7 +88,7 @@ def _texts_of_cli() -> Catalog:
             found.add(text, locations=[(f"{folder.name}/{name}", line)])
     # Typer marks no help as a text.
     found.add("Show this message and exit.", locations=[("typer/_click/decorators.py", 0)])
-    for text, module in helps(typer.main.get_command(app)):
+    for text, module in helps(whole(app, COMMANDS)):
         found.add(text, locations=[(module, 0)])
     return found
 

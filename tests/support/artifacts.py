@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from prefect import get_client
@@ -23,3 +24,11 @@ async def latest_artifact(key: str) -> Any:
         )
     assert found, f"no artifact {key}"
     return found[0]
+
+
+def rows_of(artifact: Any) -> list[dict[str, str]]:
+    """The rows of the table on a page, by their heads, as a person reads them; links stay."""
+    lines = [line for line in artifact.data.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    shown = [[re.sub(r"\\(.)", r"\1", cell) for cell in row] for row in cells]
+    return [dict(zip(shown[0], row, strict=True)) for row in shown[2:]]

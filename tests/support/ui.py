@@ -90,6 +90,17 @@ class Ui:
         self.page.locator("a[href*='/artifacts/artifact/']").first.click()
         self._tab("Raw").wait_for()
 
+    def artifact(self) -> Locator:
+        """What the artifact whose page is open shows, once it is there."""
+        shown = self.page.get_by_role("tabpanel")
+        shown.locator("table, p").first.wait_for()
+        return shown
+
+    def is_cut_off(self, part: Locator) -> bool:
+        """Whether something in it is wider than its place on the page."""
+        wider = "e => e.clientWidth && e.scrollWidth > e.clientWidth + 1"
+        return bool(part.evaluate(f"part => [part, ...part.querySelectorAll('*')].some({wider})"))
+
     def shows(self, text: str) -> None:
         """Wait until the page shows a text."""
         self.page.get_by_text(text, exact=False).first.wait_for()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from deployments.cli.context import duration
+from deployments.cli.output import duration
 from deployments.cli.selection import parse_age
 from lib.tracking.failures import FailureFilter, group_failures, normalised
 

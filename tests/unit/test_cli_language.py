@@ -145,11 +145,11 @@ def test_a_number_has_its_plural(language: Language, count: int, text: str) -> N
 def test_the_language_is_read_from_the_environment_or_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert load_language() is Language.ENGLISH
+    assert load_language() == Language.ENGLISH
     (tmp_path / ".env").write_text("DQG_CLI__LANGUAGE=vi\nDQG_MONGO__URL=mongodb://x\n", "utf-8")
-    assert load_language() is Language.VIETNAMESE
+    assert load_language() == Language.VIETNAMESE
     monkeypatch.setenv("DQG_CLI__LANGUAGE", "en")
-    assert load_language() is Language.ENGLISH
+    assert load_language() == Language.ENGLISH
 
 
 def test_a_wrong_language_is_named_by_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

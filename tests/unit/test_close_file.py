@@ -265,15 +265,21 @@ def text_of(*documents: Any) -> str:
     return to_csv(make_close(*documents), UNSIGNED).content.decode("utf-8-sig")
 
 
-@pytest.mark.parametrize("code", FORMULAS)
+@pytest.mark.parametrize("code", [*FORMULAS, " =1", "\u200b=1", "＝1", " ＋1", "\t=1", "\n=1"])
 def test_no_code_is_run_by_a_spreadsheet(code: str) -> None:
     text = text_of(make_document(local_id=code))
-    assert f",'{code}," in text
-    assert f",{code}," not in text
+    assert f',"\'{code}",' in text
+    assert f'"{code}"' not in text
+
+
+def test_every_cell_is_quoted_so_that_no_semicolon_begins_one() -> None:
+    text = text_of(make_document(local_id="a;b"))
+    assert ',"a;b",' in text
+    assert all(line.startswith('"') and line.endswith('"') for line in text.splitlines())
 
 
 def test_a_negative_amount_stays_a_number() -> None:
-    assert ",-5," in text_of(make_document(amount=-5))
+    assert ',"-5",' in text_of(make_document(amount=-5))
 
 
 @pytest.mark.parametrize(

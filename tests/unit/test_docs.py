@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 from dotenv import dotenv_values
 from prefect.cli._app import _app as prefect_app
@@ -25,7 +24,10 @@ from prefect.utilities.importtools import import_object
 from prefect.utilities.schema_tools import ValidationError, validate
 from typer.exceptions import TyperException
 
+from deployments.cli.__main__ import COMMANDS
 from deployments.cli.__main__ import app as dqg_app
+from deployments.cli.command_line import whole
+from deployments.local.demo import documents as demo
 from deployments.server.work_pools import DESCRIPTIONS
 from lib.settings import Settings
 from tests.maintenance import settings_docs
@@ -140,7 +142,7 @@ def _branch_labels(path: Path) -> Iterator[str]:
 
 def check_dqg(words: list[str]) -> None:
     """The command exists and takes these words; one that is only named needs none."""
-    command: Any = typer.main.get_command(dqg_app)
+    command: Any = whole(dqg_app, COMMANDS)
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     if words and words[0] in {"--install-completion", "--version"}:
@@ -339,3 +341,15 @@ def test_pictures_are_small_and_used() -> None:
     pictures = set((ROOT / "docs" / "images").glob("*.png"))
     assert pictures == used
     assert all(picture.stat().st_size < 200_000 for picture in pictures)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.vi.md"])
+def test_a_single_send_names_a_document_of_the_demo_that_can_be_sent(name: str) -> None:
+    """One that is accepted already is sent with `force` only."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    sends = re.findall(r"^prefect deployment run .*-p local_\w+=(\S+)(.*)$", text, re.MULTILINE)
+    sends += [(local_id, "") for local_id in re.findall(r"dqg send \w+ ([\w-]+)", text)]
+    assert sends
+    refused = {draft.local_id for draft in demo._special() if not draft.sound}
+    wrong = [name for name, rest in sends if name not in refused and "force=true" not in rest]
+    assert wrong == []

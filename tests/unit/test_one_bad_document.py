@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from lib.accounts import AccountDirectory
 from lib.errors import Paused, SyncError, Unavailable
 from lib.models import Acceptance, Document, DocumentRef, OutcomeKind, Payload, PipelineSummary
-from lib.pipelines import SALE
+from lib.pipelines import SALE, PoolState
 from lib.resilience.breaker import Breakers, pipeline_breaker
 from lib.settings import ApiSettings, BreakerSettings, SyncSettings
 from lib.sync.batch import Batch, Lease
 from lib.sync.outcomes import failed, outage_seconds
-from lib.sync.planning import PoolState, plan_from
+from lib.sync.planning import plan_from
 from lib.sync.submit import submit
 from tests.properties.world import PHARMACY, CountingApi, make_services
 

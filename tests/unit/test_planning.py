@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from lib.models import PipelineSummary
+from lib.pipelines import PoolState
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.settings import BreakerSettings, Granularity, SyncSettings
 from lib.sync.planning import (
     ClaimPlan,
     Gathering,
-    PoolState,
     batch_sizes,
     plan_from,
     seconds_to_look,

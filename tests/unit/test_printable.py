@@ -7,7 +7,8 @@ import logging
 
 import pytest
 
-from deployments.cli.context import complain, console, table
+from deployments.cli.context import complain
+from deployments.cli.output import console, table
 from lib.sanitize import one_line, printable
 from tasks.runtime import keep_to_one_line
 

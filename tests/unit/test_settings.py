@@ -55,10 +55,29 @@ def test_a_misspelt_setting_is_an_error(environment) -> None:
         load_settings()
 
 
-def test_a_misspelt_section_is_an_error(environment) -> None:
-    environment(GOOD | {"DQG_SINC__BATCH_SIZE": "5"})
-    with pytest.raises(ConfigurationError, match="DQG_SINC__BATCH_SIZE"):
+@pytest.mark.parametrize("in_file", [False, True])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("DQG_SINC__BATCH_SIZE", "DQG_SYNC__BATCH_SIZE"),
+        ("DQG_SYNC__BATCHSIZE", "DQG_SYNC__BATCH_SIZE"),
+        ("DQG_SYNC_BATCH_SIZE", "DQG_SYNC__BATCH_SIZE"),
+        ("DQG_API__BASEURL", "DQG_API__BASE_URL"),
+        ("DQG_MONGO_URL", "DQG_MONGO__URL"),
+    ],
+)
+def test_a_misspelt_name_is_reported_as_written_with_the_nearest(
+    environment, written: str, meant: str, in_file: bool
+) -> None:
+    environment(GOOD if in_file else GOOD | {written: "5"})
+    Path(".env").write_text(f"{written}=5\n" if in_file else "", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=f"  {written}: did you mean {meant}"):
         load_settings()
+
+
+def test_a_part_of_a_setting_is_no_misspelt_name(environment) -> None:
+    environment(GOOD | {"DQG_SOURCE__TABLES__AccountShop": "Accounts"})
+    assert load_settings().source.tables
 
 
 def test_a_file_of_settings_is_read_unless_it_is_switched_off(environment) -> None:

@@ -5,18 +5,24 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 
-from deployments.cli.context import ATTENTION, AsJson, console, print_json, run, table
+from deployments.cli.context import ATTENTION, AsJson, print_json, run
 from deployments.cli.doctor.checks import CHECKS
 from deployments.cli.doctor.findings import Finding, Patient, Verdict, examine
-from deployments.cli.language import N_, _, _n, use_language
+from deployments.cli.language import ENGLISH, N_, _, _n, use_language
+from deployments.cli.output import Tone, code, console, table, text, toned
 from deployments.cli.progress import progress
-from lib.settings import Language
 
 _VERDICTS = {
     Verdict.OK: N_("ok"),
     Verdict.NOTE: N_("note"),
     Verdict.FAULT: N_("fault"),
     Verdict.NOT_CHECKED: N_("not checked"),
+}
+_TONES = {
+    Verdict.OK: Tone.GOOD,
+    Verdict.NOTE: Tone.WAITING,
+    Verdict.FAULT: Tone.BAD,
+    Verdict.NOT_CHECKED: Tone.DIM,
 }
 
 
@@ -31,7 +37,7 @@ def doctor(json: AsJson = False) -> None:
 
 async def _doctor(json: bool) -> int:
     if json:
-        use_language(Language.ENGLISH)
+        use_language(ENGLISH)
     async with AsyncExitStack() as closing:
         with progress(_("examining"), len(CHECKS), shown=not json) as advance:
             findings = await examine(Patient(closing), CHECKS, advance)
@@ -44,8 +50,16 @@ async def _doctor(json: bool) -> int:
 
 
 def _print(findings: list[Finding], well: bool) -> None:
-    rows = [(f.check, _(_VERDICTS[f.verdict]), f.what, f.todo) for f in findings]
-    headings = [_("check"), _("verdict"), _("what was found"), _("what to do")]
+    rows = [
+        (f.check, toned(_(_VERDICTS[f.verdict]), _TONES[f.verdict]), f.what, f.todo)
+        for f in findings
+    ]
+    headings = [
+        code(_("check")),
+        text(_("verdict")),
+        text(_("what was found")),
+        text(_("what to do")),
+    ]
     out = console()
     out.print(table(_("Checks"), headings, rows))
     faults = sum(finding.verdict is Verdict.FAULT for finding in findings)

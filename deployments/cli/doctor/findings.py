@@ -12,10 +12,10 @@ from sqlalchemy import Engine
 
 from deployments.cli.language import _
 from lib.errors import SyncError
+from lib.pipelines import PoolState
 from lib.settings import Settings
 from lib.source.store import Source
 from lib.source.tables import SourceTables
-from lib.sync.planning import PoolState
 
 
 class Verdict(StrEnum):

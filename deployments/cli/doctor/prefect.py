@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from deployments.cli.doctor.clocks import note_clock
 from deployments.cli.doctor.findings import Finding, Patient, fault, not_checked, ok
 from deployments.cli.language import _
-from deployments.cli.prefect_state import prefect_errors, read_pools
+from deployments.cli.prefect_api import prefect_errors, read_pools
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 
 #: What is deployed from.

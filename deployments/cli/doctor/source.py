@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from deployments.cli.doctor.clocks import note_clock
 from deployments.cli.doctor.findings import Finding, Patient, fault, ok
 from deployments.cli.language import _
-from deployments.cli.prefect_state import prefect_errors
+from deployments.cli.prefect_api import prefect_errors
 from deployments.migrations import SYNC, alembic_config
 from deployments.migrations.context import VERSION_TABLE
 from lib.errors import ConfigurationError
@@ -22,7 +22,7 @@ from lib.source.engine import create_source_engine, translate_errors
 from lib.source.odbc import find_odbc_driver
 from lib.source.store import open_source
 from lib.source.tables import SourceTables, build_tables
-from tasks.runtime import read_settings, source_url
+from tasks.configuration import read_settings, source_url
 
 _UPGRADE = "alembic upgrade sync@head"
 

@@ -13,7 +13,7 @@ from deployments.server.alerts.apply import Applied, apply_alerts
 from deployments.server.alerts.files import read_alerts
 from lib.errors import ConfigurationError, StoreUnavailable
 from lib.settings import AlertSettings
-from tasks.runtime import read_settings
+from tasks.configuration import read_settings
 
 
 def main() -> int:
