@@ -122,7 +122,9 @@ async def _claim(
     crashes: tuple[int, int] = (0, 0),
 ) -> Claim:
     token = str(uuid4())
-    claim = await claim_documents(summary.pipeline, token, limit, exclude, only, crashes)
+    claim = await claim_documents(
+        summary.pipeline, token, limit, exclude, only, crashes, longest_untried=plan.probing
+    )
     if claim.documents:
         await dispatch(claim, plan.granularity)
     return claim

@@ -18,7 +18,8 @@ SyncError
 |-- CrashesWorker           terminal for now: processes that had it alone ended without an outcome
 |-- Unavailable             transient: nothing was stored, the same call may work later
 |   `-- Paused              a breaker is open: the call was not made
-|       `-- Throttled       the rate limit or a Retry-After: the call was not made
+|       |-- Throttled       the rate limit or a Retry-After: the call was not made
+|       `-- Unsettled       an earlier call may still be under way: the call was not made
 |-- OutcomeUnknown          the API may or may not have stored the document
 |   `-- PossibleDuplicateUnknown  it may have had it before the call
 |-- AccountRefused          the shop's account cannot be used; its documents are not at fault
@@ -249,6 +250,12 @@ class Throttled(Paused):
     """The rate limit or a Retry-After holds calls back for longer than one may wait."""
 
     error_class = "throttled"
+
+
+class Unsettled(Paused):
+    """An earlier call about the document may still be under way, so it was not sent again."""
+
+    error_class = "unsettled"
 
 
 class OutcomeUnknown(SyncError):

@@ -98,6 +98,7 @@ class Delivery:
         national_id, payload_digest: of the last acceptance, also when the row has changed since.
         settled_at: when the last final outcome was written.
         sent_digest: of what may have been stored since; None unless it is unconfirmed.
+        unsettled: seconds for which the last call about it may still be under way.
     """
 
     crashes: int = 0
@@ -107,6 +108,7 @@ class Delivery:
     payload_digest: str | None = None
     settled_at: datetime | None = None
     sent_digest: str | None = None
+    unsettled: float = 0.0
 
     @property
     def acceptance(self) -> EarlierAcceptance | None:
@@ -213,6 +215,7 @@ class Outcome:
         message: for `sync_response_message`; None leaves the column as it is.
         retry_in: RELEASED only: not to be claimed again before this has passed.
         unconfirmed: the API may have the document; the next holder looks it up first.
+        unsettled: for how long its last call may still be under way; only where unconfirmed.
         costs_attempt: False gives the claim's attempt back (nothing was the document's fault).
         payload_digest: SHA-256 of what was accepted, in hexadecimal; where it is unconfirmed, of
             what may have been stored.
@@ -227,6 +230,7 @@ class Outcome:
     message: str | None = None
     retry_in: timedelta = timedelta(0)
     unconfirmed: bool = False
+    unsettled: timedelta = timedelta(0)
     costs_attempt: bool = True
     payload_digest: str | None = None
     row_updated_at: datetime | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import unicodedata
 
 from lib.errors import ChangedAfterAcceptance, Conflict, SyncError
@@ -64,12 +65,22 @@ class Record:
         self.failure: SyncError | None = None
         self.own_failure = False
         self._digest: str | None = None
+        self._settled_at = time.monotonic() + document.delivery.unsettled
         self.sent_digest = document.delivery.sent_digest
         self.earlier = document.delivery.acceptance
         self.forced = False
         self.notes: list[str] = []
         self.outcome: Outcome | None = None
         self.saved = False
+
+    @property
+    def unsettled(self) -> float:
+        """Seconds for which the last call about it may still be under way at the API."""
+        return max(self._settled_at - time.monotonic(), 0.0)
+
+    @unsettled.setter
+    def unsettled(self, seconds: float) -> None:
+        self._settled_at = time.monotonic() + seconds
 
     @property
     def ref(self) -> DocumentRef:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from sqlalchemy import URL
 
@@ -78,6 +79,7 @@ async def open_services(settings: Settings, source_url: str | URL) -> AsyncItera
             create_source_engine(source_url, settings.source),
             build_tables(settings.source),
             cut_off=settings.sync.not_before,
+            settle=timedelta(seconds=settings.source.settle_seconds),
         )
         stack.callback(source.dispose)
         installation = await asyncio.to_thread(source.installation.read)

@@ -58,6 +58,7 @@ async def claim_documents(
     exclude_shops: frozenset[str] = frozenset(),
     only_shops: frozenset[str] | None = None,
     crashes: tuple[int, int] | None = None,
+    longest_untried: bool = False,
 ) -> Claim:
     """Claim up to `limit` pending documents, an equal share per shop. Each call claims others."""
     services = current_services()
@@ -70,6 +71,7 @@ async def claim_documents(
         exclude_shops=exclude_shops,
         only_shops=only_shops,
         crashes=crashes,
+        longest_untried=longest_untried,
     )
 
 

@@ -56,6 +56,11 @@ COMMANDS = {
         "app",
         N_("Which database documents are sent from: a restored copy sends nothing."),
     ),
+    "person": Place(
+        "person",
+        "app",
+        N_("Persons named in failure records: find them, and erase their names."),
+    ),
     "close": Place(
         "close",
         "app",

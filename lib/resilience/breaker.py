@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 
 from lib.errors import Paused
@@ -349,13 +350,33 @@ class _RedisStore:
             pipe.mget([self._prefix + name for name in names])
             (seconds, microseconds), found = await pipe.execute()
         texts = [text or "" for text in found]
-        return _Read(seconds + microseconds / 1e6, names, [*map(rules.from_text, texts)], texts)
+        return _Read(seconds + microseconds / 1e6, names, [*map(from_text, texts)], texts)
 
     async def replace(self, read: _Read, new: Sequence[Breaker]) -> bool:
         arguments: list[str | int] = []
         for text, breaker in zip(read.texts, new, strict=True):
             kept = breaker.kept_seconds(read.now)
             milliseconds = 0 if kept is None else round(kept * 1000)
-            arguments += [text, rules.to_text(breaker), milliseconds]
+            arguments += [text, to_text(breaker), milliseconds]
         keys = [self._prefix + name for name in read.names]
         return bool(await self._compare_and_set(keys=keys, args=arguments))
+
+
+_TEXT = TypeAdapter(Breaker)
+
+
+def to_text(breaker: Breaker) -> str:
+    """As JSON; empty for a breaker that nothing is known of."""
+    if breaker == Breaker():
+        return ""
+    return _TEXT.dump_json(breaker, exclude_defaults=True).decode()
+
+
+def from_text(text: str | None) -> Breaker:
+    """Back from JSON. What is no breaker counts as none: it is not ours, or of another version."""
+    if not text:
+        return Breaker()
+    try:
+        return _TEXT.validate_json(text)
+    except (ValidationError, UnicodeError):
+        return Breaker()

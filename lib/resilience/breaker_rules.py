@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from lib.models import comparable
 
@@ -214,12 +214,14 @@ class BreakerSnapshot:
     Attributes:
         reason: why it is not closed.
         failures: documents that failed since anything passed, within the window.
+        unpassed: the same, however long ago.
         failed_shops: shops of the documents that opened it or failed as probes.
         openings: times it opened since it was last closed.
         tripped: see `Breaker`.
         places: probes that may begin now, while it is half open.
         seconds_left: until a call may be let through; 0 where one may now, None while forced open.
-        back_in: seconds after which documents that failed now are due no sooner than others.
+        back_in: seconds after which documents that failed now are due no sooner than others; while
+            it is closed, as long as nothing has passed already.
         open_for: seconds since it opened, also while it is half open; None where it did not.
         closed_for: seconds since it last closed, None where it is not closed or never opened.
     """
@@ -228,6 +230,7 @@ class BreakerSnapshot:
     state: BreakerState = BreakerState.CLOSED
     reason: str | None = None
     failures: int = 0
+    unpassed: int = 0
     failed_shops: frozenset[str] = frozenset()
     openings: int = 0
     tripped: bool = False
@@ -328,16 +331,20 @@ def look(breaker: Breaker, name: str, limits: Limits, now: float) -> BreakerSnap
     """The breaker as others see it."""
     state, inner = breaker.state(now), breaker.inner_state(now)
     closed = inner is BreakerState.CLOSED
+    unpassed = [f for f in breaker.failures if not f.cleared]
     if inner is BreakerState.OPEN:
         back_in = (breaker.open_until or now) - now
+    elif closed:
+        back_in = min(now - min((f.first for f in unpassed), default=now), limits.cooldown_max)
     else:
-        back_in = 0.0 if closed else _next_cooldown(breaker, limits)
+        back_in = _next_cooldown(breaker, limits)
     return BreakerSnapshot(
         name,
         state,
         None if state is BreakerState.CLOSED else breaker.why,
         failures=len(breaker.counted(limits.window, now)),
-        failed_shops=frozenset(f.shop for f in breaker.failures if not f.cleared),
+        unpassed=len(unpassed),
+        failed_shops=frozenset(f.shop for f in unpassed),
         openings=breaker.openings,
         tripped=breaker.tripped,
         places=max(breaker.places(limits, now), 0) if inner is BreakerState.HALF_OPEN else 0,
@@ -378,23 +385,3 @@ def _next_cooldown(breaker: Breaker, limits: Limits) -> float:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-_TEXT = TypeAdapter(Breaker)
-
-
-def to_text(breaker: Breaker) -> str:
-    """As JSON; empty for a breaker that nothing is known of."""
-    if breaker == Breaker():
-        return ""
-    return _TEXT.dump_json(breaker, exclude_defaults=True).decode()
-
-
-def from_text(text: str | None) -> Breaker:
-    """Back from JSON. What is no breaker counts as none: it is not ours, or of another version."""
-    if not text:
-        return Breaker()
-    try:
-        return _TEXT.validate_json(text)
-    except (ValidationError, UnicodeError):
-        return Breaker()

@@ -52,6 +52,13 @@ class ApiSettings(Section):
     )
     connect_timeout: Seconds = Field(10, description="seconds to reach the API")
     read_timeout: Seconds = Field(60, description="seconds to wait for its answer")
+    settle_seconds: float = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="seconds a call without a clear end may go on at the API; until then a look-up "
+        "that does not find the document proves nothing, and nothing is sent again",
+    )
     max_connections: int = Field(64, ge=1, description="connections a process opens at most")
     max_per_account: int = Field(64, ge=1, description="requests of one account at once, a process")
     token_seconds: Seconds = Field(
@@ -115,6 +122,11 @@ class ApiSettings(Section):
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password go together")
         return self
+
+    @property
+    def call_seconds(self) -> float:
+        """How long a call may be under way, at the API too, from before it begins."""
+        return self.connect_timeout + self.read_timeout + self.settle_seconds
 
 
 def is_http_address(value: str) -> bool:

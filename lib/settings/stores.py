@@ -38,6 +38,13 @@ class SourceSettings(Section):
     lock_timeout: int = Field(
         5, ge=1, le=300, description="seconds to wait for a row that other software has locked"
     )
+    settle_seconds: float = Field(
+        2,
+        ge=0,
+        le=300,
+        description="seconds a header row must be untouched (`updated_at`) before it is claimed, "
+        "so that its lines are there; 0 where header and lines are written in one transaction",
+    )
 
 
 class MongoSettings(Section):
@@ -53,10 +60,10 @@ class MongoSettings(Section):
     )
     task_log_days: int = Field(90, ge=1, description="days after which task_logs entries expire")
     failure_days: int = Field(
-        1095, ge=1, description="days after which sync_failures entries expire"
+        365, ge=1, description="days after which sync_failures entries expire"
     )
     mask_personal_names: bool = Field(
-        False, description="replace the names of buyers and sellers in stored payloads"
+        True, description="replace the names of buyers and sellers in stored payloads"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lib.settings.section import Seconds, Section
 from lib.words.language import Language
@@ -113,6 +113,15 @@ class SyncSettings(Section):
     write_batch_size: int = Field(
         200, ge=1, le=1000, description="outcomes written together at most"
     )
+
+    @model_validator(mode="after")
+    def _renewed_in_time(self) -> SyncSettings:
+        if self.dispatch_grace < self.lease_seconds / 4:
+            raise ValueError(
+                "dispatch_grace must be at least a quarter of lease_seconds: a claim that is "
+                "renewed no sooner would count as never dispatched"
+            )
+        return self
 
     def granularity_for(self, documents: int, wanted: Granularity | None = None) -> Granularity:
         """The granularity for a number of documents, `auto` resolved.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
+    FromClause,
     Insert,
     Select,
     Table,
@@ -47,38 +49,118 @@ from lib.source.dialects import (
     utc_now,
 )
 from lib.source.rows import (
+    age_or_least,
     belongs,
     crashes_of,
     dated_from,
     flag,
+    is_due,
     is_free,
     is_live,
     is_pending,
     is_taken_or_waiting,
     one_more_crash,
+    read_rows,
     ref_columns,
+    to_ref,
+    was_put_back,
     without,
 )
 from lib.source.tables import PLATFORM, SourceTables
 
 
-def due_documents(
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of the documents that are due a claim takes.
+
+    Attributes:
+        cut_off: not those dated earlier.
+        settle: not those whose row was written within this time.
+        crashes: the least and the most vanished holders of those that count.
+        put_back: only those that were claimed before and put back, or only the others.
+    """
+
+    cut_off: date | None = None
+    settle: timedelta = timedelta(0)
+    crashes: tuple[int, int] | None = None
+    put_back: bool | None = None
+
+
+_ANY = Wanted()
+
+
+def choose_due(
+    connection: Connection,
     tables: SourceTables,
     pipeline: Pipeline,
-    shop: str,
+    shops: Sequence[str],
     limit: int,
-    cut_off: date | None = None,
-    crashes: tuple[int, int] | None = None,
+    wanted: Wanted,
+    longest_untried: bool = False,
+) -> list[DocumentRef]:
+    """Due documents in equal shares, oldest first, none of them with the code of another."""
+    rows: list[Sequence[Any]] = []
+    for put_back in (False, True) if longest_untried else (None,):
+        some = replace(wanted, put_back=put_back)
+        rows += _shares(connection, tables, pipeline, shops, limit - len(rows), some)
+    rows.sort(key=lambda row: (*(-age_or_least(age) for age in row[4:6]), row[0]))
+    refs = [to_ref(pipeline, row) for row in rows]
+    first = first_of_codes(connection, tables, pipeline, refs)
+    chosen: dict[tuple[str, str], DocumentRef] = {}
+    for ref in refs:
+        code = code_of(ref.pharmacy_code, ref.local_id)
+        if first.get(code, ref.record_id) == ref.record_id:
+            chosen.setdefault(code, ref)
+    return list(chosen.values())
+
+
+def _shares(
+    connection: Connection,
+    tables: SourceTables,
+    pipeline: Pipeline,
+    shops: Sequence[str],
+    limit: int,
+    wanted: Wanted,
+) -> list[Sequence[Any]]:
+    """Rows of `due_documents`; what a shop leaves of its share goes to the others."""
+    found: dict[str, Sequence[Any]] = {}
+    waiting, room = list(shops), limit
+    while waiting and room > 0:
+        share = max(room // len(waiting), 1)
+        unsatisfied = []
+        for shop in waiting:
+            size = min(share, room)
+            if size == 0:
+                break
+            before = len(found.get(shop, ()))
+            query = due_documents(tables, pipeline, shop, before + size, wanted)
+            found[shop] = read_rows(connection, query, tables.header(pipeline).c.id)
+            room -= len(found[shop]) - before
+            if len(found[shop]) == before + size:
+                unsatisfied.append(shop)
+        waiting = unsatisfied
+    return [row for rows in found.values() for row in rows]
+
+
+def due_documents(
+    tables: SourceTables, pipeline: Pipeline, shop: str, limit: int, wanted: Wanted = _ANY
 ) -> Select[Any]:
     """A shop's documents to be claimed now, the oldest by their own date first.
 
-    Args:
-        crashes: the least and the most vanished holders of those that count.
-
+    Of those that were put back, the ones that have been due again for the longest come first.
     Dates are selected as ages, which a driver can always read.
     """
-    header = tables.header(pipeline)
+    header, delivery = tables.header(pipeline), tables.delivery
     dated = header.c[pipeline.date_column]
+    rows: FromClause = header
+    order = [dated, header.c.created_at, header.c.id]
+    conditions = [*_with_crashes(tables, header, pipeline, wanted.crashes)]
+    if wanted.put_back is False:
+        conditions.append(without(tables, header, pipeline, was_put_back))
+    elif wanted.put_back:
+        ours = and_(belongs(delivery, pipeline), delivery.c.record_id == header.c.id)
+        rows = header.join(delivery, and_(ours, was_put_back(delivery)))
+        order.insert(0, delivery.c.next_attempt_at)
 
     return passing_locked(
         select(
@@ -86,18 +168,28 @@ def due_documents(
             age_in_seconds(dated).label("age"),
             age_in_seconds(header.c.created_at).label("created_age"),
         )
-        .select_from(header)
+        .select_from(rows)
         .where(
             is_pending(header),
             header.c.shop_pharmacy_code == code_value(shop),
-            dated_from(header, pipeline, cut_off),
+            dated_from(header, pipeline, wanted.cut_off),
             without(tables, header, pipeline, is_taken_or_waiting),
-            *_with_crashes(tables, header, pipeline, crashes),
+            *conditions,
+            *_untouched(header, wanted.settle),
         )
-        .order_by(dated, header.c.created_at, header.c.id)
+        .order_by(*order)
         .limit(limit),
         header,
     )
+
+
+def _untouched(header: Table, settle: timedelta) -> list[ColumnElement[bool]]:
+    """The row was not written lately: its writer may not have come to all of its lines yet."""
+    if not settle:
+        return []
+    age = age_in_seconds(header.c.updated_at)
+    # A moment that is still to come was written by another clock, and says nothing.
+    return [or_(age.is_(None), age < 0, age >= settle.total_seconds())]
 
 
 def _with_crashes(
@@ -154,19 +246,22 @@ def take_statement(
         )
     )
     if not early:
-        statement = statement.where(
-            or_(delivery.c.next_attempt_at.is_(None), delivery.c.next_attempt_at <= utc_now())
-        )
+        statement = statement.where(is_due(delivery))
     return statement
 
 
 def mark_statement(
-    tables: SourceTables, pipeline: Pipeline, token: str, digests: Sequence[tuple[int, str | None]]
+    tables: SourceTables,
+    pipeline: Pipeline,
+    token: str,
+    digests: Sequence[tuple[int, str | None]],
+    under_way: timedelta,
 ) -> Update:
     """Notes what is about to be sent where the token holds it; answers with the record ids.
 
     Args:
         digests: record ids, each with the digest of what is sent.
+        under_way: how long the call may take, at the platform too.
     """
     delivery, digest = tables.delivery, Unicode(64)
     rows = values(
@@ -185,6 +280,7 @@ def mark_statement(
             {
                 delivery.c.unconfirmed: True,
                 delivery.c.sent_digest: cast(rows.c.sent_digest, digest),
+                delivery.c.settles_at: utc_in(under_way.total_seconds()),
             }
         )
         .returning(delivery.c.record_id)

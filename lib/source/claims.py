@@ -31,10 +31,9 @@ from lib.errors import (
 from lib.models import Claim, DocumentRef, HeldClaim, SyncStatus, comparable
 from lib.pipelines import Pipeline
 from lib.source.claim_statements import (
-    code_of,
-    due_documents,
+    Wanted,
+    choose_due,
     end_expired_statement,
-    first_of_codes,
     insert_statement,
     mark_statement,
     take_statement,
@@ -50,7 +49,6 @@ from lib.source.dialects import (
 )
 from lib.source.documents import choose_one
 from lib.source.rows import (
-    age_or_least,
     belongs,
     one_more_crash,
     read_rows,
@@ -69,15 +67,21 @@ class Claims:
 
     Args:
         cut_off: documents dated earlier are left alone.
+        settle: rows that were written within this time are left for the next claim.
     """
 
     def __init__(
-        self, transactions: Transactions, tables: SourceTables, cut_off: date | None
+        self,
+        transactions: Transactions,
+        tables: SourceTables,
+        cut_off: date | None,
+        settle: timedelta = timedelta(0),
     ) -> None:
         self._run = transactions.run
         self._tables = tables
         self._delivery = tables.delivery
         self._cut_off = cut_off
+        self._settle = settle
 
     def claim(
         self,
@@ -89,6 +93,7 @@ class Claims:
         exclude_shops: Collection[str] = (),
         only_shops: Collection[str] | None = None,
         crashes: tuple[int, int] | None = None,
+        longest_untried: bool = False,
     ) -> Claim:
         """Claim up to `limit` pending documents: each shop the same share, its oldest first.
 
@@ -98,6 +103,8 @@ class Claims:
 
         Args:
             crashes: the least and the most vanished holders of documents that count.
+            longest_untried: those that were never put back come first, then those that have been
+                due again for the longest.
         """
         if limit <= 0 or (only_shops is not None and not only_shops):
             return Claim(token, pipeline.name, ())
@@ -112,7 +119,10 @@ class Claims:
                 if (code := comparable(shop.code)) not in excluded
                 and (only is None or code in only)
             ]
-            chosen[:] = self._choose(connection, pipeline, shops, limit, crashes)
+            wanted = Wanted(self._cut_off, self._settle, crashes)
+            chosen[:] = choose_due(
+                connection, self._tables, pipeline, shops, limit, wanted, longest_untried
+            )
             return self._take(connection, pipeline, chosen, token, lease)
 
         try:
@@ -200,7 +210,11 @@ class Claims:
         return self._run(work)
 
     def mark_sending(
-        self, pipeline: Pipeline, token: str, digests: Mapping[int, str | None]
+        self,
+        pipeline: Pipeline,
+        token: str,
+        digests: Mapping[int, str | None],
+        under_way: timedelta,
     ) -> set[int]:
         """Note that documents are about to be sent, where the token still holds them. Idempotent.
 
@@ -208,6 +222,7 @@ class Claims:
 
         Args:
             digests: of what is about to be sent, by record id.
+            under_way: how long the calls may take, at the platform too.
 
         Returns:
             Record ids of those that may be sent: held by the token, under a live lease.
@@ -215,7 +230,9 @@ class Claims:
         marked: set[int] = set()
         items = sorted(digests.items())
         for start in range(0, len(items), _INSERTED):
-            some = mark_statement(self._tables, pipeline, token, items[start : start + _INSERTED])
+            some = mark_statement(
+                self._tables, pipeline, token, items[start : start + _INSERTED], under_way
+            )
             marked.update(self._run(partial(_scalars, statement=some)))
         return marked
 
@@ -288,45 +305,6 @@ class Claims:
             HeldClaim(token, pipeline.name, count, float(left)) for token, count, left in rows
         ]
         return sorted(claims, key=lambda claim: claim.lease_seconds_left)
-
-    def _choose(
-        self,
-        connection: Connection,
-        pipeline: Pipeline,
-        shops: Sequence[str],
-        limit: int,
-        crashes: tuple[int, int] | None,
-    ) -> list[DocumentRef]:
-        """Due documents in equal shares, oldest first, none of them with the code of another."""
-        found: dict[str, Sequence[Any]] = {}
-        waiting, room = list(shops), limit
-        while waiting and room > 0:
-            share = max(room // len(waiting), 1)
-            unsatisfied = []
-            for shop in waiting:
-                size = min(share, room)
-                if size == 0:
-                    break
-                before = len(found.get(shop, ()))
-                query = due_documents(
-                    self._tables, pipeline, shop, before + size, self._cut_off, crashes
-                )
-                header = self._tables.header(pipeline)
-                found[shop] = read_rows(connection, query, header.c.id)
-                room -= len(found[shop]) - before
-                if len(found[shop]) == before + size:
-                    unsatisfied.append(shop)
-            waiting = unsatisfied
-        rows = [row for rows in found.values() for row in rows]
-        rows.sort(key=lambda row: (*(-age_or_least(age) for age in row[4:6]), row[0]))
-        refs = [to_ref(pipeline, row) for row in rows]
-        first = first_of_codes(connection, self._tables, pipeline, refs)
-        chosen: dict[tuple[str, str], DocumentRef] = {}
-        for ref in refs:
-            code = code_of(ref.pharmacy_code, ref.local_id)
-            if first.get(code, ref.record_id) == ref.record_id:
-                chosen.setdefault(code, ref)
-        return list(chosen.values())
 
     def _take(
         self,

@@ -220,6 +220,7 @@ class Corrections:
             # Of a document that a person entered it is not known: an older one would be wrong.
             delivery.c.payload_digest: null() if digest is None else digest,
             delivery.c.sent_digest: null(),
+            delivery.c.settles_at: null(),
             delivery.c.settled_at: utc_now(),
         }
         if national_id is not None:

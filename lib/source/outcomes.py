@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -47,7 +48,7 @@ from lib.source.rows import belongs, read_rows
 from lib.source.tables import LONG_TEXT, SourceTables
 from lib.source.transactions import Transactions, short_text
 
-#: Outcomes written in one transaction; each takes nine of SQL Server's 2100 parameters.
+#: Outcomes written in one transaction; each takes ten of SQL Server's 2100 parameters.
 GROUP = 200
 
 FINAL_STATUS = {OutcomeKind.ACCEPTED: SyncStatus.SUCCESS, OutcomeKind.FAILED: SyncStatus.FAILED}
@@ -201,12 +202,13 @@ def settle_statement(
     """
     delivery = tables.delivery
     rows = _values(
-        ["record_id", "retry_ms", "unconfirmed", "costs_attempt"],
+        ["record_id", "retry_ms", "unsettled_ms", "unconfirmed", "costs_attempt"],
         list(_TEXTS),
         [
             (
                 o.ref.record_id,
-                round(min(o.retry_in.total_seconds() * 1000, 2**31 - 1)),
+                _milliseconds(o.retry_in),
+                _milliseconds(o.unsettled),
                 int(o.unconfirmed and o.kind is not OutcomeKind.ACCEPTED),
                 int(o.costs_attempt or o.kind is not OutcomeKind.RELEASED),
                 o.claim_token,
@@ -259,6 +261,13 @@ def settle_statement(
                 ),
                 delivery.c.sent_digest: case(
                     (rows.c.unconfirmed == 1, given("payload_digest")), else_=null()
+                ),
+                delivery.c.settles_at: case(
+                    (
+                        and_(rows.c.unconfirmed == 1, rows.c.unsettled_ms > 0),
+                        utc_in_milliseconds(rows.c.unsettled_ms),
+                    ),
+                    else_=null(),
                 ),
                 delivery.c.settled_at: case(
                     (given("state").is_not(None), utc_now()), else_=delivery.c.settled_at
@@ -319,6 +328,10 @@ def fitting(
     if message is not None and longest is not None and len(message) > longest:
         message = message[: max(longest - 1, 0)] + "…"
     return national_id, message
+
+
+def _milliseconds(time: timedelta) -> int:
+    return round(min(time.total_seconds() * 1000, 2**31 - 1))
 
 
 def _values(numbers: Sequence[str], texts: Sequence[str], data: list[Any]) -> Values:

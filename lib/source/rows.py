@@ -76,9 +76,23 @@ def is_free(delivery: FromClause) -> ColumnElement[bool]:
     return or_(delivery.c.claim_token.is_(None), delivery.c.lease_expires_at <= utc_now())
 
 
+def is_due(delivery: FromClause) -> ColumnElement[bool]:
+    """May be claimed: not before its next attempt, nor while its last call may be under way."""
+    c, now = delivery.c, utc_now()
+    return and_(
+        or_(c.next_attempt_at.is_(None), c.next_attempt_at <= now),
+        or_(c.settles_at.is_(None), c.settles_at <= now),
+    )
+
+
 def is_taken_or_waiting(delivery: FromClause) -> ColumnElement[bool]:
-    """The document is held, or its next attempt is not due yet."""
-    return or_(is_live(delivery), delivery.c.next_attempt_at > utc_now())
+    """The document is held, or not due yet."""
+    return or_(is_live(delivery), ~is_due(delivery))
+
+
+def was_put_back(delivery: FromClause) -> ColumnElement[bool]:
+    """The document was claimed before, and put back for later."""
+    return delivery.c.next_attempt_at.is_not(None)
 
 
 def is_touched(header: FromClause, delivery: FromClause) -> ColumnElement[bool]:
@@ -217,12 +231,13 @@ def delivery_columns(delivery: FromClause) -> list[ColumnElement[Any]]:
         c.payload_digest,
         c.settled_at,
         c.sent_digest,
+        seconds_until(c.settles_at).label("unsettled"),
     ]
 
 
 def to_delivery(values: Sequence[Any]) -> Delivery:
     """The values of `delivery_columns`; all None where there is no row."""
-    crashes, crashed_at, state, national_id, digest, settled_at, sent_digest = values
+    crashes, crashed_at, state, national_id, digest, settled_at, sent_digest, unsettled = values
     return Delivery(
         crashes or 0,
         to_utc(crashed_at),
@@ -231,6 +246,7 @@ def to_delivery(values: Sequence[Any]) -> Delivery:
         digest,
         to_utc(settled_at),
         sent_digest,
+        max(float(unsettled or 0), 0.0),
     )
 
 

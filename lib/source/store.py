@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Engine, select
 
@@ -62,16 +62,18 @@ def open_source(
     tables: SourceTables,
     *,
     cut_off: date | None = None,
+    settle: timedelta = timedelta(0),
     sleep: Callable[[float], None] = time.sleep,
 ) -> Source:
     """The source database behind an engine. Connects to nothing yet.
 
     Args:
         cut_off: documents dated earlier are not claimed, and counted apart.
+        settle: documents whose row was written within this time are not claimed yet.
     """
     transactions = Transactions(engine, sleep=sleep)
     return Source(
-        claims=Claims(transactions, tables, cut_off),
+        claims=Claims(transactions, tables, cut_off, settle),
         documents=Documents(transactions, tables),
         outcomes=Outcomes(transactions, tables),
         corrections=Corrections(transactions, tables),

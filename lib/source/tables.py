@@ -274,6 +274,8 @@ def _delivery(metadata: MetaData) -> Table:
         Column("payload_digest", Unicode(64)),
         # Of what may have been stored; cleared with `unconfirmed`.
         Column("sent_digest", Unicode(64)),
+        # Until then the last call about it may still be under way at the platform.
+        Column("settles_at", UTC_MOMENT),
         Column("settled_at", UTC_MOMENT),
     )
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -159,12 +160,16 @@ class Batch:
             raise ClaimLost("the claim on this document is over; another run takes over")
 
     async def _mark_sending(self, records: Sequence[Record]) -> list[bool]:
+        under_way = self.services.settings.api.call_seconds
         held = await asyncio.to_thread(
             self.services.source.claims.mark_sending,
             self.pipeline,
             self.token,
             {record.ref.record_id: record.digest for record in records},
+            timedelta(seconds=under_way),
         )
+        for record in records:
+            record.unsettled = under_way
         return [record.ref.record_id in held for record in records]
 
     def counts(self) -> Counter[str]:

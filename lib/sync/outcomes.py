@@ -6,6 +6,7 @@ A failed call is reported to the breakers. They judge by many documents, see
     error                   counted for        alone, it is
     no answer, 5xx, 404     the pipeline       the document's, and costs an attempt
     403, 401 after a login  the account        the document's, and costs an attempt
+    one of these, after which nothing passed while others failed too: costs nothing
     the same once more, while others passed    a refusal of the document
     refused login           opens the account at once; costs nothing
     an error of ours        nothing            costs nothing, counted apart
@@ -36,6 +37,7 @@ from lib.errors import (
     WrongEndpoint,
 )
 from lib.models import Acceptance, Document, DocumentRef, Outcome, OutcomeKind
+from lib.pipelines import PIPELINES
 from lib.record import Record
 from lib.resilience.breaker import Permit, pipeline_breaker
 from lib.resilience.breaker_rules import BreakerState
@@ -97,11 +99,17 @@ def _is_clear(record: Record, error: BaseException) -> bool:
 
 
 def _with_content(record: Record, outcome: Outcome) -> Outcome:
-    """The outcome with the digest of what was accepted or may be stored, and the row's version."""
+    """The outcome with the digest of what was accepted or may be stored, and the row's version.
+
+    What may be stored is not claimed before its last call is over at the API too.
+    """
     digest = record.digest if outcome.kind is OutcomeKind.ACCEPTED else record.sent_digest
     updated_at = record.document.header.get("updated_at")
+    unsettled = timedelta(seconds=record.unsettled if outcome.unconfirmed else 0)
     return replace(
         outcome,
+        unsettled=unsettled,
+        retry_in=max(outcome.retry_in, unsettled),
         payload_digest=digest
         if outcome.kind is OutcomeKind.ACCEPTED or outcome.unconfirmed
         else None,
@@ -292,10 +300,17 @@ async def outage_seconds(services: Services, record: Record) -> float | None:
     """How long what the record failed at is out, by the judgement of many; None where it is not.
 
     A document that failed while others passed pays with an attempt, whatever the breaker is now.
+    A pipeline of few documents opens no breaker: it is out as well where another document failed
+    and nothing has passed since, in whatever pipeline.
     """
     if record.failure is None or record.own_failure:
         return None
     account, pipeline = breaker_names(services, record.ref)
-    name = account if isinstance(record.failure, Forbidden) else pipeline
-    snapshot = (await services.breakers.snapshot([name]))[name]
-    return None if snapshot.state is BreakerState.CLOSED else snapshot.back_in
+    if isinstance(record.failure, Forbidden):
+        own, names = account, [account]
+    else:
+        own, names = pipeline, [pipeline_breaker(name) for name in PIPELINES]
+    snapshots = await services.breakers.snapshot(names)
+    is_open = any(s.state is not BreakerState.CLOSED for s in snapshots.values())
+    unpassed = sum(s.unpassed for s in snapshots.values())
+    return snapshots[own].back_in if is_open or unpassed > 1 else None

@@ -39,7 +39,7 @@ class ClaimPlan:
         probe_shops: paused shops of which documents are to show whether they are still refused.
         note: why less than usual is claimed; empty when nothing is in the way.
         accounts: of the paused shops, what their accounts' breakers say.
-        probing: documents that were not tried for the longest come first, not the oldest.
+        probing: what was not tried for the longest is to be claimed first, not the oldest.
     """
 
     limits: tuple[int, ...] = ()

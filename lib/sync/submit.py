@@ -14,6 +14,7 @@ from lib.errors import (
     Rejected,
     SyncError,
     Unavailable,
+    Unsettled,
     WrongEndpoint,
 )
 from lib.models import Acceptance, Account, Attempt, Payload
@@ -166,17 +167,22 @@ async def _look_up_or_send(
     found: Acceptance | Lookup = Lookup.UNSUPPORTED
     if (known is not None or maybe_sent) and api.lookup:
         found = await platform.look_up(payload, account, context)
-    if found is Lookup.ABSENT:
-        known, record.unconfirmed, record.sent_digest = None, False, None
-    elif isinstance(found, Acceptance):
-        if not record.is_confirmed_by(found, maybe_sent=True):
-            return await _update(batch, record, payload, account, context)
+    if isinstance(found, Acceptance) and record.is_confirmed_by(found, maybe_sent=True):
         logger.info(
             "%s was accepted earlier",
             record.ref.local_id,
             extra={"action": "found_accepted", "local_id": record.ref.local_id},
         )
         return _with_national_id(found, record)
+    if maybe_sent and record.unsettled:
+        # Not found proves nothing yet, and what is sent now could meet it there.
+        raise Unsettled(
+            "an earlier call about it may still be under way", retry_after=record.unsettled
+        )
+    if isinstance(found, Acceptance):
+        return await _update(batch, record, payload, account, context)
+    if found is Lookup.ABSENT:
+        known, record.unconfirmed, record.sent_digest = None, False, None
     elif known is not None:
         if known.payload_digest == record.digest and record.sent_digest in (None, record.digest):
             return Acceptance(known.national_id, "accepted earlier with the same content")
@@ -187,7 +193,7 @@ async def _look_up_or_send(
         raise record.not_comparable()
     earlier = record.unconfirmed
     acceptance = await _call(
-        record, platform.submit(payload, account, context, unconfirmed=earlier)
+        batch, record, platform.submit(payload, account, context, unconfirmed=earlier)
     )
     if acceptance.duplicate and not record.is_confirmed_by(acceptance, maybe_sent=earlier):
         return await _update(batch, record, payload, account, context)
@@ -206,7 +212,9 @@ async def _update(
     if not batch.services.settings.api.update:
         raise record.changed()
     try:
-        acceptance = await _call(record, batch.services.platform.update(payload, account, context))
+        acceptance = await _call(
+            batch, record, batch.services.platform.update(payload, account, context)
+        )
     except WrongEndpoint as error:
         raise ChangedAfterAcceptance(
             f"accepted earlier with other content, and the API takes no updates: {error.message}",
@@ -217,7 +225,7 @@ async def _update(
     return _with_national_id(acceptance, record)
 
 
-async def _call(record: Record, call: Awaitable[Acceptance]) -> Acceptance:
+async def _call(batch: Batch, record: Record, call: Awaitable[Acceptance]) -> Acceptance:
     """A call that may store the content: until its end is clear, the record is unconfirmed."""
     before = record.unconfirmed, record.sent_digest
     record.unconfirmed, record.sent_digest = True, record.digest
@@ -229,6 +237,9 @@ async def _call(record: Record, call: Awaitable[Acceptance]) -> Acceptance:
         elif not error.maybe_stored or isinstance(error, PossibleDuplicateUnknown):
             # What may be there was there before this call, so it is no proof of this content.
             record.unconfirmed, record.sent_digest = before
+            record.unsettled = 0.0
+        else:
+            record.unsettled = batch.services.settings.api.settle_seconds
         raise
     # Any other error, or an interruption, leaves it open whether the document was stored.
     record.unconfirmed, record.sent_digest = before

@@ -20,7 +20,7 @@ from lib.models import DocumentRef
 from lib.pipelines import get_pipeline
 from lib.source.store import Source
 from lib.tracking.log_collections import SYNC_FAILURES
-from lib.tracking.mongo import Database, mongo_errors
+from lib.tracking.mongo import Database, mongo_errors, spelled
 
 #: Everything a failure record holds but the payload's header, which may name persons.
 _SUMMARY_FIELDS = (
@@ -68,17 +68,16 @@ class FailureFilter:
 
     def query(self) -> dict[str, Any]:
         """As MongoDB takes it."""
-        equal = {
-            "pipeline": self.pipeline,
-            "shop_pharmacy_code": self.shop,
-            "error_class": self.error_class,
-            "local_id": self.local_id,
-        }
+        equal = {"pipeline": self.pipeline, "error_class": self.error_class}
         query: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
+        if self.local_id is not None:
+            query["local_id"] = spelled(self.local_id)
+        if self.shop is not None:
+            query["shop_pharmacy_code"] = spelled(self.shop)
         if self.states is not None:
             query["state"] = {"$in": list(self.states)}
         if self.shops is not None:
-            query["shop_pharmacy_code"] = {"$in": sorted(self.shops)}
+            query["shop_pharmacy_code"] = spelled(*self.shops)
         if self.reason is not None:
             query["error"] = {"$regex": re.escape(self.reason), "$options": "i"}
         bounds = {"$gte": self.since, "$lt": self.until}

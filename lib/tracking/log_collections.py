@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pymongo import ASCENDING, IndexModel
+from pymongo.errors import OperationFailure
 
 from lib.settings import MongoSettings
+from lib.tracking.mongo import Database, mongo_errors
 
 TASK_LOGS = "task_logs"
 SYNC_FAILURES = "sync_failures"
@@ -31,6 +36,38 @@ def indexes_of(settings: MongoSettings) -> dict[str, list[IndexModel]]:
             IndexModel([("documents", ASCENDING)], name="document"),
         ],
     }
+
+
+async def ensure_indexes(database: Database, settings: MongoSettings) -> None:
+    """Create what is missing, and give entries the life that the settings say now. Idempotent.
+
+    Raises:
+        StoreUnavailable.
+    """
+    for name, indexes in indexes_of(settings).items():
+        with mongo_errors():
+            existing = await database[name].index_information()
+            for index in indexes:
+                await _change_expiry(database, name, index.document, existing)
+            await database[name].create_indexes(indexes)
+
+
+async def _change_expiry(
+    database: Database, collection: str, wanted: Mapping[str, Any], existing: Mapping[str, Any]
+) -> None:
+    """Change an expiry in place: MongoDB creates no index that differs in nothing else."""
+    seconds, keys = wanted.get("expireAfterSeconds"), dict(wanted["key"])
+    for name, index in existing.items():
+        if seconds is None or dict(index["key"]) != keys:
+            continue
+        if index.get("expireAfterSeconds") == seconds:
+            continue
+        change = {"name": name, "expireAfterSeconds": seconds}
+        try:
+            await database.command("collMod", collection, index=change)
+        except OperationFailure:
+            # Not every server that speaks the protocol has this command.
+            await database[collection].drop_index(name)
 
 
 def _common(days: int) -> list[IndexModel]:

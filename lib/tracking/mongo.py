@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from asyncio import Future
 from collections import deque
@@ -70,6 +71,17 @@ class mongo_errors:
         if isinstance(exc, PyMongoError) and not isinstance(exc, kept):
             code = f" {exc.code}" if isinstance(exc, OperationFailure) and exc.code else ""
             raise StoreUnavailable(STORE, f"{type(exc).__name__}{code}") from None
+
+
+def spelled(*texts: str) -> dict[str, Any]:
+    """Condition that a text is one of these, without regard to case and surrounding blanks.
+
+    As `lib.source.comparable` has it: the log keeps codes as the source spells them.
+    """
+    if not texts:
+        return {"$in": []}
+    any_of = "|".join(re.escape(text.strip()) for text in sorted(texts))
+    return {"$regex": rf"^\s*(?:{any_of})\s*$", "$options": "i"}
 
 
 @dataclass(slots=True, eq=False)

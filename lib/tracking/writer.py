@@ -28,7 +28,7 @@ from lib.sanitize import mask_personal_names
 from lib.settings import MongoSettings, SyncSettings
 from lib.tracking.entries import LogReader
 from lib.tracking.failures import record_decision
-from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS, indexes_of
+from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS, ensure_indexes
 from lib.tracking.mongo import BufferedWrites, Write, mongo_errors, open_client
 
 logger = logging.getLogger("dqg.tracking")
@@ -95,9 +95,7 @@ class TrackingStore(LogReader):
         Raises:
             StoreUnavailable.
         """
-        with mongo_errors():
-            for name, indexes in indexes_of(self._settings).items():
-                await self.database[name].create_indexes(indexes)
+        await ensure_indexes(self.database, self._settings)
 
     # -- writes ---------------------------------------------------------------------------------
 

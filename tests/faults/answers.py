@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 
 from deployments.local.demo.documents import DemoPlan
 from lib.pipelines import Pipeline, get_pipeline
+from lib.settings import BreakerSettings
 from tests.faults.bench import BREAKER_PAUSE
 from tests.faults.judgement import order_violations
 from tests.faults.trial import Trial
@@ -30,6 +31,8 @@ _MISBEHAVIOUR: dict[str, dict[str, Any]] = {
 }
 #: Places of a half-open breaker after its first openings, and calls of one probe within its run.
 MOST_PROBES, TRIES = 6, 3
+#: Documents that open a breaker; with one more, for those of a single shop.
+OPENS_AT = BreakerSettings().documents + 1
 #: Longer than a call waits on the spot, so that the account's other calls wait as well.
 _LONG_RETRY_AFTER = 6
 
@@ -71,7 +74,9 @@ def outage(trial: Trial) -> None:
     """Every call is answered 503 for a while: calls stop but for few probes; then it is over."""
     down = trial.add_fault("status", status=503)
     trial.seed_documents(max(trial.documents // 3, 8 * len(trial.pipelines)))
-    breakers = [f"dqg:breaker:pipeline:{pipeline.name}" for pipeline in trial.pipelines]
+    # A pipeline of fewer documents opens no breaker, and yet none of them may be given up.
+    seeded = Counter(ref.pipeline for ref in trial.plan.documents)
+    breakers = [f"dqg:breaker:pipeline:{p}" for p, n in seeded.items() if n >= OPENS_AT]
     trial.wait(
         lambda: all(b'"open_until"' in (trial.bench.redis.get(name) or b"") for name in breakers),
         "every breaker open",

@@ -48,7 +48,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "source": {"statement_timeout": 8},
     "mongo": {"timeout": 1},
     "redis": {"timeout": 1},
-    "api": {"connect_timeout": 2, "read_timeout": 2, "short_retry_after": 2},
+    "api": {"connect_timeout": 2, "read_timeout": 2, "settle_seconds": 1, "short_retry_after": 2},
     "sync": {
         "batch_size": 100,
         "task_batch_size": 200,
@@ -58,7 +58,7 @@ SETTINGS: dict[str, dict[str, object]] = {
         "flow_concurrency": 32,
         "concurrency": 64,
         "orchestrate_seconds": 0,
-        "dispatch_grace": 4,
+        "dispatch_grace": 5,
         "accepted_grace": 3,
         "task_retries": 2,
         "task_retry_delay": 0.2,
@@ -232,15 +232,23 @@ class Bench:
 
     def engines(self, part: str) -> list[psutil.Process]:
         """The processes of a worker's runs: its children, and what was forked for those."""
+        launchers = self.launchers(part)
+        return [*launchers, *_forked_for(launchers)]
+
+    def preloaded(self, part: str) -> list[psutil.Process]:
+        """The processes that a worker's runs were forked from."""
+        parents = {run.ppid() for run in _forked_for(self.launchers(part))}
+        return [psutil.Process(pid) for pid in parents]
+
+    def launchers(self, part: str) -> list[psutil.Process]:
+        """A worker's children."""
         pid = self.stack.pid(part) if part in self.workers else None
         if pid is None:
             return []
         try:
-            children = psutil.Process(pid).children(recursive=True)
+            return psutil.Process(pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
-        outputs = {_output_of(child) for child in children} - {None}
-        return [*children, *(run for run in forked_runs() if _output_of(run) in outputs)]
 
     def rounds(self) -> int:
         """Rounds of reconcile the driver has finished."""
@@ -350,6 +358,11 @@ def open_bench(
                 yield bench
             finally:
                 engine.dispose()
+
+
+def _forked_for(launchers: Sequence[psutil.Process]) -> list[psutil.Process]:
+    outputs = {_output_of(launcher) for launcher in launchers} - {None}
+    return [run for run in forked_runs() if _output_of(run) in outputs]
 
 
 def _output_of(process: psutil.Process) -> str | None:

@@ -16,6 +16,7 @@ from tests.faults.trial import Trial
 #: Kills with a full load, and with a small one.
 KILLS, FEW_KILLS = 10, 2
 FULL_LOAD = 300
+WAYS = ("worker and run", "launcher", "preloaded process", "worker", "run")
 #: Said by a holder whose write the source database refused.
 REFUSED_WRITE = "its outcome is the next holder's"
 
@@ -41,17 +42,27 @@ def kills(trial: Trial) -> None:
         if not (busy := trial.busy()):
             continue
         part = trial.rng.choice(busy)
-        way = ("worker and run", "worker", "run")[trial.faults.total() % 3]
-        runs = bench.engines(part)
-        if way != "run":
-            bench.stack.kill(part)
-        if way != "worker":
-            kill_all(runs)
+        # By the seed as well: a small load has room for few of them.
+        way = WAYS[(trial.seed // 10_000 + trial.faults.total()) % len(WAYS)]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            _kill(bench, part, way)
         trial.fault(f"kill of {way}")
-        if way != "run":
+        if way.startswith("worker"):
             bench.stack.restart(part)
     trial.end_faults(slow)
     trial.healed()
+
+
+def _kill(bench: Bench, part: str, way: str) -> None:
+    """Kill a worker, what it runs, or a part of a warm start alone."""
+    victims = {
+        "worker": [],
+        "launcher": bench.launchers(part),
+        "preloaded process": bench.preloaded(part),
+    }.get(way, bench.engines(part))
+    if way.startswith("worker"):
+        bench.stack.kill(part)
+    kill_all(victims)
 
 
 def orchestrators(trial: Trial) -> None:

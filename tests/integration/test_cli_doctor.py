@@ -188,6 +188,8 @@ def test_sqlite_and_missing_pools_and_deployments_are_named(
     for name in ("orchestrate", "reconcile", *PIPELINES):
         assert f"{name}/{name} -> prefect --no-prompt deploy -n {name}" in named
     assert verdicts(found)["workers"] == {"not checked"}
+    exposed = [row["what"] for row in found["findings"] if row["check"] == "encryption"]
+    assert any("pages of any site" in what for what in exposed)
 
 
 class TestLogin:

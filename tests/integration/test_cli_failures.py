@@ -53,7 +53,7 @@ def ids(*filters: str) -> set[str]:
 
 def test_failures_are_listed_and_filtered(failed: System) -> None:
     assert ids() == {"U-1", "U-2", "BLANK"}
-    assert ids("--shop", "SHOP02") == {"U-2"}
+    assert ids("--shop", "SHOP02") == ids("--shop", " shop02 ") == {"U-2"}
     assert ids("--class", "invalid") == {"BLANK"}
     assert ids("--reason", "SO_LO") == {"BLANK"}
     assert ids("--pipeline", "import") == set()
@@ -100,7 +100,7 @@ def test_a_group_keeps_its_name_when_the_source_is_corrected(failed: System) -> 
 
 def test_one_failure_is_shown_whole(failed: System) -> None:
     (found,) = dqg_json("failures", "show", "U-1")
-    assert found["payload"]["ho_ten_khach_hang"] == "Nguyễn Thị Bí Mật"
+    assert found["payload"]["ho_ten_khach_hang"] == "***"
     assert "ma_thuoc" in found["answer"]
     assert [attempt["http_status"] for attempt in found["attempts"]] == [400]
     assert found["record_run_url"].endswith(f"/runs/flow-run/{found['record_run_id']}")

@@ -252,6 +252,7 @@ def test_the_script_for_sql_server_is_exact() -> None:
         "transaction_id NVARCHAR(100) NULL, state NVARCHAR(20) NULL, "
         "national_id NVARCHAR(100) NULL, message NVARCHAR(max) NULL, "
         "payload_digest NVARCHAR(64) NULL, sent_digest NVARCHAR(64) NULL, "
+        "settles_at DATETIME2(7) NULL, "
         "settled_at DATETIME2(7) NULL, "
         "CONSTRAINT pk_dqg_delivery PRIMARY KEY (platform, pipeline, record_id) ); " + go
     ) in script

@@ -224,7 +224,7 @@ async def test_repairing_twice_changes_nothing_more(system: System) -> None:
     assert state.message == "everything agrees"
 
 
-@pytest.mark.settings(sync={"dispatch_grace": 1})
+@pytest.mark.settings(sync={"dispatch_grace": 1, "lease_seconds": 4})
 async def test_a_dead_batch_that_holds_nothing_is_set_to_crashed(system: System) -> None:
     run = await dispatched_run(Claim(str(uuid4()), "sale", ()))
     await set_running(run)
@@ -233,7 +233,7 @@ async def test_a_dead_batch_that_holds_nothing_is_set_to_crashed(system: System)
             await reconcile(return_state=True)
 
 
-@pytest.mark.settings(sync={"dispatch_grace": 1})
+@pytest.mark.settings(sync={"dispatch_grace": 1, "lease_seconds": 4})
 async def test_a_batch_whose_worker_died_while_starting_it_is_ended(system: System) -> None:
     run = await dispatched_run(Claim(str(uuid4()), "sale", ()))
     async with get_client() as client:
@@ -254,7 +254,7 @@ async def test_a_batch_that_is_being_started_is_left_alone_while_it_holds_docume
     assert await state_of(run) == "Submitting"
 
 
-@pytest.mark.settings(sync={"dispatch_grace": 1})
+@pytest.mark.settings(sync={"dispatch_grace": 1, "lease_seconds": 4})
 async def test_a_manual_run_that_is_being_started_is_left_alone(system: System) -> None:
     run = await arun_deployment(
         "sale/sale", parameters={"local_invoice_id": "HD-1"}, timeout=0, as_subflow=False

@@ -18,8 +18,8 @@ from lib.errors import AccountRefused, Paused, StoreUnavailable
 from lib.models import Account
 from lib.platforms.dqg.interpret import Token
 from lib.platforms.dqg.tokens import TokenCache
-from lib.resilience.breaker import Breakers, Permit
-from lib.resilience.breaker_rules import BreakerState, from_text, to_text
+from lib.resilience.breaker import Breakers, Permit, from_text, to_text
+from lib.resilience.breaker_rules import BreakerState
 from lib.resilience.rate_limiter import RateLimiter
 from lib.resilience.redis_fallback import RedisFallback, fallback_for, open_redis, redis_errors
 from lib.settings import ApiSettings, BreakerSettings, RateSettings, RedisSettings

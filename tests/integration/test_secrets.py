@@ -215,10 +215,12 @@ def wait_for_records(postgres: PostgresServer, last_run: str) -> None:
 @pytest.mark.parametrize(
     ("granularity", "masked"),
     [
-        pytest.param("flow", False, id="flow"),
         pytest.param(
-            "task", True, marks=pytest.mark.settings(mongo={"mask_personal_names": True}), id="task"
+            *("flow", False),
+            marks=pytest.mark.settings(mongo={"mask_personal_names": False}),
+            id="flow",
         ),
+        pytest.param("task", True, id="task"),
     ],
 )
 async def test_nothing_planted_is_found_where_it_does_not_belong(

@@ -82,6 +82,27 @@ def test_claim_waits_for_the_next_attempt(db: Database) -> None:
     assert db.claim(SALE) == [due]
 
 
+def test_probes_are_those_that_were_not_tried_for_the_longest(db: Database) -> None:
+    def put_back(local_id: str, due_since: float, **values: Any) -> int:
+        return db.add(SALE, local_id, next_attempt_at=utc_in(-due_since), **values)
+
+    lately, long_ago = put_back("HD-1", 5), put_back("HD-2", 500)
+    waiting = put_back("HD-3", -500)
+    untried = [db.add(SALE, f"HD-{n}", sale_date=T0 + timedelta(days=n)) for n in (6, 5)]
+    elsewhere = put_back("HD-7", 50, shop_pharmacy_code="SHOP02")
+
+    def probe(limit: int) -> set[int]:
+        claim = db.source.claims.claim(
+            SALE, token=f"token-{limit}", limit=limit, lease=LEASE, longest_untried=True
+        )
+        return {ref.record_id for ref in claim.documents}
+
+    assert probe(1) == {untried[1]}  # by its own date it is the older of the two
+    assert probe(3) == {untried[0], long_ago, elsewhere}
+    assert probe(9) == {lately}
+    assert db.delivery(SALE, waiting)["claim_token"] is None
+
+
 def test_claim_excludes_and_selects_shops(db: Database) -> None:
     ids = {shop: db.add(SALE, f"HD-{shop}", shop_pharmacy_code=shop) for shop in ("S1", "S2", "S3")}
 
@@ -150,6 +171,17 @@ def test_of_rows_with_one_code_only_the_lowest_pending_is_claimed(db: Database) 
     assert db.claim(SALE, token="token-2") == []
 
     db.source.outcomes.save([outcome_of(db, first, OutcomeKind.FAILED, message="no")])
+    assert db.claim(SALE, token="token-3") == [second]
+
+
+@pytest.mark.parametrize("other", [" HD-1", "HD-1 ", " HD-1  "])
+def test_blanks_around_a_code_make_no_other_code(db: Database, other: str) -> None:
+    first, second = db.add(SALE, "HD-1"), db.add(SALE, other)
+    assert db.claim(SALE) == [first]
+    assert db.claim(SALE, token="token-2") == []
+
+    db.source.outcomes.save([outcome_of(db, first, OutcomeKind.ACCEPTED, national_id="Q1")])
+    assert db.row(SALE, second)["status"].strip() == "PENDING_SYNC"
     assert db.claim(SALE, token="token-3") == [second]
 
 

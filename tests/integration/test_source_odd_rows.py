@@ -18,6 +18,8 @@ from tests.support.source import LEASE, T0, Database
 #: What an empty text becomes in a DATETIME column.
 YEAR_1900 = datetime(1900, 1, 1)  # noqa: DTZ001 - business columns hold local time
 DAY = timedelta(days=1)
+#: What a call may take.
+CALL = timedelta(minutes=2)
 
 
 def test_a_row_that_cannot_be_read_fails_alone(db: Database) -> None:
@@ -121,14 +123,14 @@ def test_what_is_about_to_be_sent_is_noted_once(db: Database) -> None:
     db.claim(SALE)
     digests = {first: "a" * 64, second: None}
     for _ in range(2):
-        assert db.source.claims.mark_sending(SALE, "token-1", digests) == {first, second}
+        assert db.source.claims.mark_sending(SALE, "token-1", digests, CALL) == {first, second}
         rows = [db.delivery(SALE, record_id) for record_id in (first, second)]
         assert [(row["unconfirmed"], row["sent_digest"]) for row in rows] == [
             (True, "a" * 64),
             (True, None),
         ]
         assert [row["attempts"] for row in rows] == [1, 1]
-    assert db.source.claims.mark_sending(SALE, "token-1", {}) == set()
+    assert db.source.claims.mark_sending(SALE, "token-1", {}, CALL) == set()
 
 
 def test_nothing_is_sent_without_a_live_claim(db: Database) -> None:
@@ -139,7 +141,7 @@ def test_nothing_is_sent_without_a_live_claim(db: Database) -> None:
     db.change(SALE, done, claim_token=None, lease_expires_at=None)
 
     digests = dict.fromkeys([held, over, lost, done, 10**6], "a" * 64)
-    assert db.source.claims.mark_sending(SALE, "token-1", digests) == {held}
+    assert db.source.claims.mark_sending(SALE, "token-1", digests, CALL) == {held}
 
     for record_id in (over, lost, done):
         row = db.delivery(SALE, record_id)
@@ -150,9 +152,9 @@ def test_a_renewed_lease_lets_documents_be_sent_again(db: Database) -> None:
     record_id = db.add(SALE, "HD-1")
     db.claim(SALE)
     db.change(SALE, record_id, lease_expires_at=utc_in(-60))
-    assert db.source.claims.mark_sending(SALE, "token-1", {record_id: None}) == set()
+    assert db.source.claims.mark_sending(SALE, "token-1", {record_id: None}, CALL) == set()
     assert db.source.claims.renew(SALE, "token-1", LEASE) == 1
-    assert db.source.claims.mark_sending(SALE, "token-1", {record_id: None}) == {record_id}
+    assert db.source.claims.mark_sending(SALE, "token-1", {record_id: None}, CALL) == {record_id}
 
 
 def _load(db: Database, pipeline: Pipeline = SALE) -> list[Document]:

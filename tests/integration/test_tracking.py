@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from traceback import format_exception
@@ -17,6 +18,7 @@ from lib.record import Record
 from lib.settings import Language, MongoSettings, SyncSettings
 from lib.sync.outcomes import accepted, failed
 from lib.tracking.mongo import mongo_errors
+from lib.tracking.persons import Persons
 from lib.tracking.writer import TrackingStore
 from tests.support.records import make_record, make_ref
 
@@ -178,20 +180,45 @@ async def test_a_failure_keeps_payload_reason_and_fields(
     record = make_record(1)
     await store.finished(record, failure_of(record))
     row = await database.sync_failures.find_one()
-    assert row["payload"]["ho_ten_khach_hang"] == "Nguyễn Thị Mai"
+    assert row["payload"] == {"ma_hoa_don": "HD-1", "ho_ten_khach_hang": "***"}
     assert row["field_errors"] == [{"field": "so_lo", "line": 1, "reason": "is blank"}]
     assert (row["state"], row["error_class"], row["local_id"]) == ("open", "invalid", "HD-1")
     assert (await database.task_logs.find_one())["status"] == "FAILED"
 
 
-async def test_names_of_persons_can_be_masked(
+async def test_a_person_is_found_and_erased_where_names_are_kept(
     mongo_url: str, mongo_database_name: str, clock: Clock, database: Any
 ) -> None:
-    async with open_store(mongo_url, mongo_database_name, clock, mask_personal_names=True) as store:
+    async with open_store(
+        mongo_url, mongo_database_name, clock, mask_personal_names=False
+    ) as store:
         record = make_record(1)
         await store.finished(record, failure_of(record))
     row = await database.sync_failures.find_one()
+    assert row["payload"]["ho_ten_khach_hang"] == "Nguyễn Thị Mai"
+
+    persons = Persons(database)
+    assert await persons.find("Nguyễn Thị") == []
+    decomposed = unicodedata.normalize("NFD", " nguyễn thị MAI ")
+    assert [ref.local_id for ref in await persons.find(decomposed)] == ["HD-1"]
+    assert await persons.erase(decomposed) == 1
+    assert await persons.erase(decomposed) == 0
+    row = await database.sync_failures.find_one()
     assert row["payload"] == {"ma_hoa_don": "HD-1", "ho_ten_khach_hang": "***"}
+
+
+async def test_a_changed_retention_takes_effect(
+    mongo_url: str, mongo_database_name: str, clock: Clock, database: Any
+) -> None:
+    for days in (30, 7, 60):
+        async with open_store(
+            mongo_url, mongo_database_name, clock, task_log_days=days, failure_days=days
+        ) as store:
+            await store.ensure_indexes()
+        for name in ("task_logs", "sync_failures", "audit"):
+            indexes = (await database[name].index_information()).values()
+            (seconds,) = [i["expireAfterSeconds"] for i in indexes if "expireAfterSeconds" in i]
+            assert seconds == days * 86_400
 
 
 async def test_entries_are_found_by_status_and_age(store: TrackingStore, clock: Clock) -> None:

@@ -28,6 +28,7 @@ from tests.support.warm_start import fork_servers, is_gone
 pytestmark = [pytest.mark.anyio, pytest.mark.settings(api={"read_timeout": 60})]
 
 DOCUMENT = "HD-1"
+SECRET = "not-for-a-file"
 
 
 @dataclass
@@ -57,7 +58,12 @@ class Worker:
 @pytest.fixture
 def worker(stack: Stack, deployed: PrefectServer, system: System) -> Iterator[Worker]:
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
-    environment = {**system.environment, "XDG_RUNTIME_DIR": str(folder)}
+    environment = {
+        **system.environment,
+        "XDG_RUNTIME_DIR": str(folder),
+        "TMPDIR": str(folder),
+        "SECRET_OF_A_RUN": SECRET,
+    }
     name = start_worker(stack, deployed, "sale", environment, f"warm-{uuid4().hex[:8]}")
     yield Worker(stack, name, folder)
     stack.remove(name)
@@ -137,6 +143,8 @@ async def test_a_killed_run_is_crashed_and_its_hook_frees_its_claim(
     os.kill(pid, signal.SIGKILL)
     assert await ended(run) == "CRASHED"
     wait_until(lambda: is_gone(process.pid), "nothing of the run is left")
+    kept = [path for path in worker.folder.rglob("*") if path.is_file()]
+    assert not [path for path in kept if SECRET.encode() in path.read_bytes()]
     await wait_until_async(lambda: not document(system).claim_token, "the claim is free")
 
 

@@ -205,6 +205,8 @@ def make_services(source: Source, api: CountingApi) -> Services:
         source={"url": "postgresql+psycopg://"},
         mongo={"url": "mongodb://"},
         redis={"url": "redis://"},
+        # Time does not pass here: a call is over at once.
+        api={"settle_seconds": 0, "connect_timeout": 1e-6, "read_timeout": 1e-6},
         sync=SYNC,
     )
     log: Any = MemoryLog()

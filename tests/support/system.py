@@ -137,10 +137,10 @@ def system(
     """A system without documents. Settings come from the marker `settings(section={...})`."""
     migrate(database_url, BUSINESS, SYNC)
     values: dict[str, dict[str, object]] = {
-        "source": {"url": database_url},
+        "source": {"url": database_url, "settle_seconds": 0},
         "mongo": {"url": mongo_url, "database": mongo_database_name},
         "redis": {"url": redis_url},
-        "api": {"base_url": sandbox.base_url, "read_timeout": 5},
+        "api": {"base_url": sandbox.base_url, "read_timeout": 5, "settle_seconds": 0},
         "sync": {
             "orchestrate_seconds": 0,
             "task_retry_delay": 0.05,

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from lib.errors import Paused
-from lib.resilience.breaker import Breakers, Judgement, Permit
-from lib.resilience.breaker_rules import BreakerState, Transition, from_text, to_text
+from lib.resilience.breaker import Breakers, Judgement, Permit, from_text, to_text
+from lib.resilience.breaker_rules import BreakerState, Transition
 from lib.resilience.redis_fallback import open_redis
 from lib.settings import BreakerSettings, RedisSettings
 

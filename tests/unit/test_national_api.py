@@ -228,36 +228,38 @@ async def test_a_401_in_the_body_is_a_401() -> None:
     assert len(server.logins) == 2
 
 
-async def test_a_401_right_after_a_fresh_login_refuses_the_account() -> None:
+async def test_a_401_after_a_fresh_login_is_tried_once_more_after_a_pause() -> None:
+    """Where an account has one session, another process's login has ended this one."""
+    server = Server(answer(b"", 401), answer(ACCEPTED))
+    async with rig(server) as api:
+        assert (await api.submit()).national_id == NATIONAL
+        (pause,) = api.waits
+        assert 0.5 <= pause <= 1.5
+
+    assert server.authorizations == ["bearer token-1", "bearer token-2"]
+
+
+async def test_a_401_after_the_pause_as_well_refuses_the_account() -> None:
     server = Server(answer({"mess": "Token không hợp lệ"}, 401))
     async with rig(server) as api:
         with pytest.raises(AccountRefused, match="Token không hợp lệ"):
             await api.submit()
 
-    assert (len(server.logins), len(server.calls)) == (1, 1)
+    assert (len(server.logins), len(server.calls)) == (2, 2)
 
 
-async def test_a_second_401_refuses_the_account_and_no_third_login_is_tried() -> None:
-    server = Server(answer(ACCEPTED), answer(b"", 401), answer(b"", 401), answer(ACCEPTED))
+async def test_a_stale_token_leaves_both_tries_to_fresh_ones() -> None:
+    refused = [answer(b"", 401)] * 3
+    server = Server(answer(ACCEPTED), *refused, answer(ACCEPTED))
     async with rig(server) as api:
         await api.submit()
         with pytest.raises(AccountRefused):
             await api.submit()
-        assert (len(server.logins), len(server.calls)) == (2, 3)
+        assert (len(server.logins), len(server.calls), len(api.waits)) == (3, 4, 1)
 
         await api.submit()
 
-    assert server.authorizations[-1] == "bearer token-3"
-
-
-async def test_a_refused_token_is_not_used_again() -> None:
-    server = Server(answer(b"", 401), answer(ACCEPTED))
-    async with rig(server) as api:
-        with pytest.raises(AccountRefused):
-            await api.submit()
-        await api.submit()
-
-    assert server.authorizations == ["bearer token-1", "bearer token-2"]
+    assert server.authorizations[-1] == "bearer token-4"
 
 
 # ---------------------------------------------------------------- login

@@ -17,6 +17,7 @@ from lib.accounts import AccountDirectory
 from lib.errors import Paused, SyncError, Unavailable
 from lib.models import Acceptance, Document, DocumentRef, OutcomeKind, Payload, PipelineSummary
 from lib.pipelines import SALE, PoolState
+from lib.record import Record
 from lib.resilience.breaker import Breakers, pipeline_breaker
 from lib.settings import ApiSettings, BreakerSettings, SyncSettings
 from lib.sync.batch import Batch, Lease
@@ -200,6 +201,27 @@ def test_one_bad_document_holds_up_nothing() -> None:
     assert {s.ended for s in sales} == {600.0}
 
 
+def test_a_document_that_fails_alone_is_judged_by_the_other_pipelines() -> None:
+    """Where they fail too, and nothing has passed since, it pays with no attempt."""
+    services = Chain([]).services
+    ref = DocumentRef(SALE.name, 1, "HD-1", PHARMACY, "S1")
+    record = Record(Document(ref, "token", False, 1, {}, []))
+    record.failure = Unavailable("HTTP 500")
+    elsewhere = pipeline_breaker("import")
+
+    async def judge() -> list[float | None]:
+        own = await services.breakers.failed(pipeline_breaker(SALE.name), "HD-1", "S1", "HTTP 500")
+        assert not own.own
+        alone = await outage_seconds(services, record)
+        permit = await services.breakers.admit([elsewhere], "PN-1", "S2")
+        await services.breakers.failed(elsewhere, "PN-1", "S2", "HTTP 500")
+        together = await outage_seconds(services, record)
+        await services.breakers.succeeded(permit)
+        return [alone, together, await outage_seconds(services, record)]
+
+    assert asyncio.run(judge()) == [None, 0.0, None]
+
+
 def test_a_bad_document_is_given_up_once_others_pass() -> None:
     bad = Sale(0, "S0", 0.0, bad=True)
     simulate(2 * DAY, [bad, *good(100, 400, every=400.0, shops=3)])
@@ -210,7 +232,7 @@ def test_a_bad_document_is_given_up_once_others_pass() -> None:
 
 @given(
     length=st.sampled_from([120.0, 3600.0, DAY]),
-    count=st.integers(BREAKER.documents, 40),
+    count=st.integers(2, 40),  # fewer than open a breaker as well
     shops=st.integers(1, 5),
 )
 @settings(max_examples=20, deadline=None)

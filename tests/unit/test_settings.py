@@ -116,6 +116,18 @@ def test_the_api_is_reached_by_tls_unless_it_is_on_this_machine(
             load_settings()
 
 
+@pytest.mark.parametrize(("grace", "allowed"), [("75", True), ("74", False)])
+def test_a_claim_is_renewed_before_it_counts_as_never_dispatched(
+    environment, grace: str, allowed: bool
+) -> None:
+    environment(GOOD | {"DQG_SYNC__LEASE_SECONDS": "300", "DQG_SYNC__DISPATCH_GRACE": grace})
+    if allowed:
+        assert load_settings().sync.dispatch_grace == float(grace)
+    else:
+        with pytest.raises(ConfigurationError, match="quarter of lease_seconds"):
+            load_settings()
+
+
 def test_plain_http_can_be_allowed_on_purpose(environment) -> None:
     environment(
         GOOD | {"DQG_API__BASE_URL": "http://example.test/api", "DQG_API__ALLOW_HTTP": "true"}

@@ -18,7 +18,12 @@ from sqlglot import exp
 from lib.models import DocumentRef, Outcome, OutcomeKind
 from lib.pipelines import IMPORT, PIPELINES, SALE
 from lib.settings import AlertSettings, SourceSettings
-from lib.source.claim_statements import due_documents, insert_statement, take_statement
+from lib.source.claim_statements import (
+    Wanted,
+    due_documents,
+    insert_statement,
+    take_statement,
+)
 from lib.source.counts import due_statement, finished_statement, pending_statement
 from lib.source.daily import DailyFilter, documents_statement, lines_statement
 from lib.source.deadlines import bounds_of
@@ -81,9 +86,14 @@ def statements() -> list[str]:
 def _calls(source: Source) -> Iterator[Any]:
     for p in PIPELINES.values():
         yield lambda p=p: source.claims.claim(p, token="t", limit=5, lease=LEASE)
+        yield lambda p=p: source.claims.claim(
+            p, token="t", limit=5, lease=LEASE, longest_untried=True
+        )
         yield lambda p=p: source.claims.claim_one(p, local_id="HD-1", token="t", lease=LEASE)
         yield lambda p=p: source.claims.renew(p, "t", LEASE)
-        yield lambda p=p: source.claims.mark_sending(p, "t", {1: "a" * 64, 2: None})
+        yield lambda p=p: source.claims.mark_sending(
+            p, "t", {1: "a" * 64, 2: None}, timedelta(minutes=2)
+        )
         yield lambda p=p: source.claims.release(p, "t", unconfirmed=True, costs_attempt=False)
         yield lambda p=p: source.claims.held(p)
         yield lambda p=p: source.documents.load(p, "t")
@@ -117,7 +127,10 @@ def _built() -> list[str]:
     found: list[Any] = []
     for p in PIPELINES.values():
         found += [
-            due_documents(TABLES, p, "SHOP01", 9, date(2026, 11, 1)),
+            due_documents(
+                TABLES, p, "SHOP01", 9, Wanted(date(2026, 11, 1), LEASE, (1, 2), put_back=True)
+            ),
+            due_documents(TABLES, p, "SHOP01", 9, Wanted(put_back=False)),
             take_statement(TABLES, p, [7], "token", LEASE),
             insert_statement(TABLES, p, [REF], "token", LEASE, mssql.dialect()),
             settle_statement(TABLES, p, OUTCOMES),
@@ -252,7 +265,7 @@ def test_an_age_is_bounded() -> None:
 
 @pytest.mark.parametrize("dialect", [mssql.dialect(), postgresql.dialect()], ids=lambda d: d.name)
 def test_a_cut_off_bounds_the_claim_in_the_type_of_the_column(dialect: Dialect) -> None:
-    sql = _sql(due_documents(TABLES, SALE, "SHOP01", 100, date(2026, 11, 1)), dialect)
+    sql = _sql(due_documents(TABLES, SALE, "SHOP01", 100, Wanted(date(2026, 11, 1))), dialect)
     kind = "DATETIME" if dialect.name == "mssql" else "TIMESTAMP WITHOUT TIME ZONE"
     assert sql.count("sale_date >= CAST(") == 1
     assert f" AS {kind})" in sql

@@ -16,6 +16,8 @@ from deployments.cli.language import _
 from lib.settings import MongoSettings, RedisSettings
 
 _ENCRYPTED_POSTGRESQL = {"require", "verify-ca", "verify-full"}
+#: A page that is none of ours.
+_FOREIGN = "https://elsewhere.invalid"
 _PLAIN_SQL_SERVER = {"no", "optional", "false"}
 
 
@@ -89,9 +91,13 @@ async def _prefect() -> Sequence[Finding]:
         found.append(note(text, _("publish the server through a proxy with TLS")))
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
-            answer = await client.get(f"{url}/admin/version")
+            answer = await client.get(f"{url}/admin/version", headers={"Origin": _FOREIGN})
     except httpx.HTTPError:
         return found  # prefect-server says it
+    if answer.headers.get("access-control-allow-origin") in ("*", _FOREIGN):
+        text = _("pages of any site may call the Prefect server from a browser")
+        todo = _("set PREFECT_SERVER_CORS_ALLOWED_ORIGINS there to the address of its UI")
+        found.append(note(text, todo))
     if answer.is_success:
         text = _("the Prefect server asks for no password: all who reach it can run code")
         todo = _("set PREFECT_SERVER_API_AUTH_STRING there, PREFECT_API_AUTH_STRING on clients")

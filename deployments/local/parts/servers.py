@@ -117,6 +117,8 @@ def start_prefect_server(
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
                 "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
                 "PREFECT_SERVER_UI_API_URL": server.api_url,
+                # By default pages of any site may call it from this machine's browser.
+                "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": server.ui_url,
                 "PREFECT_UI_URL": server.ui_url,
                 "PREFECT_API_URL": server.api_url,
             },

@@ -97,6 +97,7 @@ def _make_delivery(schema: str | None, collation: str | None) -> None:
         sa.Column("message", _LONG_TEXT, nullable=True),
         sa.Column("payload_digest", sa.Unicode(64), nullable=True),
         sa.Column("sent_digest", sa.Unicode(64), nullable=True),
+        sa.Column("settles_at", _UTC_MOMENT, nullable=True),
         sa.Column("settled_at", _UTC_MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("platform", "pipeline", "record_id", name=f"pk_{_DELIVERY}"),
         schema=schema,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ Result = TypeVar("Result")
 #: With these the API says that it did not take the call, so it may be made again on the spot.
 _ASKS_TO_WAIT = (425, 429)
 _SHORT_WAITS = 2
+#: Before the one more try of a call that was refused right after its login.
+_APART_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +109,8 @@ class DqgPlatform:
         """
 
         def interpret(reply: Reply) -> Acceptance:
-            return parse_submit(
-                payload.resource,
-                payload.local_id,
-                reply.status,
-                reply.headers,
-                reply.body,
-                self._settings,
-                names=_names(payload),
-                can_be_asked=self._can_be_asked(payload.resource),
-                unconfirmed=unconfirmed,
-            )
+            can_be_asked = self._can_be_asked(payload.resource)
+            return self._acceptance(payload, reply, can_be_asked, unconfirmed)
 
         request = self._client.create(payload.resource, payload.body)
         call = _Call(Action.SUBMIT, request, interpret, lost=OutcomeUnknown)
@@ -133,16 +127,7 @@ class DqgPlatform:
         """See `Platform.update`."""
 
         def interpret(reply: Reply) -> Acceptance:
-            answer = parse_submit(
-                payload.resource,
-                payload.local_id,
-                reply.status,
-                reply.headers,
-                reply.body,
-                self._settings,
-                names=_names(payload),
-                can_be_asked=False,
-            )
+            answer = self._acceptance(payload, reply, can_be_asked=False)
             if answer.duplicate:
                 raise Rejected(
                     f"the API does not take the update: {answer.message}",
@@ -154,6 +139,22 @@ class DqgPlatform:
         request = self._client.replace(payload.resource, payload.body)
         call = _Call(Action.UPDATE, request, interpret, lost=OutcomeUnknown)
         return await self._perform(call, account, context)
+
+    def _acceptance(
+        self, payload: Payload, reply: Reply, can_be_asked: bool, unconfirmed: bool = False
+    ) -> Acceptance:
+        """What the reply to a POST or PUT says; raises SyncError."""
+        return parse_submit(
+            payload.resource,
+            payload.local_id,
+            reply.status,
+            reply.headers,
+            reply.body,
+            self._settings,
+            names=_names(payload),
+            can_be_asked=can_be_asked,
+            unconfirmed=unconfirmed,
+        )
 
     async def look_up(
         self, payload: Payload, account: Account, context: CallContext
@@ -185,9 +186,9 @@ class DqgPlatform:
         return await self._perform(call, account, context)
 
     async def _perform(self, call: _Call[Result], account: Account, context: CallContext) -> Result:
-        """The result of a call: a stale token is replaced once, a short Retry-After waited out."""
+        """The result of a call: a stale token is replaced, a short Retry-After waited out."""
         token, is_new = await self._client.token(account)
-        waits, said_wait = 0, None
+        waits, said_wait, tried_again = 0, None, False
         while True:
             async with self._client.slot(account):
                 try:
@@ -202,8 +203,13 @@ class DqgPlatform:
                 return result
             if isinstance(result, AccountRefused) and result.http_status == 401:
                 await self._client.drop_token(account, token)
-                if is_new:  # another login would change nothing
-                    raise result
+                if is_new:
+                    if tried_again:
+                        raise result
+                    # An API with one session per account ends it when another process logs in,
+                    # as happens while Redis is away. Apart, one of the two gets through.
+                    tried_again = True
+                    await self._sleep(_APART_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
                 (token, _), is_new = await self._client.token(account), True
             elif waits < _SHORT_WAITS and (wait := self._short_wait(result)) is not None:
                 waits, said_wait = waits + 1, result
