@@ -11,7 +11,8 @@
 #                 SMALL=1 keeps it short; GROWTH=1 measures growth with the backlog instead,
 #                 CONSOLE=1 the web console with a million documents;
 #                 PROFILE=1 shows where the CPU goes and what settings of Prefect change
-#   make test     unit, property, integration and end-to-end tests; ARGS=... for pytest
+#   make test     unit, property, integration and end-to-end tests, side by side in PROCESSES (2);
+#                 ARGS=... for pytest
 #   make lint     check style, types and words
 #   make audit    scan our code for weaknesses and our packages for known vulnerabilities
 #   make fuzz     fuzz answers and documents, each for FUZZ_SECONDS (20)
@@ -47,6 +48,7 @@ CONSOLE ?=
 SMALL ?=
 PROFILE ?=
 ARGS ?=
+PROCESSES ?= 2
 FUZZ_SECONDS ?= 20
 
 export STATE SOURCE DOCS SEED EXIT DEADLINE SCENARIO
@@ -63,6 +65,7 @@ bench: setup
 
 test: setup
 	$(BIN)/python -m pytest tests/unit tests/properties tests/integration tests/e2e \
+		--numprocesses=$(PROCESSES) --dist=loadgroup --no-loadscope-reorder \
 		$(or $(ARGS),--cov --cov-report=term)
 
 lint: setup

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pymongo
 import pytest
@@ -19,6 +21,43 @@ from tests.support.system import deployed, prefect_server, system
 
 # In one place: a fixture that two files bring in is made twice.
 __all__ = ["deployed", "prefect_server", "system"]
+
+
+TESTS = Path(__file__).parent
+#: Side by side, the rings with the longest tests begin: the short ones fill what time is left.
+LONGEST_FIRST = ("e2e", "integration", "properties", "unit")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep together what shares expensive parts: a module, and all that use the running system."""
+    side_by_side = hasattr(config, "workerinput")
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        ring = LONGEST_FIRST.index(item.path.relative_to(TESTS).parts[0])
+        # The running system comes last of its ring: it takes CPU from the others.
+        return ring if side_by_side else -ring, is_of_running_system(item)
+
+    for item in items:
+        module = str(item.path.relative_to(TESTS))
+        group = "running" if is_of_running_system(item) else module
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=place)
+
+
+def is_of_running_system(item: pytest.Item) -> bool:
+    return "running" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_fork_servers() -> Iterator[None]:
+    """Processes preloaded for warm starts are shared by a folder: each test session has its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="dqg-test-") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,7 @@ QUICKER = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the one running system come last, so that it takes no CPU from the others."""
-    items.sort(key=lambda item: "running" in getattr(item, "fixturenames", ()))
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with Stack(tmp_path_factory.mktemp("e2e")) as stack:
         stack.environment |= QUICKER
@@ -37,7 +32,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             yield system
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo_end(running: System) -> DemoEnd:
     drain(running)
     with pymongo.MongoClient[dict[str, Any]](running.mongo_url) as client:
@@ -45,7 +40,7 @@ def demo_end(running: System) -> DemoEnd:
     return DemoEnd(judge(running), failures)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def drained(running: System, demo_end: DemoEnd) -> System:
     """The system with its demo documents done; a test adds documents of names of its own."""
     return running
