@@ -62,7 +62,11 @@ def test_the_longest_password_fits_into_its_column() -> None:
     assert len(box(new_key()).encrypt(SecretStr("ặ" * 50))) <= ENCRYPTED_LENGTH
 
 
-@pytest.mark.parametrize("keys", ["", "hunter2", f"{new_key()},hunter2", new_key()[:-4], "é" * 44])
+@pytest.mark.parametrize(
+    "keys",
+    ["", "hunter2", f"{new_key()},hunter2", new_key()[:-4], "é" * 44],
+    ids=["nothing", "word", "key and word", "part of a key", "foreign letters"],
+)
 def test_what_is_no_key_is_refused_without_being_shown(keys: str) -> None:
     with pytest.raises(ValueError, match=r"key \d is no key") as error:
         check_keys(SecretStr(keys))

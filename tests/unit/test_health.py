@@ -45,7 +45,9 @@ def test_an_error_is_unwell(address: str, capsys: pytest.CaptureFixture[str]) ->
     assert "HTTP 503" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("url", [f"http://127.0.0.1:{free_port()}/", "file:///etc/hostname"])
+@pytest.mark.parametrize(
+    "url", [f"http://127.0.0.1:{free_port()}/", "file:///etc/hostname"], ids=["nobody", "file"]
+)
 def test_no_answer_and_no_address_are_unwell(url: str) -> None:
     with pytest.raises(Unwell):
         check_http(url)
