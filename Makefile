@@ -65,7 +65,7 @@ bench: setup
 
 test: setup
 	$(BIN)/python -m pytest tests/unit tests/properties tests/integration tests/e2e \
-		--numprocesses=$(PROCESSES) --dist=loadgroup --no-loadscope-reorder \
+		--numprocesses=$(PROCESSES) --dist=loadfile --no-loadscope-reorder \
 		$(or $(ARGS),--cov --cov-report=term)
 
 lint: setup

@@ -10,6 +10,8 @@ from pathlib import Path
 import pymongo
 import pytest
 import redis
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from deployments.local.parts.postgres import PostgresServer, start_postgres
 from deployments.local.parts.servers import start_sandbox
@@ -24,29 +26,35 @@ __all__ = ["deployed", "prefect_server", "system"]
 
 
 TESTS = Path(__file__).parent
-#: Side by side, the rings with the longest tests begin: the short ones fill what time is left.
-LONGEST_FIRST = ("e2e", "integration", "properties", "unit")
+RINGS = ("unit", "properties", "integration", "e2e")
+
+
+class EndToEndApart(LoadFileScheduling):
+    """Side by side: one process has all end-to-end tests, which share the running system.
+
+    The others take the modules of the other rings, and so does that one when it is done.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.split("::", 1)[0]
+        return "e2e" if module.startswith("tests/e2e/") else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> EndToEndApart:
+    return EndToEndApart(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep together what shares expensive parts: a module, and all that use the running system."""
+    """Ring by ring; side by side the longest begin."""
     side_by_side = hasattr(config, "workerinput")
 
     def place(item: pytest.Item) -> tuple[int, bool]:
-        ring = LONGEST_FIRST.index(item.path.relative_to(TESTS).parts[0])
+        ring = RINGS.index(item.path.relative_to(TESTS).parts[0])
         # The running system comes last of its ring: it takes CPU from the others.
-        return ring if side_by_side else -ring, is_of_running_system(item)
+        return -ring if side_by_side else ring, "running" in getattr(item, "fixturenames", ())
 
-    for item in items:
-        module = str(item.path.relative_to(TESTS))
-        group = "running" if is_of_running_system(item) else module
-        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=place)
-
-
-def is_of_running_system(item: pytest.Item) -> bool:
-    return "running" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session", autouse=True)
