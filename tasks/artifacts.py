@@ -1,6 +1,6 @@
 """Everything that runs show to operators as artifacts of Prefect.
 
-Pages are Markdown: the UI shows the cells of its own table artifacts as raw text. At a width of
+Pages are Markdown: the UI shows the cells of table artifacts as raw text. At a width of
 1400 pixels it leaves 690 to a page, which takes some seven columns. Texts of others go through
 `plain`.
 """
