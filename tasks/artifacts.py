@@ -1,6 +1,6 @@
 """Everything that runs show to operators as artifacts of Prefect.
 
-Pages are Markdown: the UI shows the cells of its own table artifacts as raw text. At a width of
+Pages are Markdown: the UI shows the cells of table artifacts as raw text. At a width of
 1400 pixels it leaves 690 to a page, which takes some seven columns. Texts of others go through
 `plain`.
 """
@@ -39,6 +39,8 @@ from lib.sync.reconcile import Repairs
 from lib.tracking.availability import HOURS, as_markdown, by_hour, first_hour
 from lib.tracking.failures import FailureFilter, FailureGroup, FailureLog, failure_groups
 from lib.tracking.task_logs import TaskLogReader
+from lib.words.documents import reason
+from lib.words.language import Language
 from tasks.dispatch import Round
 from tasks.runtime import current_services
 
@@ -245,7 +247,7 @@ async def show_failure_groups(services: Services) -> None:
     await _show(
         FAILURE_GROUPS,
         _groups_description(total, len(groups)),
-        [_group(group, runs) for group in shown],
+        [_group(group, runs, services.settings.sync.language) for group in shown],
         "No open failure.",
     )
 
@@ -286,16 +288,16 @@ async def best_effort(show: Callable[[Services], Awaitable[None]], services: Ser
         )
 
 
-def _group(group: FailureGroup, runs: set[str]) -> dict[str, Any]:
-    reason, example = group.reason, group.failures[0]
+def _group(group: FailureGroup, runs: set[str], language: Language) -> dict[str, Any]:
+    why, example = group.reason, group.failures[0]
     shops = sorted({ref.shop_pharmacy_code for ref in group.refs})
     more = f" and {len(shops) - _SHOPS_SHOWN} more" if len(shops) > _SHOPS_SHOWN else ""
     return {
         "documents": len(group.refs),
-        "group": f"`{reason.key}`",
-        "reason": plain(reason.text),
-        "field": plain(reason.field),
-        "drug code": plain(reason.drug_code),
+        "group": f"`{why.key}`",
+        "reason": plain(reason(why.text, language)),
+        "field": plain(why.field),
+        "drug code": plain(why.drug_code),
         "example": _example(example["local_id"], example.get("record_run_id"), runs),
         "shops": plain(", ".join(shops[:_SHOPS_SHOWN])) + more,
     }

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from deployments.cli.context import ATTENTION, AsJson, open_operator, print_json, run
-from deployments.cli.language import N_, _, _n
+from deployments.cli.language import N_, _, _n, current_language
 from deployments.cli.output import code, console, local_time, number, table, text
 from deployments.cli.prefect_api import run_url
 from deployments.cli.runs import read_runs
@@ -26,9 +26,11 @@ from deployments.cli.selection import (
     make_filter,
     read_groups,
 )
-from lib.errors import SyncError
+from lib.errors import FieldError, SyncError
 from lib.operations.operator import Operator
 from lib.tracking.failures import FailureFilter
+from lib.words.documents import hint, kind, reason
+from lib.words.language import say
 
 app = typer.Typer(help="Documents that failed, and why.", no_args_is_help=True)
 
@@ -53,6 +55,18 @@ def list_(
     run(_list(wanted, limit, json), as_json=json)
 
 
+def _reason(row: dict[str, Any]) -> str | None:
+    """What is wrong, in the language of the command line; an answer of the API as it came."""
+    if fields := row.get("field_errors"):
+        return "; ".join(FieldError(**field).said(current_language()) for field in fields)
+    return reason(row["error"], current_language()) if row.get("error") else None
+
+
+def _hint(row: dict[str, Any]) -> str:
+    fields = row.get("field_errors") or [{"field": ""}]
+    return say(current_language(), hint(fields[0]["field"], row.get("error_class") or ""))
+
+
 async def _list(wanted: FailureFilter, limit: int, json: bool) -> int:
     async with open_operator() as operator:
         rows = await operator.failures.find(wanted, limit=limit)
@@ -74,7 +88,7 @@ async def _list(wanted: FailureFilter, limit: int, json: bool) -> int:
             (
                 local_time(row["created_at"]),
                 *(row["pipeline"], row["shop_pharmacy_code"], row["local_id"]),
-                *(row.get("error_class"), row.get("error"), row["_id"]),
+                *(row.get("error_class"), _reason(row), row["_id"]),
             )
             for row in rows
         ],
@@ -128,7 +142,13 @@ async def _group(wanted: FailureFilter, json: bool) -> int:
         *(code(_("group")), number(_("documents")), code(_("class"), 3), code(_("field"), 2)),
         *(code(_("drug code"), 2), text(_("reason")), code(_("example"), 1)),
     ]
-    rows = [[item[name] for name in names] for item in found]
+    rows = [
+        [
+            reason(item[name], current_language()) if name == "reason" else item[name]
+            for name in names
+        ]
+        for item in found
+    ]
     console().print(
         table(
             _n("{count} group of failures", "{count} groups of failures", len(found)), heads, rows
@@ -188,6 +208,7 @@ _FACTS = {
     "created_at": N_("when"),
     "error_class": N_("class"),
     "error": N_("reason"),
+    "hint": N_("what to do"),
     "http_status": N_("HTTP status"),
     "record_run_id": N_("run of the document"),
     "record_run_url": N_("in the UI"),
@@ -201,10 +222,15 @@ _FACTS = {
 
 def _print(row: dict[str, Any]) -> None:
     out = console()
+    known = row | {
+        "error": _reason(row),
+        "hint": _hint(row),
+        "pipeline": f"{row['pipeline']} ({kind(row['pipeline'], current_language())})",
+    }
     facts = [
         (_(text), local_time(value) if isinstance(value, datetime) else value)
         for fact, text in _FACTS.items()
-        if (value := row.get(fact)) is not None
+        if (value := known.get(fact)) is not None
     ]
     out.print(table(_("Failure {id}", id=row["_id"]), [code(""), text("")], facts))
     out.print(

@@ -73,17 +73,16 @@ async def read_trace(
     def is_meant(ref: DocumentRef) -> bool:
         return pharmacy_code in (None, ref.pharmacy_code)
 
-    try:
+    async def read_rows() -> None:
         for pipeline in pipelines:
             rows = await asyncio.to_thread(
                 operator.source.documents.find, pipeline, local_id, pharmacy_code
             )
             for row in rows:
                 found.of(row.ref).row = row
-    except SyncError as error:
-        found.away["SQL"] = str(error)
-    names = {pipeline.name for pipeline in pipelines}
-    try:
+
+    async def read_records() -> None:
+        names = {pipeline.name for pipeline in pipelines}
         for name in sorted(names):
             for log in await operator.tracking.logs_of(name, local_id):
                 if is_meant(ref_of(log)):
@@ -91,12 +90,16 @@ async def read_trace(
         for failure in await operator.failures.of_document(local_id):
             if failure["pipeline"] in names and is_meant(ref_of(failure)):
                 found.of(ref_of(failure)).failures.append(failure)
-    except SyncError as error:
-        found.away["MongoDB"] = str(error)
-    try:
-        await _add_runs(found, pipelines, read_runs)
-    except SyncError as error:
-        found.away["Prefect"] = str(error)
+
+    async def ask(store: str, reading: Awaitable[None]) -> None:
+        try:
+            await reading
+        except SyncError as error:
+            found.away[store] = str(error)
+
+    await asyncio.gather(ask("SQL", read_rows()), ask("MongoDB", read_records()))
+    # Last: the records name the runs.
+    await ask("Prefect", _add_runs(found, pipelines, read_runs))
     return found
 
 

@@ -67,7 +67,7 @@ class SyncSettings(Section):
         ge=0,
         le=300,
         description="seconds at least between two batches of a pipeline that are not full; "
-        "documents that trickle in gather for so long",
+        "documents that trickle in gather for this time",
     )
     granularity: Granularity = Field(
         Granularity.AUTO,

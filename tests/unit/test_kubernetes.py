@@ -54,7 +54,7 @@ def test_the_images_are_of_the_version_that_is_locked() -> None:
     assert f"{own['repository']}:{own['prefectTag']}" == default == services()["apply"]["image"]
 
 
-@pytest.mark.parametrize("name", ["server", *WORKERS, "apply"])
+@pytest.mark.parametrize("name", ["server", *WORKERS, "apply", "console"])
 def test_every_variable_is_a_setting_and_no_secret_stands_in_a_file(name: str) -> None:
     found = {entry["name"]: entry for entry in entries(loaded(name))}
     prefect = {n for n in found if n.startswith("PREFECT_") and not FOREIGN.match(n)}
@@ -105,10 +105,33 @@ def test_the_job_runs_what_the_compose_file_runs() -> None:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
+def console_pod() -> dict[str, Any]:
+    deployment = loaded("console")["items"][0]
+    pod: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return pod
+
+
+def test_the_console_is_what_the_compose_file_starts() -> None:
+    (container,) = console_pod()["containers"]
+    wanted = services()["console"]
+    assert container["args"] == wanted["command"]
+    assert container["image"] == wanted["image"]
+    given = {entry["name"]: entry.get("value") for entry in container["env"]}
+    for name, value in wanted["environment"].items():
+        if name.startswith("DQG_CONSOLE__"):
+            assert given[name] == value
+    users = given["DQG_CONSOLE__USERS_FILE"]
+    assert any(users.startswith(f"{m['mountPath']}/") for m in container["volumeMounts"])
+    probe = container["livenessProbe"]["httpGet"]["path"]
+    assert any(str(part).endswith(probe) for part in wanted["healthcheck"]["test"])
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
 def test_secrets_are_mounted_where_the_image_looks() -> None:
     mounts = [
         *loaded("worker-process")["worker"]["extraVolumeMounts"],
         *loaded("apply")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"],
+        *console_pod()["containers"][0]["volumeMounts"],
     ]
     places = {mount["mountPath"] for mount in mounts if mount["name"] == "secrets"}
     assert places == {DEFAULT_FOLDERS[1]}
