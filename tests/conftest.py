@@ -10,8 +10,8 @@ from pathlib import Path
 import pymongo
 import pytest
 import redis
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from deployments.local.parts.postgres import PostgresServer, start_postgres
 from deployments.local.parts.servers import start_sandbox
@@ -58,13 +58,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_fork_servers() -> Iterator[None]:
-    """Processes preloaded for warm starts are shared by a folder: each test session has its own."""
+def _own_surroundings() -> Iterator[None]:
+    """What processes of the machine share, and what depends on how the tests are started."""
     with (
         tempfile.TemporaryDirectory(prefix="dqg-test-") as folder,
         pytest.MonkeyPatch.context() as patch,
     ):
+        # The sockets of processes that are preloaded for warm starts.
         patch.setenv("XDG_RUNTIME_DIR", folder)
+        # Set in the processes that run tests side by side.
+        patch.delenv("COLUMNS", raising=False)
         yield
 
 

@@ -240,6 +240,7 @@ def exchange_of(failure: Mapping[str, Any], *, masked: bool) -> Exchange:
     """
     payload, answer = failure.get("payload"), str(failure.get("answer") or "")
     named = {str(payload[name]) for name in PERSONAL_FIELDS if payload and payload.get(name)}
+    named -= {MASK}
     names = tuple(sorted(named, key=len, reverse=True)) if masked else ()
     hidden = Exchange(names=names)
     if payload and masked:

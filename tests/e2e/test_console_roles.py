@@ -21,7 +21,9 @@ from tests.support.system import System
 
 pytestmark = [
     pytest.mark.timeout(600),
-    pytest.mark.settings(close={"signing_key": "A" * 43 + "="}),
+    pytest.mark.settings(
+        close={"signing_key": "A" * 43 + "="}, mongo={"mask_personal_names": False}
+    ),
 ]
 UNKNOWN = {"drug_code": "DQG99999999"}
 

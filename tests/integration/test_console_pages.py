@@ -180,6 +180,7 @@ def test_a_shop_manager_finds_the_blank_lot(console: str) -> None:
         assert "Gửi lại</button>" not in document
 
 
+@pytest.mark.settings(mongo={"mask_personal_names": False})
 def test_a_document_shows_both_sides_and_hides_names_until_that_is_logged(
     operator: Browserless, failed: System
 ) -> None:

@@ -85,7 +85,7 @@ async def test_one_document_that_fails_does_not_hold_up_those_that_come_after_it
     assert ended(system, "GOOD"), statuses(system)
     await look_until(system, lambda: ended(system, "HD-POISON", "SYNC_FAILED"))
     assert len(calls(system, "HD-POISON")) == 4
-    assert "given up after 4 attempts" in (system.document("sale", "HD-POISON").message or "")
+    assert "đã thôi sau 4 lần gửi" in (system.document("sale", "HD-POISON").message or "")
 
 
 def calls(system: System, code: str) -> list[dict[str, Any]]:
