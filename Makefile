@@ -30,6 +30,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := flows tasks lib deployments tests
+RINGS := tests/unit tests/properties tests/integration tests/e2e
+PYTEST = $(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=loadfile --no-loadscope-reorder
 
 PYTHON ?=
 STATE ?=
@@ -64,9 +66,8 @@ bench: setup
 	@$(BIN)/python -m tests.benchmarks $(if $(filter 1,$(PROFILE)),profile)
 
 test: setup
-	$(BIN)/python -m pytest tests/unit tests/properties tests/integration tests/e2e \
-		--numprocesses=$(PROCESSES) --dist=loadfile --no-loadscope-reorder \
-		$(or $(ARGS),--cov --cov-report=term)
+	$(if $(ARGS),$(PYTEST) $(RINGS) $(ARGS),$(PYTEST) tests/unit tests/properties --cov --cov-report=term)
+	$(if $(ARGS),,$(PYTEST) tests/integration tests/e2e)
 
 lint: setup
 	$(BIN)/ruff check

@@ -41,8 +41,12 @@ SHAPES: tuple[object, ...] = (
 )
 
 
-def fuzz(target: str, seconds: int) -> subprocess.CompletedProcess[str]:
-    """Fuzz one target in a process of its own, which the fuzzer ends the hard way."""
+def fuzz(target: str, *, seconds: int, inputs_tried: int = -1) -> subprocess.CompletedProcess[str]:
+    """Fuzz one target in a process of its own, which the fuzzer ends the hard way.
+
+    Args:
+        inputs_tried: end after this number of inputs, before the seconds are over; -1: do not.
+    """
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         inputs = Path(folder, "inputs")
         inputs.mkdir()
@@ -50,6 +54,7 @@ def fuzz(target: str, seconds: int) -> subprocess.CompletedProcess[str]:
             _write_shapes(inputs)
         options = [
             f"-max_total_time={seconds}",
+            f"-runs={inputs_tried}",
             f"-artifact_prefix={folder}/",
             "-verbosity=0",
             "-print_final_stats=1",
@@ -84,7 +89,7 @@ def main() -> None:
     if importlib.util.find_spec("atheris") is None:
         sys.exit("fuzz: there is no fuzzer for this platform")
     for target in NAMES:
-        done = fuzz(target, int(sys.argv[1]))
+        done = fuzz(target, seconds=int(sys.argv[1]))
         if done.returncode != 0:
             sys.exit(f"{done.stdout}\nfuzz: {target} failed, status {done.returncode}")
         print(f"fuzz: {executions(done)} {target} in {sys.argv[1]} s, nothing found", flush=True)

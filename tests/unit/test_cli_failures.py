@@ -83,7 +83,7 @@ def test_a_filter_asks_only_for_what_it_was_given() -> None:
     assert FailureFilter(states=None).query() == {}
     assert FailureFilter(shop="S", reason="a.b", since=since).query() == {
         "state": {"$in": ["open"]},
-        "shop_pharmacy_code": "S",
+        "shop_pharmacy_code": {"$regex": r"^\s*(?:S)\s*$", "$options": "i"},
         "error": {"$regex": r"a\.b", "$options": "i"},
         "created_at": {"$gte": since},
     }

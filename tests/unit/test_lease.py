@@ -100,7 +100,7 @@ async def test_it_is_renewed_in_the_background() -> None:
         renewals += 1
         return 1
 
-    async with Lease(renew, seconds=0.02, margin=0):
+    async with Lease(renew, seconds=0.9, margin=0):
         import asyncio
 
         async with asyncio.timeout(10):
