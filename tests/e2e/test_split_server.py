@@ -155,15 +155,15 @@ class Containers:
         return user, password
 
     def call(self, api: str, method: str, path: str, body: Any = None) -> Any:
-        response = httpx.request(
-            method,
-            f"{self.api_url(api)}{path}",
-            json=body,
-            auth=self.auth,
-            timeout=30,
-            trust_env=False,
-        )
-        return response.raise_for_status().json()
+        client = "split-server"
+        with httpx.Client(
+            base_url=self.api_url(api), auth=self.auth, timeout=30, trust_env=False
+        ) as http:
+            if method != "GET":
+                made = http.get("/csrf-token", params={"client": client}).raise_for_status()
+                http.headers["Prefect-Csrf-Client"] = client
+                http.headers["Prefect-Csrf-Token"] = made.json()["token"]
+            return http.request(method, path, json=body).raise_for_status().json()
 
 
 def start_redis_of_the_file(stack: Stack, secrets: Path, folder: Path) -> int:
