@@ -99,7 +99,7 @@ def test_artifacts_are_rendered_and_fit_and_their_links_open_in_the_same_ui(
         for key in ("orchestrate-summary", "sale-result", "api-availability", "failure-groups"):
             ui.open_latest_artifact(key)
             shown = ui.artifact()
-            assert shown.locator("table").count() == 1, key
+            assert shown.locator("table").count() == 1 or "All accepted." in shown.inner_text(), key
             assert not RAW.search(shown.inner_text()), (key, shown.inner_text())
             assert not ui.is_cut_off(shown), key
         group = ui.artifact().locator("tbody code").first.inner_text()

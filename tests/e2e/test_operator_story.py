@@ -82,7 +82,7 @@ def test_from_the_readme_alone_a_failure_becomes_accepted(refused: System) -> No
     ]
     assert '"ten_thuoc": "Amoxicillin TH 500mg"' in shown
     assert "ma_thuoc không có trong danh mục thuốc quốc gia" in shown
-    assert f"{refused.prefect.ui_url}/runs/flow-run/" in shown
+    assert f"{refused.prefect.ui_url}/v2/runs/flow-run/" in shown
 
     corrected = run_block(refused, correct)
     assert "UPDATE 3" in corrected

@@ -106,10 +106,11 @@ def _texts_of_console() -> Catalog:
 
 def _texts_of_lib() -> Catalog:
     found = Catalog(domain=words.DOMAIN, fuzzy=False)
-    for name, line, text, _comments, _context in extract_from_dir(
-        ROOT / "lib", method_map=[("**.py", "python")], keywords=KEYWORDS | {"say": (2,)}
-    ):
-        found.add(text, locations=[(f"lib/{name}", line)])
+    for layer in ("lib", "tasks", "flows"):
+        for name, line, text, _comments, _context in extract_from_dir(
+            ROOT / layer, method_map=[("**.py", "python")], keywords=KEYWORDS | {"say": (2,)}
+        ):
+            found.add(text, locations=[(f"{layer}/{name}", line)])
     return found
 
 
