@@ -39,7 +39,7 @@ def run_once(pool: str, monkeypatch: pytest.MonkeyPatch) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=240,
     )
     return done.stderr
 
