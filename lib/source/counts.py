@@ -32,6 +32,7 @@ from lib.source.deadlines import DeadlineBounds, DeadlineCount, count_deadlines
 from lib.source.dialects import (
     age_in_seconds,
     code_value,
+    constant,
     local_in,
     local_midnight,
     passing_locked,
@@ -348,7 +349,7 @@ def finished_statement(
     header = tables.header(pipeline)
     query = (
         select(*by, header.c.status, func.count())
-        .where(header.c.status.in_([SyncStatus.SUCCESS.value, SyncStatus.FAILED.value]))
+        .where(header.c.status.in_([constant(SyncStatus.SUCCESS), constant(SyncStatus.FAILED)]))
         .group_by(*by, header.c.status)
     )
     if today:

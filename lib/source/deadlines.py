@@ -14,14 +14,12 @@ from lib.clock import PHARMACY_ZONE
 from lib.models import SyncStatus
 from lib.pipelines import Pipeline
 from lib.settings import AlertSettings
-from lib.source.dialects import local_in, passing_locked
+from lib.source.dialects import constant, local_in, passing_locked
 from lib.source.rows import dated_from
 from lib.source.tables import SourceTables
 
 #: A document that was entered a moment ago is on its way, however near its deadline is.
 _ON_ITS_WAY_SECONDS = 1800
-
-
 #: Documents that are late for longer are known by now, as failures or by the daily close.
 LOOKED_BACK = timedelta(days=7)
 
@@ -94,7 +92,7 @@ def count_deadlines(
     def number(condition: ColumnElement[bool]) -> ColumnElement[int]:
         return func.count(case((condition, 1)))
 
-    failed = header.c.status == SyncStatus.FAILED.value
+    failed = header.c.status == constant(SyncStatus.FAILED)
     query = (
         select(
             header.c.shop_pharmacy_code,
@@ -103,7 +101,7 @@ def count_deadlines(
             number(failed),
         )
         .where(
-            header.c.status.in_([SyncStatus.PENDING.value, SyncStatus.FAILED.value]),
+            header.c.status.in_([constant(SyncStatus.PENDING), constant(SyncStatus.FAILED)]),
             dated_from(header, pipeline, cut_off),
             not_(before(bounds.oldest)),
             before(bounds.soon),

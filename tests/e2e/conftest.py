@@ -12,9 +12,10 @@ from deployments.local.supervisor.stack import Stack
 from deployments.local.system import MONGO_DATABASE, System, start_system
 from deployments.local.verdict import judge
 from tests.support.running import DemoEnd, drain
+from tests.support.waiting import wait_until
 
 SETTINGS = {
-    "api": {"read_timeout": 5},
+    "api": {"read_timeout": 5, "settle_seconds": 1},
     "sync": {"task_retry_delay": 0.2, "task_retry_jitter": 0, "attempt_delay": 2},
 }
 #: A stopped worker is noticed after half a minute instead of two.
@@ -36,8 +37,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def demo_end(running: System) -> DemoEnd:
     drain(running)
     with pymongo.MongoClient[dict[str, Any]](running.mongo_url) as client:
-        failures = list(client[MONGO_DATABASE].sync_failures.find())
-    return DemoEnd(judge(running), failures)
+        kept = client[MONGO_DATABASE].sync_failures
+        wanted = len(running.plan.fail)
+        # Written after the row, so that a MongoDB that is away holds up no status.
+        wait_until(lambda: kept.count_documents({}) >= wanted, "the failures are kept", timeout=30)
+        return DemoEnd(judge(running), list(kept.find()))
 
 
 @pytest.fixture(scope="package")

@@ -187,8 +187,8 @@ def test_good_faulty_and_flaky_documents_share_a_batch(drained: System) -> None:
         "PX-FAULTY": "SYNC_FAILED",
     }
     assert "loai_phieu_xuat" in (ends["PX-FAULTY"].message or "")
-    # An answer that leaves open what was stored ends the attempt.
-    assert 1 <= ends["PX-FLAKY"].attempts <= 3
+    # A 503 may have stored it: nothing is sent again before its call has settled.
+    assert ends["PX-FLAKY"].attempts == 3
 
 
 def test_one_pipeline_can_be_deployed_alone(drained: System) -> None:
