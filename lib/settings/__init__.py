@@ -18,16 +18,25 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lib.errors import ConfigurationError
-from lib.settings.alerts import AlertRoute, AlertSettings
-from lib.settings.api import ApiSettings, EmptyOptional, Fractions
-from lib.settings.cli import CliSettings
-from lib.settings.close import CloseSettings
-from lib.settings.console import ConsoleSettings
-from lib.settings.limits import BreakerSettings, RateSettings
-from lib.settings.metrics import MetricsSettings
+from lib.settings.operation import (
+    AlertRoute,
+    AlertSettings,
+    CliSettings,
+    CloseSettings,
+    ConsoleSettings,
+    MetricsSettings,
+    WarmStartSettings,
+)
+from lib.settings.sending import (
+    ApiSettings,
+    BreakerSettings,
+    EmptyOptional,
+    Fractions,
+    Granularity,
+    RateSettings,
+    SyncSettings,
+)
 from lib.settings.stores import MongoSettings, RedisSettings, SourceSettings
-from lib.settings.sync import Granularity, SyncSettings
-from lib.settings.warm_start import WarmStartSettings
 from lib.words.language import Language
 
 __all__ = [

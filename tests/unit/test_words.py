@@ -33,7 +33,7 @@ def test_documentation_code_and_configuration_are_checked() -> None:
         "README.md",
         "docs/runbook.md",
         "docs/decisions/README.md",
-        "lib/settings/sync.py",
+        "lib/settings/sending.py",
         "deployments/cli/status.py",
         "deployments/server/alerts/messages.yaml",
         "prefect.yaml",

@@ -30,7 +30,7 @@ from lib.platforms.dqg.response import Reply
 from lib.platforms.dqg.tokens import TokenCache
 from lib.sanitize import MASK, hide_secrets, printable, shorten
 from lib.settings import ApiSettings
-from lib.settings.api import is_http_address
+from lib.settings.sending import is_http_address
 
 _MAX_USERNAME = 50
 _MAX_PASSWORD = 30

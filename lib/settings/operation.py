@@ -1,14 +1,72 @@
-"""Settings of the alerts; `lib.settings` reads them with all others."""
+"""Settings of operation: command line, console, alerts, daily close, metrics, warm starts."""
 
 from __future__ import annotations
 
 from datetime import time
 from fnmatch import fnmatchcase
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, field_validator
 
 from lib.settings.section import Seconds, Section
+from lib.words.language import Language
+
+
+class CliSettings(Section):
+    """The command line `dqg`."""
+
+    language: Language = Field(
+        Language.ENGLISH,
+        description="language of tables and messages; JSON and logs stay English",
+    )
+    time_zone: str = Field(
+        "Asia/Ho_Chi_Minh", description="IANA name of the time zone that times are shown in"
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("no such time zone; write it like Asia/Ho_Chi_Minh") from None
+        return name
+
+
+class ConsoleSettings(Section):
+    """The web console, `dqg console`."""
+
+    host: str = Field("127.0.0.1", description="address the console listens on")
+    port: int = Field(4300, ge=0, le=65535, description="port the console listens on")
+    public_url: str | None = Field(
+        None, description="address people reach it at; messages link to it"
+    )
+    language: Language = Field(
+        Language.VIETNAMESE, description="language until a person chooses the other one"
+    )
+    users_file: Path = Field(
+        Path("console-users.json"),
+        description="who may use the console, written by `dqg console user add`",
+    )
+    session_key: SecretStr | None = Field(
+        None,
+        description="Fernet key of the session cookies; by default a new one at each start, "
+        "after which everybody logs in again",
+    )
+    session_hours: float = Field(
+        10, gt=0, le=24 * 7, description="hours after which a person logs in again"
+    )
+    proxy_header: str | None = Field(
+        None,
+        description="header in which a trusted proxy names the user it has logged in, "
+        "instead of a password, e.g. `X-Forwarded-Email`",
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description='JSON, addresses of proxies whose headers are believed: `["10.0.0.7/32"]`'
+    )
 
 
 class AlertRoute(Section):
@@ -93,3 +151,33 @@ class AlertSettings(Section):
         if "everybody" in routes:
             raise ValueError("`everybody` is the name of the receivers in `urls`")
         return routes
+
+
+class CloseSettings(Section):
+    """The daily close, `dqg close`."""
+
+    signing_key: SecretStr | None = Field(
+        None,
+        description="signs the files of a daily close: the seed of an Ed25519 key, 32 random bytes "
+        "in base64, e.g. from `openssl rand -base64 32`; without it they hold a checksum only",
+    )
+
+
+class MetricsSettings(Section):
+    """Metrics of the runs on this machine, for Prometheus."""
+
+    dir: Path | None = Field(
+        None, description="folder the runs of this machine count in; without one nothing is counted"
+    )
+    host: str = Field(
+        "127.0.0.1", description="address `python -m deployments.containers.metrics` serves at"
+    )
+    port: int = Field(9464, ge=1, le=65535, description="port it serves at")
+
+
+class WarmStartSettings(Section):
+    """Warm starts of the process pools."""
+
+    idle_seconds: Seconds = Field(
+        600, description="seconds without a run after which the preloaded process ends"
+    )
