@@ -1,8 +1,9 @@
-"""The three pipelines as data: everything in which they differ."""
+"""The three pipelines as data: everything in which they differ; and the clock of their dates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
 
 from lib.errors import ConfigurationError
 
@@ -93,6 +94,14 @@ PIPELINES: dict[str, Pipeline] = {p.name: p for p in (IMPORT, SALE, CANCELLATION
 
 #: Pool of the two flows that keep the others going.
 SCHEDULER_POOL = "scheduler"
+
+#: The clock that documents are dated by; Vietnam has no summer time.
+PHARMACY_ZONE = timezone(timedelta(hours=7))
+
+
+def pharmacy_date(moment: datetime) -> date:
+    """The date in the pharmacies at a moment."""
+    return moment.astimezone(PHARMACY_ZONE).date()
 
 
 def get_pipeline(name: str) -> Pipeline:

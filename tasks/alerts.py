@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
@@ -13,7 +14,6 @@ from prefect.events.related import related_resources_from_run_context
 from lib.alerts.collect import observe, read_facts
 from lib.alerts.conditions import Change, PlaceState, digest_due, judge
 from lib.alerts.messages import message_of
-from lib.clock import utc_now
 from lib.models import PipelineSummary
 from lib.services import Services
 from tasks.runtime import current_services
@@ -32,7 +32,7 @@ async def emit_alert_events(
         StoreUnavailable: the source database or Redis is away.
         Exception: Prefect does not take events. In both cases the next call emits it.
     """
-    services, now = current_services(), utc_now()
+    services, now = current_services(), datetime.now(UTC)
     settings = services.settings.alerts
     known = await services.alerts.read()
     conditions = await observe(services, backlog, paused, known.standings, now)

@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +27,6 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.runtime import flow_run
 
-from lib.clock import utc_now
 from lib.daily_close.csv_file import rows_of
 from lib.daily_close.proof import checksum
 from lib.daily_close.result import DailyClose, ShopClose, State
@@ -258,7 +258,7 @@ async def show_api_availability(services: Services) -> None:
     Raises:
         StoreUnavailable.
     """
-    now = utc_now()
+    now = datetime.now(UTC)
     logs = TaskLogReader(services.tracking.database)
     counts = await logs.calls_by_hour(first_hour(now))
     await acreate_markdown_artifact(

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.cli.language import N_, _
-from lib.clock import PHARMACY_ZONE
+from lib.pipelines import PHARMACY_ZONE
 from lib.sanitize import one_line, printable
 
 _WIDTH_OF_A_FILE = 200

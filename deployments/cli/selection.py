@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, Any
@@ -15,7 +15,6 @@ import typer
 from deployments.cli.context import PipelineName
 from deployments.cli.language import _
 from deployments.cli.progress import progress
-from lib.clock import utc_now
 from lib.errors import AmbiguousDocument, DocumentNotFound, SyncError
 from lib.models import StoredDocument, comparable
 from lib.operations.operator import Operator
@@ -86,7 +85,7 @@ def make_filter(
     state: State = State.OPEN,
 ) -> FailureFilter:
     """The filter that the options say."""
-    now = utc_now()
+    now = datetime.now(UTC)
     return FailureFilter(
         states=None if state is State.ALL else (state.value,),
         pipeline=None if pipeline is None else pipeline.value,

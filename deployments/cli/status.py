@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +17,6 @@ from deployments.cli.context import ATTENTION, AsJson, open_operator, print_json
 from deployments.cli.language import N_, _, _n, current_language
 from deployments.cli.output import Tone, code, console, duration, number, table, text, toned
 from deployments.cli.prefect_api import read_pools
-from lib.clock import utc_now
 from lib.errors import SyncError
 from lib.operations.status import Status, read_status
 from lib.pipelines import PIPELINES, PoolState
@@ -187,7 +187,7 @@ _TONES = {BreakerState.CLOSED: Tone.GOOD, BreakerState.HALF_OPEN: Tone.WAITING}
 def _state(snapshot: BreakerSnapshot | None) -> Text:
     if snapshot is None:
         return toned("?", Tone.WAITING)
-    shown = breaker(snapshot, current_language(), utc_now())
+    shown = breaker(snapshot, current_language(), datetime.now(UTC))
     return toned(shown, _TONES.get(snapshot.state, Tone.BAD))
 
 

@@ -15,8 +15,8 @@ from deployments.console import words
 from deployments.console.access import Right
 from deployments.console.language import N_, translations
 from deployments.console.web import Visitor, language_of, require
-from lib.clock import PHARMACY_ZONE
 from lib.daily_close.csv_file import safe_cell
+from lib.pipelines import PHARMACY_ZONE
 from lib.tracking.audit import Action, AuditEntry, AuditFilter
 from lib.words.documents import KINDS
 

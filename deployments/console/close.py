@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -19,13 +19,13 @@ from starlette.responses import Response
 
 from deployments.console.access import Right
 from deployments.console.web import Visitor, redirect, require
-from lib.clock import pharmacy_date, utc_now
 from lib.daily_close.collect import DEFAULT_SAMPLE, read_close
 from lib.daily_close.files import MEDIA_TYPES, WRITERS, Format, checksums, file_name, verify
 from lib.daily_close.proof import BadCloseFile, Signer, Verification
 from lib.daily_close.result import BadScope, DailyClose, Scope, State, make_scope, yesterday
 from lib.errors import StoreUnavailable, SyncError
 from lib.operations.operator import Operator
+from lib.pipelines import pharmacy_date
 from lib.services import Services
 from lib.tracking.audit import Action, AuditEntry, AuditFilter
 
@@ -108,7 +108,7 @@ class Comparisons:
         if known is not None and known.running:
             return known
         self.by_scope.pop(scope, None)
-        made = self.by_scope[scope] = Comparison(scope, by, utc_now())
+        made = self.by_scope[scope] = Comparison(scope, by, datetime.now(UTC))
         for old in [s for s, c in self.by_scope.items() if not c.running][:-_KEPT]:
             del self.by_scope[old]
         task = asyncio.create_task(self._run(made, operator))
@@ -223,7 +223,7 @@ async def _list_page(visitor: Visitor, problem: str | None = None, **checked: An
         "closes.html",
         status=200 if problem is None else 422,
         yesterday=yesterday(),
-        today=pharmacy_date(utc_now()),
+        today=pharmacy_date(datetime.now(UTC)),
         shops=shops,
         earlier=earlier,
         compared=sorted(by_scope.values(), key=lambda c: c.begun_at, reverse=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import pass_context
@@ -12,9 +12,9 @@ from jinja2.runtime import Context
 
 from deployments.console.access import Right, Role
 from deployments.console.language import N_, translations
-from lib.clock import PHARMACY_ZONE, utc_now
 from lib.daily_close.result import Kind, Note, NoteKind
 from lib.operations.decision import Effect
+from lib.pipelines import PHARMACY_ZONE
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.settings import Language
 from lib.tracking.audit import Action
@@ -123,7 +123,7 @@ def length(context: Context, seconds: float | None) -> str:
 
 def moment(at: datetime | None) -> str:
     """A moment by Vietnam's clock: of today the time alone."""
-    return states.moment(at, utc_now())
+    return states.moment(at, datetime.now(UTC))
 
 
 def full_moment(at: datetime | None) -> str:
@@ -133,7 +133,7 @@ def full_moment(at: datetime | None) -> str:
 @pass_context
 def account_state(context: Context, snapshot: BreakerSnapshot | None) -> str:
     """A breaker in words: what it means for the documents behind it."""
-    return states.breaker(snapshot, _language(context), utc_now())
+    return states.breaker(snapshot, _language(context), datetime.now(UTC))
 
 
 @pass_context

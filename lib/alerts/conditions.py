@@ -25,8 +25,8 @@ from datetime import datetime, time, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid5
 
-from lib.clock import PHARMACY_ZONE
 from lib.models import FinishedCount, PipelineSummary
+from lib.pipelines import PHARMACY_ZONE
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.settings import AlertRoute, AlertSettings, Language
 from lib.source.deadlines import DeadlineCount

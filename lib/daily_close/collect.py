@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from lib.clock import pharmacy_date, utc_now
 from lib.daily_close.compare import choose_sample, compare
 from lib.daily_close.result import DailyClose, Note, NoteKind, Scope
 from lib.errors import Paused, StoreUnavailable, SyncError
 from lib.models import Acceptance, DocumentRef, Payload, SyncStatus
-from lib.pipelines import PIPELINES, get_pipeline
+from lib.pipelines import PIPELINES, get_pipeline, pharmacy_date
 from lib.platforms.platform import Lookup
 from lib.resilience.breaker import pipeline_breaker
 from lib.resilience.breaker_rules import BreakerState
@@ -81,7 +80,7 @@ async def _read_logs(
     services: Services, scope: Scope, documents: Iterable[DailyDocument], progress: OnProgress
 ) -> tuple[dict[str, Mapping[int, LoggedDocument]] | None, list[Note]]:
     days_kept = services.settings.mongo.task_log_days
-    if pharmacy_date(utc_now()) - scope.first >= timedelta(days=days_kept):
+    if pharmacy_date(datetime.now(UTC)) - scope.first >= timedelta(days=days_kept):
         return None, [Note(NoteKind.LOGS_EXPIRED, days_kept)]
     logs = TaskLogReader(services.tracking.database)
     found: dict[str, Mapping[int, LoggedDocument]] = {}

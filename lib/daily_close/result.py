@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from lib.clock import pharmacy_date, utc_now
 from lib.errors import SyncError
 from lib.models import DocumentRef
+from lib.pipelines import pharmacy_date
 from lib.source.daily import DailyDocument
 
 #: Days that are closed at once; all their documents are held in memory.
@@ -65,7 +65,7 @@ def make_scope(first: date | None, last: date | None, shop: str | None) -> Scope
 
 def yesterday() -> date:
     """The last day that is over, in the pharmacies."""
-    return pharmacy_date(utc_now()) - timedelta(days=1)
+    return pharmacy_date(datetime.now(UTC)) - timedelta(days=1)
 
 
 class State(StrEnum):

@@ -10,9 +10,8 @@ from datetime import date, datetime, time, timedelta
 
 from sqlalchemy import ColumnElement, Connection, case, cast, func, not_, or_, select
 
-from lib.clock import PHARMACY_ZONE
 from lib.models import SyncStatus
-from lib.pipelines import Pipeline
+from lib.pipelines import PHARMACY_ZONE, Pipeline
 from lib.settings import AlertSettings
 from lib.source.dialects import constant, local_in, passing_locked
 from lib.source.rows import dated_from

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
-from lib.clock import Clock, utc_now
 from lib.tracking.log_collections import AUDIT
 from lib.tracking.mongo import Database, mongo_errors
 
@@ -77,7 +77,9 @@ class AuditFilter:
 class AuditLog:
     """Appends to `audit` and reads it. Every method raises StoreUnavailable without MongoDB."""
 
-    def __init__(self, database: Database, *, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, database: Database, *, clock: Callable[[], datetime] = partial(datetime.now, UTC)
+    ) -> None:
         self._entries = database[AUDIT]
         self._clock = clock
 

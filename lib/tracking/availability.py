@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lib.clock import PHARMACY_ZONE
+from lib.pipelines import PHARMACY_ZONE
 from lib.tracking.task_logs import LATENCY_BOUNDS, CallCount
 
 HOURS = 24

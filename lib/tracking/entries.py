@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from lib.clock import Clock
 from lib.models import DocumentRef, LogStatus
 from lib.tracking.failures import ref_of
 from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS
@@ -35,7 +34,7 @@ class LogReader:
     """Reads both collections. Every read raises `StoreUnavailable` while MongoDB is away."""
 
     database: Database
-    _clock: Clock
+    _clock: Callable[[], datetime]
 
     async def entries(
         self, status: LogStatus, *, older_than: timedelta, limit: int = 1000

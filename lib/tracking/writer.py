@@ -8,12 +8,13 @@ buffer, a warning says so, and `reconcile` fills what is missing from the source
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from lib.clock import Clock, utc_now
 from lib.errors import StoreUnavailable
 from lib.models import (
     Acceptance,
@@ -52,7 +53,7 @@ class TrackingStore(LogReader):
         settings: MongoSettings,
         sync: SyncSettings,
         *,
-        clock: Clock = utc_now,
+        clock: Callable[[], datetime] = partial(datetime.now, UTC),
     ) -> None:
         self._settings = settings
         self._clock = clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -14,7 +14,6 @@ import pymongo
 from sqlalchemy import Integer, case, cast, func, insert, literal, select, text
 
 from deployments.local.parts.console import DEMO_USERS, start_console
-from lib.clock import utc_now
 from lib.models import SyncStatus
 from lib.pipelines import PIPELINES, Pipeline
 from tests.benchmarks import report
@@ -162,7 +161,7 @@ def _add_failures(site: Site, documents: int) -> None:
             "local_id": f"X-{number}",
             "pharmacy_code": "990000000001",
             "shop_pharmacy_code": f"S{number % SHOPS:04}",
-            "created_at": utc_now() - timedelta(minutes=number % 1000),
+            "created_at": datetime.now(UTC) - timedelta(minutes=number % 1000),
         }
         for pipeline in PIPELINES
         for number in range(1, documents // len(PIPELINES), ONE_OF * DAYS // 10)

@@ -8,11 +8,12 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
 from typing import Generic, TypeVar
 
 import httpx
 
-from lib.clock import Clock, pharmacy_date, utc_now
 from lib.errors import (
     AccountRefused,
     OutcomeUnknown,
@@ -22,6 +23,7 @@ from lib.errors import (
     Unavailable,
 )
 from lib.models import Acceptance, Account, Attempt, Document, Payload
+from lib.pipelines import pharmacy_date
 from lib.platforms.dqg.client import NationalApiClient
 from lib.platforms.dqg.interpret import PossibleDuplicate, parse_lookup, parse_submit
 from lib.platforms.dqg.payloads import build_payload
@@ -74,7 +76,7 @@ class DqgPlatform:
         settings: ApiSettings,
         *,
         language: Language = Language.VIETNAMESE,
-        clock: Clock = utc_now,
+        clock: Callable[[], datetime] = partial(datetime.now, UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
