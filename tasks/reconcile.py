@@ -33,6 +33,7 @@ from lib.sanitize import sanitize_exceptions
 from lib.services import Services
 from lib.sync import reconcile as repair
 from lib.sync.reconcile import Repairs
+from lib.tracking.task_logs import TaskLogReader
 from tasks.runtime import current_services
 
 _OPEN_STATES = [
@@ -214,13 +215,14 @@ async def _crash_dead_batches(client: PrefectClient, services: Services, repairs
         claims = await asyncio.to_thread(services.source.claims.held, pipeline)
         held |= {claim.token for claim in claims}
     grace = timedelta(seconds=services.settings.sync.dispatch_grace)
+    logs = TaskLogReader(services.tracking.database)
     for run in await _open_runs(client, list(PIPELINES)):
         token = run.parameters.get("claim_token")
         begun = run.start_time or (run.state.timestamp if token and run.state else None)
         token = token or str(run.id)
         if token in held or begun is None:
             continue
-        signs = [begun, await services.tracking.last_activity(token)]
+        signs = [begun, await logs.last_activity(token)]
         if datetime.now(UTC) - max(sign for sign in signs if sign) > grace:
             await _set_state(client, run, "it holds no document and shows no sign of life")
             await _crash_children(client, run.id)

@@ -29,6 +29,7 @@ from deployments.cli.selection import (
 from lib.errors import FieldError, SyncError
 from lib.operations.operator import Operator
 from lib.tracking.failures import FailureFilter
+from lib.tracking.task_logs import TaskLogReader
 from lib.words.documents import hint, kind, reason
 from lib.words.language import say
 
@@ -182,7 +183,8 @@ async def _show(name: str, json: bool) -> int:
 
 async def _add_runs(operator: Operator, rows: list[dict[str, Any]]) -> None:
     """Adds which batch run each failure was in, and where the UI shows both runs."""
-    batches = await operator.tracking.batch_runs([row["_id"] for row in rows])
+    logs = TaskLogReader(operator.tracking.database)
+    batches = await logs.batch_runs([row["_id"] for row in rows])
     for row in rows:
         row["batch_run_id"] = batches.get(row["_id"])
     ids = [row[run] for row in rows for run in ("record_run_id", "batch_run_id") if row.get(run)]

@@ -13,6 +13,7 @@ from lib.operations.events import Event, Run, events_of_failure, events_of_log, 
 from lib.operations.operator import Operator
 from lib.pipelines import Pipeline
 from lib.tracking.failures import ref_of
+from lib.tracking.task_logs import TaskLogReader
 
 #: Runs of these ids, and flow runs of these names, by id.
 ReadRuns = Callable[[Iterable[str | None], Collection[str]], Awaitable[dict[str, Run]]]
@@ -82,9 +83,10 @@ async def read_trace(
                 found.of(row.ref).row = row
 
     async def read_records() -> None:
+        logs = TaskLogReader(operator.tracking.database)
         names = {pipeline.name for pipeline in pipelines}
         for name in sorted(names):
-            for log in await operator.tracking.logs_of(name, local_id):
+            for log in await logs.logs_of(name, local_id):
                 if is_meant(ref_of(log)):
                     found.of(ref_of(log)).logs.append(log)
         for failure in await operator.failures.of_document(local_id):

@@ -19,7 +19,9 @@ from lib.record import Record, payload_digest
 from lib.services import Services
 from lib.sync import outcomes
 from lib.sync.planning import SET_ASIDE_AT
-from lib.tracking.entries import LogEntry
+from lib.tracking.failures import FailureLog
+from lib.tracking.task_logs import TaskLogReader
+from lib.tracking.writer import LogEntry
 
 _FINAL: dict[str, LogStatus] = {
     SyncStatus.SUCCESS: LogStatus.SUCCESS,
@@ -148,7 +150,7 @@ async def settle_failures(services: Services, repairs: Repairs) -> None:
     """
     kind = "failure records of accepted documents: resolved"
     repairs.note(kind, ())
-    async for refs in services.tracking.unsettled_documents():
+    async for refs in FailureLog(services.tracking.database).unsettled_documents():
         documents = await _documents(services, refs)
         accepted = {
             ref
@@ -171,7 +173,8 @@ async def find_changed(services: Services, repairs: Repairs) -> None:
         StoreUnavailable.
     """
     changed: list[DocumentRef] = []
-    noted = await services.tracking.rows_changed(_CHANGED_WITHIN, limit=_CHANGED_SAMPLE)
+    logs = TaskLogReader(services.tracking.database)
+    noted = await logs.rows_changed(_CHANGED_WITHIN, limit=_CHANGED_SAMPLE)
     for pipeline in PIPELINES.values():
         touched = await asyncio.to_thread(
             services.source.documents.touched_since_accepted,

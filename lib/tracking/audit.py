@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import partial
 from typing import Any
 
 from lib.tracking.log_collections import AUDIT
@@ -78,7 +77,7 @@ class AuditLog:
     """Appends to `audit` and reads it. Every method raises StoreUnavailable without MongoDB."""
 
     def __init__(
-        self, database: Database, *, clock: Callable[[], datetime] = partial(datetime.now, UTC)
+        self, database: Database, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._entries = database[AUDIT]
         self._clock = clock

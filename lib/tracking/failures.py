@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,9 +22,11 @@ from lib.source.store import Source
 from lib.tracking.log_collections import SYNC_FAILURES
 from lib.tracking.mongo import Database, mongo_errors, spelled
 
+#: Members of a `DocumentRef`, in every record of ours.
+IDENTITY = ("pipeline", "record_id", "local_id", "pharmacy_code", "shop_pharmacy_code")
 #: Everything a failure record holds but the payload's header, which may name persons.
 _SUMMARY_FIELDS = (
-    *("pipeline", "record_id", "local_id", "pharmacy_code", "shop_pharmacy_code"),
+    *IDENTITY,
     *("state", "error_class", "error", "http_status", "field_errors", "record_run_id"),
     *("created_at", "updated_at", "settled_at", "settled_by", "settled_why", "history"),
 )
@@ -185,16 +187,18 @@ class FailureLog:
             cursor = self._failures.find({"local_id": local_id}, fields).sort("created_at", 1)
             return await cursor.to_list()
 
+    async def unsettled_documents(self) -> AsyncIterator[set[DocumentRef]]:
+        """The documents of all failure records that are not settled, page by page."""
+        query = {"state": {"$in": ["open", "requeued"]}}
+        with mongo_errors():
+            cursor = self._failures.find(query, dict.fromkeys(IDENTITY, True))
+            while page := await cursor.to_list(_PAGE):
+                yield {ref_of(row) for row in page}
+
 
 def ref_of(row: Mapping[str, Any]) -> DocumentRef:
     """The document that a record is about."""
-    return DocumentRef(
-        pipeline=row["pipeline"],
-        record_id=row["record_id"],
-        local_id=row["local_id"],
-        pharmacy_code=row["pharmacy_code"],
-        shop_pharmacy_code=row["shop_pharmacy_code"],
-    )
+    return DocumentRef(**{name: row[name] for name in IDENTITY})
 
 
 def group_failures(

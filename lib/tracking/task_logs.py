@@ -1,4 +1,4 @@
-"""What is read of `task_logs` for a whole day: what became of documents, and how the API answered.
+"""What is read of `task_logs` by people and by `reconcile`: what became of documents and calls.
 
 Nothing here changes anything. Every read raises `StoreUnavailable` while MongoDB is away.
 """
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lib.models import LogStatus
+from lib.models import DocumentRef, LogStatus
+from lib.tracking.failures import IDENTITY, ref_of
 from lib.tracking.log_collections import TASK_LOGS
 from lib.tracking.mongo import Database, mongo_errors
 
@@ -91,6 +92,34 @@ class TaskLogReader:
         with mongo_errors():
             cursor = await self._logs.aggregate(calls_pipeline(since))
             return [_to_count(row["_id"], row["calls"]) for row in await cursor.to_list()]
+
+    async def last_activity(self, token: str) -> datetime | None:
+        """When anything was last logged under a claim; None if nothing is known."""
+        with mongo_errors():
+            rows = await self._logs.find({"claim_token": token}, {"updated_at": True}).to_list()
+        return max((row["updated_at"] for row in rows), default=None)
+
+    async def logs_of(self, pipeline: str, local_id: str) -> list[dict[str, Any]]:
+        """Everything logged about one document, oldest first."""
+        with mongo_errors():
+            query = {"pipeline": pipeline, "local_id": local_id}
+            found = await self._logs.find(query).to_list()
+        return sorted(found, key=lambda row: row["created_at"])
+
+    async def batch_runs(self, keys: Sequence[str]) -> dict[str, str]:
+        """The batch run of each entry, by the entry's `_id`, as far as it is still known."""
+        query = {"_id": {"$in": list(keys)}, "flow_run_id": {"$ne": None}}
+        with mongo_errors():
+            rows = await self._logs.find(query, {"flow_run_id": True}).to_list()
+        return {row["_id"]: row["flow_run_id"] for row in rows if row.get("flow_run_id")}
+
+    async def rows_changed(self, within: timedelta, *, limit: int) -> set[DocumentRef]:
+        """Documents whose row was seen to change while they were sent, the latest ones."""
+        query = {"row_changed_at": {"$gte": datetime.now(UTC) - within}}
+        with mongo_errors():
+            cursor = self._logs.find(query, dict.fromkeys(IDENTITY, True))
+            rows = await cursor.sort("row_changed_at", -1).limit(limit).to_list()
+        return {ref_of(row) for row in rows}
 
 
 def calls_pipeline(since: datetime) -> list[dict[str, Any]]:

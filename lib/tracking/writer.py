@@ -8,27 +8,18 @@ buffer, a warning says so, and `reconcile` fills what is missing from the source
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
 from lib.errors import StoreUnavailable
-from lib.models import (
-    Acceptance,
-    Claim,
-    DocumentRef,
-    LogStatus,
-    Outcome,
-    OutcomeKind,
-)
+from lib.models import Acceptance, Claim, DocumentRef, LogStatus, Outcome, OutcomeKind
 from lib.record import Record
 from lib.sanitize import mask_personal_names
 from lib.settings import MongoSettings, SyncSettings
-from lib.tracking.entries import LogReader
-from lib.tracking.failures import record_decision
+from lib.tracking.failures import record_decision, ref_of
 from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS, ensure_indexes
 from lib.tracking.mongo import BufferedWrites, Write, mongo_errors, open_client
 
@@ -41,7 +32,19 @@ _STATUS_AFTER = {
 }
 
 
-class TrackingStore(LogReader):
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """What a `task_logs` entry says of a document."""
+
+    ref: DocumentRef
+    claim_token: str
+    status: LogStatus
+    national_id: str | None
+    message: str | None
+    payload_digest: str | None = None
+
+
+class TrackingStore:
     """Writes and reads both collections. Open it with `async with`; connects on first use.
 
     Attributes:
@@ -53,7 +56,7 @@ class TrackingStore(LogReader):
         settings: MongoSettings,
         sync: SyncSettings,
         *,
-        clock: Callable[[], datetime] = partial(datetime.now, UTC),
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -201,6 +204,77 @@ class TrackingStore(LogReader):
                 at=self._clock(),
             )
 
+    # -- reads: of claims, and of what was accepted ---------------------------------------------
+
+    async def entries(
+        self, status: LogStatus, *, older_than: timedelta, limit: int = 1000
+    ) -> list[LogEntry]:
+        """Entries that have had this status for some time.
+
+        Raises:
+            StoreUnavailable.
+        """
+        query = {"status": status.value, "updated_at": {"$lt": self._clock() - older_than}}
+        with mongo_errors():
+            found = await self.database[TASK_LOGS].find(query).limit(limit).to_list()
+        return [_entry(row) for row in found]
+
+    async def begun(self, token: str) -> list[LogEntry]:
+        """Entries of a claim on which a run has worked before.
+
+        Raises:
+            StoreUnavailable.
+        """
+        query = {"claim_token": token, "status": {"$ne": LogStatus.PENDING.value}}
+        with mongo_errors():
+            found = await self.database[TASK_LOGS].find(query).to_list()
+        return [_entry(row) for row in found]
+
+    async def acceptances(self, pipeline: str, refs: Iterable[DocumentRef]) -> list[LogEntry]:
+        """The last logged acceptance of each of these documents that has one. One query.
+
+        Raises:
+            StoreUnavailable.
+        """
+        wanted = {(ref.record_id, ref.local_id): ref for ref in refs}
+        if not wanted:
+            return []
+        query = {
+            "pipeline": pipeline,
+            # By the index; record ids may be counted afresh after a restore.
+            "local_id": {"$in": sorted({ref.local_id for ref in wanted.values()})},
+            "status": {"$in": [LogStatus.ACCEPTED.value, LogStatus.SUCCESS.value]},
+        }
+        with mongo_errors():
+            rows = await self.database[TASK_LOGS].find(query).to_list()
+        found = {}
+        for row in sorted(rows, key=lambda row: str(row.get("updated_at"))):
+            ref = wanted.get((row["record_id"], row["local_id"]))
+            if ref is not None and ref.pharmacy_code == row["pharmacy_code"]:
+                found[ref] = _entry(row)
+        return list(found.values())
+
+    async def latest(
+        self, status: LogStatus, *, limit: int, pipeline: str | None = None
+    ) -> list[LogEntry]:
+        """The entries that reached this status last, newest first; of one pipeline or of all.
+
+        Raises:
+            StoreUnavailable.
+        """
+        wanted = {"status": status.value}
+        if pipeline is not None:
+            wanted["pipeline"] = pipeline
+        with mongo_errors():
+            found = (
+                await self.database[TASK_LOGS]
+                .find(wanted)
+                .sort("updated_at", -1)
+                .limit(limit)
+                .to_list()
+            )
+        return [_entry(row) for row in found]
+
     # -- how a write is made and performed -------------------------------------------------------
 
     def _record_log(self, record: Record, status: LogStatus, values: dict[str, Any]) -> Write:
@@ -268,14 +342,7 @@ class TrackingStore(LogReader):
         values: dict[str, Any],
         on_insert: dict[str, Any],
     ) -> Write:
-        identity = {
-            "claim_token": token,
-            "record_id": ref.record_id,
-            "pipeline": ref.pipeline,
-            "local_id": ref.local_id,
-            "pharmacy_code": ref.pharmacy_code,
-            "shop_pharmacy_code": ref.shop_pharmacy_code,
-        }
+        identity = {"claim_token": token} | asdict(ref)
         update: dict[str, Any] = {
             # The server's clock, like every time that is compared later.
             "$currentDate": {"updated_at": True},
@@ -290,3 +357,14 @@ class TrackingStore(LogReader):
 
 def _entry_id(ref: DocumentRef, token: str) -> str:
     return f"{token}/{ref.record_id}"
+
+
+def _entry(row: Mapping[str, Any]) -> LogEntry:
+    return LogEntry(
+        ref=ref_of(row),
+        claim_token=row["claim_token"],
+        status=LogStatus(row["status"]),
+        national_id=row.get("national_id"),
+        message=row.get("message"),
+        payload_digest=row.get("payload_digest"),
+    )

@@ -17,8 +17,10 @@ from lib.models import Acceptance, Attempt, Claim, LogStatus, Outcome, OutcomeKi
 from lib.record import Record
 from lib.settings import Language, MongoSettings, SyncSettings
 from lib.sync.outcomes import accepted, failed
+from lib.tracking.failures import FailureLog
 from lib.tracking.mongo import mongo_errors
 from lib.tracking.persons import Persons
+from lib.tracking.task_logs import TaskLogReader
 from lib.tracking.writer import TrackingStore
 from tests.support.records import make_record, make_ref
 
@@ -243,13 +245,13 @@ async def test_failures_are_settled_once(store: TrackingStore, database: Any) ->
         "someone",
         "by hand",
     )
-    assert [page async for page in store.unsettled_documents()] == []
+    assert [page async for page in FailureLog(store.database).unsettled_documents()] == []
 
 
 async def test_last_activity_is_the_latest_of_a_claim(store: TrackingStore) -> None:
-    assert await store.last_activity("token-1") is None
+    assert await TaskLogReader(store.database).last_activity("token-1") is None
     await store.dispatched(make_claim(1, 2))
-    seen = await store.last_activity("token-1")
+    seen = await TaskLogReader(store.database).last_activity("token-1")
     assert seen is not None
     assert abs(seen - datetime.now(UTC)) < AN_HOUR
 

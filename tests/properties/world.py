@@ -35,7 +35,7 @@ from lib.services import Services
 from lib.settings import ApiSettings, BreakerSettings, RateSettings, Settings, SyncSettings
 from lib.source.store import Source
 from lib.sync.batch import Batch, Lease
-from lib.tracking.entries import LogEntry
+from lib.tracking.writer import LogEntry
 
 PHARMACY, SHOP = "790760001234", "SHOP01"
 SYNC = SyncSettings(max_attempts=2, write_batch_delay=0)
