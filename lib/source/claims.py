@@ -25,9 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from lib.errors import (
-    DocumentBusy,
-)
+from lib.errors import DocumentBusy
 from lib.models import Claim, DocumentRef, HeldClaim, SyncStatus, comparable
 from lib.pipelines import Pipeline
 from lib.source.claim_statements import (
@@ -38,7 +36,6 @@ from lib.source.claim_statements import (
     mark_statement,
     take_statement,
 )
-from lib.source.counts import pending_shops
 from lib.source.dialects import (
     MAX_IN_LIST,
     ROW_LOCK_HINT,
@@ -47,7 +44,7 @@ from lib.source.dialects import (
     utc_in,
     utc_now,
 )
-from lib.source.documents import choose_one
+from lib.source.documents import choose_one, pending_shops
 from lib.source.rows import (
     belongs,
     one_more_crash,

@@ -31,16 +31,15 @@ from lib.pipelines import Pipeline
 from lib.source.deadlines import DeadlineBounds, DeadlineCount, count_deadlines
 from lib.source.dialects import (
     age_in_seconds,
-    code_value,
     constant,
     local_in,
     local_midnight,
     passing_locked,
     utc_now,
 )
+from lib.source.documents import PendingShop, pending_shops
 from lib.source.inspection import ForeignStatus, foreign_statuses
 from lib.source.rows import (
-    age_or_least,
     crashes_of,
     dated_from,
     is_free,
@@ -52,18 +51,6 @@ from lib.source.rows import (
 )
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
-
-
-@dataclass(frozen=True, slots=True)
-class PendingShop:
-    """A shop with documents that are not held.
-
-    Attributes:
-        pharmacy_code: of its oldest such document.
-    """
-
-    code: str
-    pharmacy_code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,49 +222,6 @@ class Counts:
                 failed=known.failed + count * (not good),
             )
         return sorted(found.values(), key=lambda shop: shop.shop)
-
-
-def pending_shops(
-    connection: Connection, tables: SourceTables, pipeline: Pipeline, cut_off: date | None = None
-) -> list[PendingShop]:
-    """Shops with pending documents that are not held, the one with the oldest document first.
-
-    Goes from shop to shop by an index seek each, two with a cut-off, however many documents there
-    are on either side of it.
-    """
-    header = tables.header(pipeline)
-    shop, dated = header.c.shop_pharmacy_code, header.c[pipeline.date_column]
-    oldest = passing_locked(
-        select(shop, header.c.pharmacy_code, age_in_seconds(dated))
-        .where(
-            is_pending(header),
-            # A document of no shop has no account; NULL as the place to go on from finds nothing.
-            shop.is_not(None),
-            dated_from(header, pipeline, cut_off),
-            without(tables, header, pipeline, is_live),
-        )
-        .order_by(shop, dated, header.c.created_at, header.c.id)
-        .limit(1),
-        header,
-    )
-    after = passing_locked(select(func.min(shop)).where(is_pending(header)), header)
-    found: list[tuple[float, PendingShop]] = []
-    last: str | None = None
-    while True:
-        place: ColumnElement[bool] = true() if last is None else shop > code_value(last)
-        if cut_off is not None:
-            # The shop first: looked for by date at once, each old document would be passed.
-            last = connection.execute(after.where(place)).scalar_one()
-            if last is None:
-                break
-            place = shop == code_value(last)
-        row = connection.execute(oldest.where(place)).one_or_none()
-        if row is not None:
-            last = row[0]
-            found.append((age_or_least(row[2]), PendingShop(row[0], (row[1] or "").rstrip())))
-        elif cut_off is None:
-            break
-    return [shop for _, shop in sorted(found, key=lambda pair: -pair[0])]
 
 
 def due_statement(

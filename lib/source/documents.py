@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, true
 
 from lib.errors import AlreadySent, AmbiguousDocument, BeforeCutOff, DocumentBusy, DocumentNotFound
 from lib.models import Document, DocumentRef, StoredDocument, SyncStatus, comparable
 from lib.pipelines import Pipeline
-from lib.source.dialects import MAX_IN_LIST, code_value, one_of, utc_in
+from lib.source.dialects import (
+    MAX_IN_LIST,
+    age_in_seconds,
+    code_value,
+    one_of,
+    passing_locked,
+    utc_in,
+)
 from lib.source.rows import (
+    age_or_least,
     belongs,
     by_standard_name,
     dated_from,
     delivery_columns,
     flag,
     is_live,
+    is_pending,
     is_touched,
     read_rows,
     ref_columns,
@@ -28,9 +38,22 @@ from lib.source.rows import (
     to_ref,
     to_stored,
     with_delivery,
+    without,
 )
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
+
+
+@dataclass(frozen=True, slots=True)
+class PendingShop:
+    """A shop with documents that are not held.
+
+    Attributes:
+        pharmacy_code: of its oldest such document.
+    """
+
+    code: str
+    pharmacy_code: str
 
 
 class Documents:
@@ -248,6 +271,49 @@ class Documents:
     ) -> list[StoredDocument]:
         key = self._tables.header(pipeline).c.id
         return [to_stored(pipeline, row) for row in read_rows(connection, query, key)]
+
+
+def pending_shops(
+    connection: Connection, tables: SourceTables, pipeline: Pipeline, cut_off: date | None = None
+) -> list[PendingShop]:
+    """Shops with pending documents that are not held, the one with the oldest document first.
+
+    Goes from shop to shop by an index seek each, two with a cut-off, however many documents there
+    are on either side of it.
+    """
+    header = tables.header(pipeline)
+    shop, dated = header.c.shop_pharmacy_code, header.c[pipeline.date_column]
+    oldest = passing_locked(
+        select(shop, header.c.pharmacy_code, age_in_seconds(dated))
+        .where(
+            is_pending(header),
+            # A document of no shop has no account; NULL as the place to go on from finds nothing.
+            shop.is_not(None),
+            dated_from(header, pipeline, cut_off),
+            without(tables, header, pipeline, is_live),
+        )
+        .order_by(shop, dated, header.c.created_at, header.c.id)
+        .limit(1),
+        header,
+    )
+    after = passing_locked(select(func.min(shop)).where(is_pending(header)), header)
+    found: list[tuple[float, PendingShop]] = []
+    last: str | None = None
+    while True:
+        place: ColumnElement[bool] = true() if last is None else shop > code_value(last)
+        if cut_off is not None:
+            # The shop first: looked for by date at once, each old document would be passed.
+            last = connection.execute(after.where(place)).scalar_one()
+            if last is None:
+                break
+            place = shop == code_value(last)
+        row = connection.execute(oldest.where(place)).one_or_none()
+        if row is not None:
+            last = row[0]
+            found.append((age_or_least(row[2]), PendingShop(row[0], (row[1] or "").rstrip())))
+        elif cut_off is None:
+            break
+    return [shop for _, shop in sorted(found, key=lambda pair: -pair[0])]
 
 
 def choose_one(
