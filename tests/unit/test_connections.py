@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from lib.platforms.dqg.connections import Connections
+from lib.platforms.dqg.client import Connections
 
 pytestmark = pytest.mark.anyio
 
