@@ -32,14 +32,9 @@ from lib.sync.planning import (
 from lib.sync.probes import probe_accounts
 from tasks.alerts import emit_alert_events
 from tasks.artifacts import show_summary
-from tasks.claims import (
-    claim_documents,
-    count_due,
-    plan_pipeline,
-    read_backlog,
-    read_summary,
-)
 from tasks.dispatch import Round, dispatch
+from tasks.documents import claim_documents
+from tasks.planning import count_due, plan_pipeline, read_backlog, read_summary
 from tasks.runtime import open_services, scheduler_run_name
 
 #: For the last round, the summary and the alerts: the next run is refused while this one goes on.

@@ -30,17 +30,18 @@ from lib.sync.batch import Batch, find_record, finish_all, open_batch
 from lib.sync.outcomes import record_outcome
 from lib.sync.submit import ensure_sendable
 from tasks.artifacts import show_progress, show_result
-from tasks.claims import claim_document, load_documents
-from tasks.reconcile import abandon_claim
-from tasks.records import (
+from tasks.documents import (
+    claim_document,
     empty_batch,
     final_state,
+    load_documents,
     result_of,
     send_documents,
     state_of,
     submit_record,
     with_retries,
 )
+from tasks.reconcile import abandon_claim
 from tasks.runtime import open_services, pipeline_run_name
 
 logger = logging.getLogger("dqg.batch")

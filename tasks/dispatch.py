@@ -16,7 +16,7 @@ from lib.models import Claim, LogStatus
 from lib.pipelines import get_pipeline
 from lib.settings import Granularity
 from lib.sync.planning import ClaimPlan
-from tasks.claims import release_claim
+from tasks.documents import release_claim
 from tasks.runtime import current_services
 
 

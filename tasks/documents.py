@@ -1,4 +1,4 @@
-"""Tasks on the records of a batch: the unit of retry and of I/O."""
+"""Tasks on documents: claimed, loaded, sent. The unit of retry and of I/O."""
 
 from __future__ import annotations
 
@@ -22,19 +22,86 @@ from lib.errors import (
     SyncError,
     Throttled,
 )
-from lib.models import Acceptance, OutcomeKind
+from lib.models import Acceptance, Claim, Document, OutcomeKind
+from lib.pipelines import get_pipeline
 from lib.record import Record
 from lib.sanitize import sanitize_exceptions
+from lib.services import Services
 from lib.settings import Language, SyncSettings
 from lib.sync.batch import Batch
 from lib.sync.submit import is_passing, send_chunk, submit
 from lib.words.language import say
-from tasks.runtime import chunk_run_name
+from tasks.runtime import chunk_run_name, current_services
 
 #: After these a document waits for its account, a breaker or another holder: nothing has failed.
 _WAITS = (Paused, Throttled, AccountRefused, Forbidden, ClaimLost, Interrupted)
 #: Name of the state of such a run; its type is completed.
 WAITING = "Waiting"
+
+
+@task(cache_policy=NO_CACHE, task_run_name="claim-{pipeline}")
+async def claim_documents(
+    pipeline: str,
+    token: str,
+    limit: int,
+    exclude_shops: frozenset[str] = frozenset(),
+    only_shops: frozenset[str] | None = None,
+    crashes: tuple[int, int] | None = None,
+    longest_untried: bool = False,
+) -> Claim:
+    """Claim up to `limit` pending documents, an equal share per shop. Each call claims others."""
+    services = current_services()
+    return await asyncio.to_thread(
+        services.source.claims.claim,
+        get_pipeline(pipeline),
+        token=token,
+        limit=limit,
+        lease=services.settings.sync.lease,
+        exclude_shops=exclude_shops,
+        only_shops=only_shops,
+        crashes=crashes,
+        longest_untried=longest_untried,
+    )
+
+
+@task(cache_policy=NO_CACHE, task_run_name="claim-{local_id}")
+async def claim_document(
+    pipeline: str, local_id: str, pharmacy_code: str | None, token: str, force: bool
+) -> Claim:
+    """Claim one document by its local id, whatever its status.
+
+    Raises:
+        DocumentNotFound, AmbiguousDocument, DocumentBusy, AlreadySent, BeforeCutOff.
+    """
+    services = current_services()
+    return await asyncio.to_thread(
+        services.source.claims.claim_one,
+        get_pipeline(pipeline),
+        local_id=local_id,
+        pharmacy_code=pharmacy_code,
+        token=token,
+        lease=services.settings.sync.lease,
+        force=force,
+    )
+
+
+@task(cache_policy=NO_CACHE, task_run_name="load-{pipeline}")
+async def load_documents(pipeline: str, token: str) -> list[Document]:
+    """Headers and lines of all documents still held under a token. Idempotent."""
+    source = current_services().source
+    with sanitize_exceptions():
+        return await asyncio.to_thread(source.documents.load, get_pipeline(pipeline), token)
+
+
+async def release_claim(services: Services, claim: Claim) -> None:
+    """Give back a claim that was never handed to a run. Idempotent."""
+    await asyncio.to_thread(
+        services.source.claims.release,
+        get_pipeline(claim.pipeline),
+        claim.token,
+        unconfirmed=None,
+        costs_attempt=False,
+    )
 
 
 async def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
