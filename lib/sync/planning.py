@@ -19,7 +19,7 @@ from lib.sync.probes import Reach, is_due, probe_platform
 
 #: Documents claimed together after one, two and more holders vanished with them: the batch that a
 #: deadly document is in shrinks until it is alone.
-_TOGETHER = (32, 4, 1)
+_TOGETHER = (50, 8, 1)
 #: Crashes after which a document is alone in its batch.
 ALONE_AFTER = len(_TOGETHER)
 #: Crashes after which a document is set aside: the last of them while it was alone.
