@@ -87,9 +87,15 @@ async def claim_document(
 
 @task(cache_policy=NO_CACHE, task_run_name="load-{pipeline}")
 async def load_documents(pipeline: str, token: str) -> list[Document]:
-    """Headers and lines of all documents still held under a token. Idempotent."""
-    source = current_services().source
+    """Headers and lines of all documents still held under a token. Idempotent.
+
+    Renews their lease before: a process that dies from here on may have died of one of them.
+    """
+    services = current_services()
+    source, lease = services.source, services.settings.sync.lease
     with sanitize_exceptions():
+        if not await asyncio.to_thread(source.claims.renew, get_pipeline(pipeline), token, lease):
+            return []
         return await asyncio.to_thread(source.documents.load, get_pipeline(pipeline), token)
 
 

@@ -49,6 +49,7 @@ from lib.source.dialects import (
     utc_now,
 )
 from lib.source.rows import (
+    after_vanished,
     age_or_least,
     belongs,
     crashes_of,
@@ -59,7 +60,6 @@ from lib.source.rows import (
     is_live,
     is_pending,
     is_taken_or_waiting,
-    one_more_crash,
     read_rows,
     ref_columns,
     to_ref,
@@ -237,11 +237,8 @@ def take_statement(
                     (and_(left_behind, delivery.c.attempts > 0), delivery.c.attempts),
                     else_=delivery.c.attempts + 1,
                 ),
-                delivery.c.unconfirmed: case((left_behind, true()), else_=delivery.c.unconfirmed),
-                delivery.c.crashes: case(
-                    (left_behind, one_more_crash(delivery)), else_=delivery.c.crashes
-                ),
-                delivery.c.crashed_at: case((left_behind, utc_now()), else_=delivery.c.crashed_at),
+                delivery.c.begun: False,
+                **after_vanished(delivery),
             }
         )
     )
@@ -305,9 +302,8 @@ def end_expired_statement(tables: SourceTables, pipeline: Pipeline, ref: Documen
             {
                 delivery.c.claim_token: null(),
                 delivery.c.lease_expires_at: null(),
-                delivery.c.unconfirmed: True,
-                delivery.c.crashes: one_more_crash(delivery),
-                delivery.c.crashed_at: utc_now(),
+                delivery.c.begun: False,
+                **after_vanished(delivery),
             }
         )
     )
@@ -341,6 +337,7 @@ def insert_statement(
         utc_in(lease.total_seconds()).label("lease_expires_at"),
         _labelled(delivery.c.attempts, 1),
         _labelled(delivery.c.crashes, 0),
+        false().label("begun"),
         false().label("unconfirmed"),
     ).select_from(chosen.join(header, header.c.id == chosen.c.record_id))
     rows = rows.where(is_pending(header), without(tables, header, pipeline, lambda _: true()))

@@ -42,12 +42,11 @@ from lib.source.dialects import (
     local_now,
     seconds_until,
     utc_in,
-    utc_now,
 )
 from lib.source.documents import choose_one, pending_shops
 from lib.source.rows import (
+    after_vanished,
     belongs,
-    one_more_crash,
     read_rows,
     ref_columns,
     to_ref,
@@ -188,7 +187,7 @@ class Claims:
             raise busy from None
 
     def renew(self, pipeline: Pipeline, token: str, lease: timedelta) -> int:
-        """Extend the lease of the documents a token still holds. Idempotent.
+        """Extend the lease of the documents a token still holds: its holder lives. Idempotent.
 
         Returns:
             How many that is: 0 when the claim is lost or every document is done.
@@ -199,7 +198,12 @@ class Claims:
             connection.execute(
                 self._update()
                 .where(held)
-                .values({self._delivery.c.lease_expires_at: utc_in(lease.total_seconds())})
+                .values(
+                    {
+                        self._delivery.c.lease_expires_at: utc_in(lease.total_seconds()),
+                        self._delivery.c.begun: True,
+                    }
+                )
             )
             query = select(func.count()).select_from(self._delivery).where(held)
             return int(connection.execute(query).scalar_one())
@@ -247,7 +251,8 @@ class Claims:
         Args:
             unconfirmed: whether the API may have the documents; None leaves the flag as it is.
             costs_attempt: False gives the claim's attempt back.
-            vanished: its holder ended without outcomes; counted in `crashes`.
+            vanished: its holder ended without outcomes; where it had begun, that is counted in
+                `crashes`, and the API may have the documents whatever `unconfirmed` says.
         """
         delivery, header = self._delivery, self._tables.header(pipeline)
         changes: dict[Any, Any] = {
@@ -263,8 +268,7 @@ class Claims:
                 (delivery.c.attempts > 0, delivery.c.attempts - 1), else_=0
             )
         if vanished:
-            changes[delivery.c.crashes] = one_more_crash(delivery)
-            changes[delivery.c.crashed_at] = utc_now()
+            changes.update(after_vanished(delivery))
         held = self._held(pipeline, token)
 
         def work(connection: Connection) -> list[DocumentRef]:

@@ -200,6 +200,7 @@ class Corrections:
                         attempts=0,
                         crashes=0,
                     ),
+                    false().label("begun"),
                     false().label("unconfirmed"),
                 )
                 .select_from(header)

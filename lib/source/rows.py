@@ -138,14 +138,31 @@ def flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
 
 def crashes_of(delivery: FromClause) -> ColumnElement[int]:
     """Holders that vanished with the document, one whose lease has just run out included."""
-    left_behind = and_(delivery.c.claim_token.is_not(None), is_free(delivery))
-    return func.coalesce(delivery.c.crashes, 0) + flag(left_behind)
+    return func.coalesce(delivery.c.crashes, 0) + flag(and_(was_begun(delivery), is_free(delivery)))
 
 
-def one_more_crash(delivery: FromClause) -> ColumnElement[int]:
-    """The count after another holder vanished. One that is long ago does not count any more."""
-    forgotten = delivery.c.crashed_at < utc_in(-CRASHES_COUNT_FOR.total_seconds())
-    return case((forgotten, 1), else_=delivery.c.crashes + 1)
+def was_begun(delivery: FromClause) -> ColumnElement[bool]:
+    """A holder has begun with the document and not ended.
+
+    One that never began, for want of a worker or because its process could not start, says nothing
+    about the document: it has not read it.
+    """
+    return and_(delivery.c.claim_token.is_not(None), delivery.c.begun == true())
+
+
+def after_vanished(delivery: FromClause) -> dict[Any, ColumnElement[Any]]:
+    """What is noted of documents whose holder has vanished, where it had begun with them.
+
+    It may have sent them, and it may have died of one of them. Crashes that are long ago do not
+    count any more.
+    """
+    begun, c = was_begun(delivery), delivery.c
+    forgotten = c.crashed_at < utc_in(-CRASHES_COUNT_FOR.total_seconds())
+    return {
+        c.unconfirmed: case((begun, true()), else_=c.unconfirmed),
+        c.crashes: case((and_(begun, forgotten), 1), (begun, c.crashes + 1), else_=c.crashes),
+        c.crashed_at: case((begun, utc_now()), else_=c.crashed_at),
+    }
 
 
 def dated_from(header: FromClause, pipeline: Pipeline, cut_off: date | None) -> ColumnElement[bool]:

@@ -262,6 +262,8 @@ def _delivery(metadata: MetaData) -> Table:
         Column("local_id", Unicode(CODE_LENGTH), nullable=False),
         Column("claim_token", Unicode(36)),
         Column("lease_expires_at", UTC_MOMENT),
+        # The holder has come as far as reading the documents.
+        Column("begun", Boolean(), nullable=False),
         Column("attempts", Integer(), nullable=False),
         Column("crashes", Integer(), nullable=False),
         Column("crashed_at", UTC_MOMENT),

@@ -29,6 +29,7 @@ def claim(system: System, limit: int, crashes: tuple[int, int]) -> Claim:
 async def run(system: System, claimed: Claim) -> None:
     """What a worker does with the claim: the process ends where the deadly document is in it."""
     if any(ref.local_id == DEADLY for ref in claimed.documents):
+        system.source.claims.renew(SALE, claimed.token, LEASE)
         system.source.claims.release(
             SALE, claimed.token, unconfirmed=True, costs_attempt=False, vanished=True
         )
@@ -64,12 +65,10 @@ async def test_a_document_that_ends_its_process_is_set_aside_and_all_others_are_
 
 async def test_an_outcome_ends_the_suspicion(system: System) -> None:
     system.add("sale", "HD-01")
+    first = claim(system, 1, (0, 0))
+    system.source.claims.renew(SALE, first.token, LEASE)
     system.source.claims.release(
-        SALE,
-        claim(system, 1, (0, 0)).token,
-        unconfirmed=True,
-        costs_attempt=False,
-        vanished=True,
+        SALE, first.token, unconfirmed=True, costs_attempt=False, vanished=True
     )
     (summary,) = system.source.counts.summary([SALE])
     assert (summary.ready, summary.suspects) == (1, (1, 0, 0))

@@ -128,6 +128,7 @@ def test_one_live_claim_per_code_is_held_by_the_database(engine: Engine) -> None
         "local_id": "HD-1",
         "attempts": 1,
         "crashes": 0,
+        "begun": False,
         "unconfirmed": False,
     }
     delivery = build_tables(SourceSettings()).delivery

@@ -62,12 +62,38 @@ def test_claim_leaves_documents_under_a_live_lease_alone(db: Database) -> None:
 def test_claim_takes_over_an_expired_lease_as_unconfirmed(db: Database) -> None:
     record_id = db.add(SALE, "HD-1")
     db.claim(SALE)
+    db.source.claims.renew(SALE, "token-1", LEASE)
     db.expire(SALE, record_id)
 
     assert db.claim(SALE, token="token-2") == [record_id]
 
     (stored,) = db.source.documents.get(SALE, [record_id])
     assert (stored.claim_token, stored.attempts, stored.unconfirmed) == ("token-2", 1, True)
+    assert stored.delivery.crashes == 1
+
+
+@pytest.mark.parametrize("given_back", [True, False])
+def test_a_holder_that_never_began_says_nothing_about_its_documents(
+    db: Database, given_back: bool
+) -> None:
+    """No worker came, or its process could not start: as often as that happens."""
+    record_id = db.add(SALE, "HD-1")
+    for number in range(8):
+        token = f"token-{number}"
+        assert db.claim(SALE, token=token) == [record_id]
+        if given_back:
+            db.source.claims.release(
+                SALE, token, unconfirmed=True, costs_attempt=False, vanished=True
+            )
+        else:
+            db.expire(SALE, record_id)
+
+    (stored,) = db.source.documents.get(SALE, [record_id])
+    assert (stored.attempts, stored.unconfirmed, stored.delivery.crashes) == (
+        0 if given_back else 1,
+        False,
+        0,
+    )
 
 
 def test_claim_keeps_the_unconfirmed_flag_of_a_released_document(db: Database) -> None:
@@ -266,6 +292,7 @@ def test_claim_one_refuses_a_document_that_somebody_holds(db: Database) -> None:
     with pytest.raises(DocumentBusy, match="HD-1"):
         db.claim_one(SALE, "HD-1", force=True)
 
+    db.source.claims.renew(SALE, "token-1", LEASE)
     db.expire(SALE, record_id)
     assert db.claim_one(SALE, "HD-1") == record_id
     assert db.source.documents.get(SALE, [record_id])[0].unconfirmed is True

@@ -122,6 +122,7 @@ def set_delivery(
                     local_id=code[1].strip(),
                     attempts=0,
                     crashes=0,
+                    begun=False,
                     unconfirmed=False,
                 )
             )

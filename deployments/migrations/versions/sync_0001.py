@@ -86,6 +86,7 @@ def _make_delivery(schema: str | None, collation: str | None) -> None:
         sa.Column("local_id", code, nullable=False),
         sa.Column("claim_token", sa.Unicode(36), nullable=True),
         sa.Column("lease_expires_at", _UTC_MOMENT, nullable=True),
+        sa.Column("begun", sa.Boolean(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("crashes", sa.Integer(), nullable=False),
         sa.Column("crashed_at", _UTC_MOMENT, nullable=True),
