@@ -97,7 +97,7 @@ async def test_a_claim_of_a_dead_run_is_released_in_doubt_and_the_run_set_to_cra
     claim = claim_all(system)
     run = await dispatched_run(claim)
     await set_running(run)
-    system.change("sale", "HD-1", **EXPIRED)
+    system.change("sale", "HD-1", **EXPIRED, begun=True)
     await reconcile(return_state=True)
     document = system.document("sale", "HD-1")
     assert (document.claim_token, document.unconfirmed) == (None, True)

@@ -243,6 +243,7 @@ class Holder:
 
     def __post_init__(self) -> None:
         source = self.services.source
+        source.claims.renew(SALE, self.token, SYNC.lease)
         documents = source.documents.load(SALE, self.token)
         lease = Lease(self._renew, seconds=SYNC.lease_seconds, margin=1, monotonic=lambda: self.now)
         self.batch = Batch(SALE, self.token, "run", self.services, lease, documents)
