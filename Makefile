@@ -8,6 +8,7 @@
 #                 STATE=dir DOCS=n SEED=n SCENARIO=name[,name]
 #   make bench    measure this project beside a stock dispatch, Celery and a bare loop
 #                 STATE=dir DOCS=n LATENCY=ms[,ms] WAYS=name[,name] STEADY=rate[,rate] STEADY_SECONDS=n
+#                 IDLE=seconds
 #                 SMALL=1 keeps it short; GROWTH=1 measures growth with the backlog instead,
 #                 CONSOLE=1 the web console with a million documents;
 #                 PROFILE=1 shows where the CPU goes and what settings of Prefect change
@@ -45,6 +46,7 @@ LATENCY ?=
 WAYS ?=
 STEADY ?=
 STEADY_SECONDS ?=
+IDLE ?=
 GROWTH ?=
 CONSOLE ?=
 SMALL ?=
@@ -54,7 +56,7 @@ PROCESSES ?= 2
 FUZZ_SECONDS ?= 20
 
 export STATE SOURCE DOCS SEED EXIT DEADLINE SCENARIO
-export LATENCY WAYS STEADY STEADY_SECONDS GROWTH CONSOLE SMALL
+export LATENCY WAYS STEADY STEADY_SECONDS IDLE GROWTH CONSOLE SMALL
 
 run: setup
 	@$(BIN)/python -m deployments.local

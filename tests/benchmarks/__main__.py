@@ -19,7 +19,7 @@ from deployments.local.preflight import check_machine
 from deployments.local.state import empty_state
 from deployments.local.supervisor.service import PartFailed
 from deployments.local.supervisor.stack import Stack
-from tests.benchmarks import report
+from tests.benchmarks import costs, report
 from tests.benchmarks.options import STEADY_WAYS, Options, read_options
 from tests.benchmarks.parts import Parts, start_parts
 from tests.benchmarks.runs import BenchmarkFailed, Result, latencies, measure, percentile
@@ -28,6 +28,8 @@ from tests.benchmarks.ways import ALL_WAYS
 RESULTS = "results.json"
 #: Milliseconds an answer of the API takes while documents appear one by one.
 STEADY_LATENCY_MS = 50
+#: Warm starts and looks every two seconds, and what was before them.
+COMPARED = ("auto", "cold")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -91,7 +93,18 @@ def compare(parts: Parts, options: Options) -> dict[str, Any]:
         for key in STEADY_WAYS
         if key in options.ways
     ]
-    goals = report.goals(results)
+    both = [key for key in COMPARED if key in options.ways]
+    a_run: dict[str, float] = {}
+    idle: dict[str, dict[str, float]] = {}
+    commands: dict[str, float] = {}
+    if len(both) == len(COMPARED):
+        a_run = {key: costs.cpu_of_a_run(parts, ALL_WAYS[key]) for key in COMPARED}
+        say(" ".join(f"CPU of a run, {key}: {cpu:.2f} s" for key, cpu in a_run.items()))
+        commands = costs.commands(parts, ALL_WAYS["auto"])
+        say(" ".join(f"{name}: {seconds:.2f} s" for name, seconds in commands.items()))
+        if options.idle_seconds:
+            idle = {k: costs.idle(parts, ALL_WAYS[k], options.idle_seconds) for k in COMPARED}
+    goals = report.goals(results) + report.cost_goals(steady, a_run, idle)
     print("\nCPU in milliseconds a document; API calls, events and SQL a document\n")
     print(report.ways_table(results))
     if goals:
@@ -99,6 +112,15 @@ def compare(parts: Parts, options: Options) -> dict[str, Any]:
     if steady:
         print(f"\nfrom PENDING_SYNC to SYNC_SUCCESS, API at {STEADY_LATENCY_MS} ms\n")
         print(report.steady_table(steady))
+    if a_run:
+        print("\nCPU seconds of a run: " + ", ".join(f"{k} {cpu:.2f}" for k, cpu in a_run.items()))
+        print(
+            "CPU seconds of dqg --help {--help:.2f}, of dqg status {status:.2f}; "
+            "seconds of dqg send {send:.1f}".format_map(commands)
+        )
+    if idle:
+        print("\nwith nothing to do, percent of one core\n")
+        print(report.idle_table(idle, {key: ALL_WAYS[key].label for key in idle}))
     return {
         "ways": [result.as_json() for result in results],
         "goals": [
@@ -106,6 +128,9 @@ def compare(parts: Parts, options: Options) -> dict[str, Any]:
             for g in goals
         ],
         "steady": steady,
+        "cpu_of_a_run": a_run,
+        "commands": commands,
+        "idle": idle,
     }
 
 
@@ -113,6 +138,7 @@ def _steady(parts: Parts, key: str, rate: float, seconds: float) -> dict[str, An
     way = ALL_WAYS[key]
     ages = latencies(parts, way, rate=rate, seconds=seconds, latency_ms=STEADY_LATENCY_MS)
     row = {
+        "key": key,
         "way": way.label,
         "rate": rate,
         "documents": len(ages),

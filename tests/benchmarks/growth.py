@@ -83,7 +83,7 @@ def _goals(backlogs: list[dict[str, Any]], drains: list[Result]) -> list[report.
     few, many = backlogs[0], backlogs[-1]
     label = f"{many['pending']:,} : {few['pending']:,} pending, "
     found = [
-        report.Goal(label + "claim", many["claim_ms"] / few["claim_ms"], 3, at_least=False),
+        report.Goal(label + "claim", many["claim_ms"] / few["claim_ms"], 1.5, at_least=False),
         report.Goal(label + "memory", many["peak_mb"] / few["peak_mb"], 1.3, at_least=False),
     ]
     for less, more in itertools.pairwise(drains):

@@ -6,7 +6,8 @@ import resource
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,7 @@ from typing import Self
 import psutil
 
 from deployments.local.supervisor.stack import Stack
+from tests.support.warm_start import FORK_SERVER
 
 #: Group of the processes that differ from way to way; also what this process starts and reaps.
 CLIENT = "client"
@@ -57,6 +59,7 @@ class Meter:
             for part in parts
             if (pid := stack.pid(part)) is not None
         }
+        self._known: set[int] = set()
 
     def watch(self, pid: int, group: str = CLIENT) -> None:
         """Also count a process that is no part."""
@@ -65,6 +68,8 @@ class Meter:
     def read(self) -> Reading:
         reading = Reading()
         processes = _processes()
+        self._find_fork_servers(processes.keys() - self._known)
+        self._known |= processes.keys()
         for pid, process in processes.items():
             group = self._group_of(pid, processes)
             if group is not None:
@@ -74,6 +79,16 @@ class Meter:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         reading.cpu[CLIENT] += used.ru_utime + used.ru_stime
         return reading
+
+    def _find_fork_servers(self, pids: Iterable[int]) -> None:
+        """Count the preloaded processes of this stack: they outlive the run that started them."""
+        for pid in pids:
+            with suppress(psutil.Error):
+                process = psutil.Process(pid)
+                if FORK_SERVER in process.cmdline():
+                    home = process.environ().get("PREFECT_HOME", "")
+                    if home.startswith(str(self._stack.state_dir)):
+                        self._roots[pid] = CLIENT
 
     def rate(self, seconds: float) -> dict[str, float]:
         """CPU seconds a second of each group, over this time from now."""

@@ -9,14 +9,15 @@ from pathlib import Path
 from deployments.local.errors import LauncherError
 from deployments.local.supervisor.stack import ROOT
 
-WAYS = ("stock", "prefork", "threads", "bare", "flow", "task", "auto")
-STEADY_WAYS = ("threads", "auto")
+WAYS = ("stock", "prefork", "threads", "bare", "flow", "task", "auto", "cold")
+STEADY_WAYS = ("threads", "auto", "cold")
 
 DOCUMENTS = 5000
 SMALL_DOCUMENTS = 60
 LATENCIES = (0, 50, 250)
 STEADY_RATES = (1.0, 5.0)
 STEADY_SECONDS = 180.0
+IDLE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Options:
         ways: what is compared.
         steady_rates: documents a second that appear one by one; none skips this part.
         steady_seconds: how long they do.
+        idle_seconds: how long the stack is watched with nothing to do; 0 skips this part.
         growth: measure the growth with the backlog instead of the ways.
         console: measure the web console instead of the ways.
         small: everything as short as possible.
@@ -41,6 +43,7 @@ class Options:
     ways: tuple[str, ...]
     steady_rates: tuple[float, ...]
     steady_seconds: float
+    idle_seconds: float
     growth: bool
     console: bool
     small: bool
@@ -77,6 +80,7 @@ def read_options(environment: Mapping[str, str]) -> Options:
         steady_seconds=_numbers(
             environment, "STEADY_SECONDS", (20.0 if small else STEADY_SECONDS,)
         )[0],
+        idle_seconds=_numbers(environment, "IDLE", (0.0 if small else IDLE_SECONDS,))[0],
         growth=_flag(environment, "GROWTH"),
         console=_flag(environment, "CONSOLE"),
         small=small,

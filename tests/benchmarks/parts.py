@@ -145,12 +145,18 @@ def start_parts(stack: Stack) -> Iterator[Parts]:
 
 def deploy(parts: Parts) -> None:
     """Work pools and deployments of this project, schedules paused."""
+    apply_pools(parts)
     client = prefect_client_environment(parts.stack, parts.prefect)
-    pools = [sys.executable, "-m", "deployments.server.work_pools"]
-    run_command(parts.stack, "work-pools", pools, client)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     run_command(parts.stack, "deploy", command, client)
     parts.pause_schedules(True)
+
+
+def apply_pools(parts: Parts, *arguments: str) -> None:
+    """Bring the work pools up to date."""
+    client = prefect_client_environment(parts.stack, parts.prefect)
+    command = [sys.executable, "-m", "deployments.server.work_pools", *arguments]
+    run_command(parts.stack, "work-pools", command, client)
 
 
 def restart_prefect(parts: Parts, name: str, settings: dict[str, str]) -> Parts:

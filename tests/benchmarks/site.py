@@ -23,9 +23,6 @@ from tests.benchmarks.parts import Parts
 
 #: As much overlapping of API calls as the ways that are compared with have.
 IN_FLIGHT = 64
-#: Documents one batch run takes. The load is known and both cores are ours, so one batch a pipeline
-#: takes all, up to the largest batch there may be.
-LARGEST_BATCH = 4000
 PROBE = Path(__file__).parent / "probe"
 
 Sections = Mapping[str, Mapping[str, object]]
@@ -181,12 +178,7 @@ def new_site(
             "max_connections": IN_FLIGHT,
             "max_per_account": IN_FLIGHT,
         },
-        "sync": {
-            "concurrency": IN_FLIGHT,
-            "batch_size": LARGEST_BATCH,
-            "task_batch_size": LARGEST_BATCH,
-            "batches_in_flight": 2,
-        },
+        "sync": {"concurrency": IN_FLIGHT},
     }
     for section, values in (settings or {}).items():
         merged[section] = merged.get(section, {}) | dict(values)

@@ -22,6 +22,7 @@ from deployments.server.work_pools import TEMPLATES
 from lib.pipelines import PIPELINES
 from lib.settings import Granularity
 from tests.benchmarks.job import Job
+from tests.benchmarks.parts import apply_pools
 from tests.benchmarks.site import IN_FLIGHT, Sections, Site
 
 CORES = psutil.cpu_count() or 1
@@ -78,6 +79,17 @@ def workers(site: Site, *pools: str) -> Iterator[list[str]]:
     finally:
         for name in names:
             stack.remove(name)
+
+
+@contextmanager
+def cold(site: Site, steady: bool) -> Iterator[Running]:
+    """The same with Prefect's own start of a run: an interpreter that imports everything."""
+    apply_pools(site.parts, "--default", "command=null")
+    try:
+        with orchestrated(site, steady) as running:
+            yield running
+    finally:
+        apply_pools(site.parts)
 
 
 @contextmanager
@@ -250,4 +262,7 @@ ALL_WAYS: dict[str, Way] = {
     "flow": _project(Granularity.FLOW),
     "task": _project(Granularity.TASK),
     "auto": _project(Granularity.AUTO),
+    "cold": Way(
+        "this project, auto, cold, once a minute", cold, {"sync": {"orchestrate_seconds": 0}}
+    ),
 }
