@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from deployments.local.preflight import check_machine
 from deployments.local.state import empty_state
 from deployments.local.supervisor.service import PartFailed
 from deployments.local.supervisor.stack import Stack
-from tests.benchmarks import costs, report
+from tests.benchmarks import costs, growth, report
+from tests.benchmarks.goals import goals_of_costs, goals_of_waits, goals_of_ways, goals_table
 from tests.benchmarks.options import STEADY_WAYS, Options, read_options
 from tests.benchmarks.parts import Parts, start_parts
 from tests.benchmarks.runs import BenchmarkFailed, Result, latencies, measure, percentile
@@ -64,8 +66,6 @@ def _run(stack: Stack, options: Options, arguments: Sequence[str]) -> dict[str, 
         if arguments:
             raise LauncherError(f"{' '.join(arguments)}: there is only `profile`")
         if options.growth:
-            from tests.benchmarks import growth
-
             return _header() | growth.run(parts, options, say)
         if options.console:
             from tests.benchmarks import console
@@ -93,45 +93,42 @@ def compare(parts: Parts, options: Options) -> dict[str, Any]:
         for key in STEADY_WAYS
         if key in options.ways
     ]
-    both = [key for key in COMPARED if key in options.ways]
-    a_run: dict[str, float] = {}
-    idle: dict[str, dict[str, float]] = {}
-    commands: dict[str, float] = {}
-    if len(both) == len(COMPARED):
-        a_run = {key: costs.cpu_of_a_run(parts, ALL_WAYS[key]) for key in COMPARED}
-        say(" ".join(f"CPU of a run, {key}: {cpu:.2f} s" for key, cpu in a_run.items()))
-        commands = costs.commands(parts, ALL_WAYS["auto"])
-        say(" ".join(f"{name}: {seconds:.2f} s" for name, seconds in commands.items()))
-        if options.idle_seconds:
-            idle = {k: costs.idle(parts, ALL_WAYS[k], options.idle_seconds) for k in COMPARED}
-    goals = report.goals(results) + report.cost_goals(steady, a_run, idle)
+    fixed = _costs(parts, options)
+    goals = goals_of_ways(results) + goals_of_waits(steady)
+    goals += goals_of_costs(fixed.a_run, fixed.idle, fixed.commands, fixed.claims)
     print("\nCPU in milliseconds a document; API calls, events and SQL a document\n")
     print(report.ways_table(results))
-    if goals:
-        print("\n" + report.goals_table(goals))
     if steady:
         print(f"\nfrom PENDING_SYNC to SYNC_SUCCESS, API at {STEADY_LATENCY_MS} ms\n")
         print(report.steady_table(steady))
-    if a_run:
-        print("\nCPU seconds of a run: " + ", ".join(f"{k} {cpu:.2f}" for k, cpu in a_run.items()))
-        print(
-            "CPU seconds of dqg --help {--help:.2f}, of dqg status {status:.2f}; "
-            "seconds of dqg send {send:.1f}".format_map(commands)
-        )
-    if idle:
+    if fixed.idle:
         print("\nwith nothing to do, percent of one core\n")
-        print(report.idle_table(idle, {key: ALL_WAYS[key].label for key in idle}))
+        print(report.idle_table(fixed.idle, {key: ALL_WAYS[key].label for key in fixed.idle}))
+    if goals:
+        print("\n" + goals_table(goals))
     return {
         "ways": [result.as_json() for result in results],
-        "goals": [
-            {"goal": g.text, "ratio": g.ratio, "bound": g.bound, "reached": g.reached}
-            for g in goals
-        ],
+        "goals": [goal.as_json() for goal in goals],
         "steady": steady,
-        "cpu_of_a_run": a_run,
-        "commands": commands,
-        "idle": idle,
+        "costs": asdict(fixed),
     }
+
+
+def _costs(parts: Parts, options: Options) -> costs.Costs:
+    """What is paid whatever the number of documents, warm and cold, where both are compared."""
+    found = costs.Costs()
+    if "auto" not in options.ways:
+        return found
+    for key in [key for key in COMPARED if key in options.ways]:
+        found.a_run[key] = costs.cpu_of_a_run(parts, ALL_WAYS[key])
+        say(f"{ALL_WAYS[key].label}: CPU of a run {found.a_run[key]:.2f} s")
+        if options.idle_seconds:
+            found.idle[key] = costs.idle(parts, ALL_WAYS[key], options.idle_seconds)
+            say(f"{ALL_WAYS[key].label}: idle {100 * report.cores_of(found.idle[key]):.1f} %")
+    found.commands |= costs.commands(parts, ALL_WAYS["auto"])
+    say(", ".join(f"dqg {name}: {seconds:.2f} s" for name, seconds in found.commands.items()))
+    found.claims |= growth.claim_growth(parts, options.pending, say)
+    return found
 
 
 def _steady(parts: Parts, key: str, rate: float, seconds: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from deployments.local.parts.servers import prefect_client_environment
 from lib.pipelines import SALE
 from tests.benchmarks.meters import CLIENT, Meter
 from tests.benchmarks.parts import Parts
+from tests.benchmarks.report import GROWTH
 from tests.benchmarks.runs import BenchmarkFailed
 from tests.benchmarks.site import Site, new_site
 from tests.benchmarks.ways import Way
@@ -27,6 +29,16 @@ _LEASE = timedelta(minutes=5)
 _DAY = 86_400
 _SETTLE_SECONDS = 20.0
 _DEADLINE = 120.0
+
+
+@dataclass
+class Costs:
+    """What was measured of them; as the arguments of `goals.goals_of_costs`."""
+
+    a_run: dict[str, float] = field(default_factory=dict)
+    idle: dict[str, dict[str, float]] = field(default_factory=dict)
+    commands: dict[str, float] = field(default_factory=dict)
+    claims: dict[int, float] = field(default_factory=dict)
 
 
 def cpu_of_a_run(parts: Parts, way: Way) -> float:
@@ -53,7 +65,7 @@ def idle(parts: Parts, way: Way, seconds: float) -> dict[str, float]:
     """The whole stack with its schedules on and nothing to do.
 
     Returns:
-        The share of one core by group of parts, and `gb_a_day` that the Prefect database grows by.
+        The share of one core by group of parts; what the Prefect database grows by, GB per day.
     """
     site = new_site(parts, documents=0, latency_ms=0, settings=way.settings)
     with way.start(site, True) as running:
@@ -65,7 +77,7 @@ def idle(parts: Parts, way: Way, seconds: float) -> dict[str, float]:
         grown = parts.prefect_bytes() - size
         parts.pause_schedules(True)
     site.close()
-    return shares | {"gb_a_day": grown / 1e9 * _DAY / seconds}
+    return shares | {GROWTH: grown / 1e9 * _DAY / seconds}
 
 
 def commands(parts: Parts, way: Way) -> dict[str, float]:

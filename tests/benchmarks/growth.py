@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -21,6 +21,7 @@ from deployments.local.parts.servers import prefect_client_environment
 from deployments.local.supervisor.stack import ROOT
 from lib.pipelines import PIPELINES, SALE
 from tests.benchmarks import report
+from tests.benchmarks.goals import Goal, at_most, goals_table
 from tests.benchmarks.options import Options
 from tests.benchmarks.parts import Parts
 from tests.benchmarks.runs import BenchmarkFailed, Result, measure
@@ -68,33 +69,36 @@ def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
     print(f"\ndrained at granularity task, API at {LATENCY_MS} ms\n")
     print(report.ways_table(drains))
     found = _goals(backlogs, drains)
-    print("\n" + report.goals_table(found))
+    print("\n" + goals_table(found))
     return {
         "backlogs": backlogs,
         "drains": [result.as_json() for result in drains],
-        "goals": [
-            {"goal": g.text, "ratio": g.ratio, "bound": g.bound, "reached": g.reached}
-            for g in found
-        ],
+        "goals": [goal.as_json() for goal in found],
     }
 
 
-def _goals(backlogs: list[dict[str, Any]], drains: list[Result]) -> list[report.Goal]:
+def claim_growth(parts: Parts, pending: Sequence[int], say: Say) -> dict[int, float]:
+    """Median milliseconds of a claim by the number of pending documents in its table."""
+    found = {}
+    for count in pending:
+        site = new_site(parts, documents=REAL, latency_ms=0)
+        _fill(site, count)
+        found[count] = _claim_times(site)
+        site.close()
+        say(f"{count} pending: claim {found[count]:.1f} ms")
+    return found
+
+
+def _goals(backlogs: list[dict[str, Any]], drains: list[Result]) -> list[Goal]:
     few, many = backlogs[0], backlogs[-1]
     label = f"{many['pending']:,} : {few['pending']:,} pending, "
     found = [
-        report.Goal(label + "claim", many["claim_ms"] / few["claim_ms"], 1.5, at_least=False),
-        report.Goal(label + "memory", many["peak_mb"] / few["peak_mb"], 1.3, at_least=False),
+        at_most(label + "claim", many["claim_ms"] / few["claim_ms"], 1.5),
+        at_most(label + "memory", many["peak_mb"] / few["peak_mb"], 1.3),
     ]
     for less, more in itertools.pairwise(drains):
-        found.append(
-            report.Goal(
-                f"{more.documents:,} : {less.documents:,} documents, CPU a document",
-                more.cpu_total / less.cpu_total,
-                1.1,
-                at_least=False,
-            )
-        )
+        text = f"{more.documents:,} : {less.documents:,} documents, CPU a document"
+        found.append(at_most(text, more.cpu_total / less.cpu_total, 1.1))
     return found
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from deployments.local.errors import LauncherError
 from deployments.local.supervisor.stack import ROOT
 
-WAYS = ("stock", "prefork", "threads", "bare", "flow", "task", "auto", "cold")
+WAYS = (
+    *("stock", "prefork", "threads", "bare"),
+    *("flow", "flow-cold", "task", "auto", "cold"),
+)
 STEADY_WAYS = ("threads", "auto", "cold")
 
 DOCUMENTS = 5000
@@ -17,7 +20,12 @@ SMALL_DOCUMENTS = 60
 LATENCIES = (0, 50, 250)
 STEADY_RATES = (1.0, 5.0)
 STEADY_SECONDS = 180.0
+SMALL_STEADY_SECONDS = 20.0
 IDLE_SECONDS = 300.0
+SMALL_IDLE_SECONDS = 30.0
+#: Documents that wait in a table while claims are timed.
+PENDING = (1_000, 1_000_000)
+SMALL_PENDING = (1_000, 10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,7 @@ class Options:
         growth: measure the growth with the backlog instead of the ways.
         console: measure the web console instead of the ways.
         small: everything as short as possible.
+        pending: documents that wait in a table while claims are timed.
     """
 
     state_dir: Path
@@ -47,12 +56,14 @@ class Options:
     growth: bool
     console: bool
     small: bool
+    pending: tuple[int, ...]
 
     def documents_for(self, way: str, latency_ms: int) -> int:
         """Enough for a stable rate, few enough to end within minutes."""
         limits = {
             "stock": 8,
             "flow": 300,
+            "flow-cold": 300,
             "prefork": 400 if latency_ms >= 200 else 1000,
         }
         return min(self.documents, limits.get(way, self.documents))
@@ -68,7 +79,6 @@ def read_options(environment: Mapping[str, str]) -> Options:
     ways = _list(environment, "WAYS", WAYS)
     if unknown := set(ways) - set(WAYS):
         raise LauncherError(f"WAYS: no {', '.join(sorted(unknown))}; there are {', '.join(WAYS)}")
-    rates = (2.0,) if small else STEADY_RATES
     return Options(
         state_dir=(ROOT / (environment.get("STATE") or ".state-bench")).resolve(),
         documents=int(_numbers(environment, "DOCS", (SMALL_DOCUMENTS if small else DOCUMENTS,))[0]),
@@ -76,14 +86,17 @@ def read_options(environment: Mapping[str, str]) -> Options:
             int(n) for n in _numbers(environment, "LATENCY", (50,) if small else LATENCIES)
         ),
         ways=ways,
-        steady_rates=tuple(n for n in _numbers(environment, "STEADY", rates) if n > 0),
+        steady_rates=tuple(n for n in _numbers(environment, "STEADY", STEADY_RATES) if n > 0),
         steady_seconds=_numbers(
-            environment, "STEADY_SECONDS", (20.0 if small else STEADY_SECONDS,)
+            environment, "STEADY_SECONDS", (SMALL_STEADY_SECONDS if small else STEADY_SECONDS,)
         )[0],
-        idle_seconds=_numbers(environment, "IDLE", (0.0 if small else IDLE_SECONDS,))[0],
+        idle_seconds=_numbers(
+            environment, "IDLE", (SMALL_IDLE_SECONDS if small else IDLE_SECONDS,)
+        )[0],
         growth=_flag(environment, "GROWTH"),
         console=_flag(environment, "CONSOLE"),
         small=small,
+        pending=SMALL_PENDING if small else PENDING,
     )
 
 

@@ -1,15 +1,16 @@
-"""Tables for people, JSON for programs, and the goals as ratios."""
+"""Tables of what was measured, as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tests.benchmarks.meters import CLIENT
 from tests.benchmarks.runs import Result
 
 MS = 1000.0
+#: Among the shares of an idle stack: what its Prefect database grows by, GB per day.
+GROWTH = "gb_a_day"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -66,117 +67,23 @@ def ways_table(results: Sequence[Result]) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """A ratio and what it should be.
-
-    Attributes:
-        at_least: False for an upper bound.
-    """
-
-    text: str
-    ratio: float
-    bound: float
-    at_least: bool = True
-
-    @property
-    def reached(self) -> bool:
-        return self.ratio >= self.bound if self.at_least else self.ratio <= self.bound
-
-
-def goals(results: Sequence[Result]) -> list[Goal]:
-    """The goals that these results can tell about, at each latency."""
-    found = []
-    by_latency: dict[float, dict[str, Result]] = {}
-    for result in results:
-        by_latency.setdefault(result.latency_ms, {})[result.way] = result
-    for latency, ways in sorted(by_latency.items()):
-        at = f"at {latency:.0f} ms: "
-        pairs = [("auto", "prefork", 3.0), ("auto", "threads", 2.5), ("auto", "bare", 0.75)]
-        if "flow" in ways and "stock" in ways:
-            text = at + "flow : a deployment run a document"
-            found.append(Goal(text, ways["flow"].rate / ways["stock"].rate, 25.0))
-        if "flow" in ways:
-            # One process serves the API: it allows one second of its CPU a second.
-            text = at + "flow, of what the Prefect server's cost a subflow allows"
-            found.append(Goal(text, ways["flow"].server_share, 0.9))
-        for mine, other, bound in pairs:
-            if mine in ways and other in ways:
-                text = f"{at}{mine} : {ways[other].label}"
-                found.append(Goal(text, ways[mine].rate / ways[other].rate, bound))
-    return found
-
-
-def cost_goals(
-    steady: Sequence[Mapping[str, Any]],
-    a_run: Mapping[str, float],
-    idle: Mapping[str, Mapping[str, float]],
-) -> list[Goal]:
-    """What warm starts and looks every two seconds gain over cold starts once a minute."""
-    found = []
-    rows = {(row["key"], row["rate"]): row for row in steady}
-    for (key, rate), row in rows.items():
-        if key == "auto" and ("cold", rate) in rows:
-            was = rows["cold", rate]
-            at = f"{rate:g} documents/s, warm : cold, "
-            found += [
-                Goal(at + "median", row["median"] / was["median"], 0.13, at_least=False),
-                Goal(at + "p95", row["p95"] / was["p95"], 0.15, at_least=False),
-            ]
-    if a_run:
-        ratio = a_run["auto"] / a_run["cold"]
-        found.append(Goal("CPU of a run, warm : cold", ratio, 0.2, at_least=False))
-    if idle:
-        share, growth = (_ratio(idle, sum_of) for sum_of in (_cores, _growth))
-        found += [
-            Goal("idle stack, cores, warm : cold", share, 0.27, at_least=False),
-            Goal("idle stack, Prefect database, warm : cold", growth, 0.15, at_least=False),
-        ]
-    return found
-
-
-def _ratio(
-    idle: Mapping[str, Mapping[str, float]], value: Callable[[Mapping[str, float]], float]
-) -> float:
-    return value(idle["auto"]) / value(idle["cold"])
-
-
-def _cores(idle: Mapping[str, float]) -> float:
-    return sum(share for group, share in idle.items() if group != "gb_a_day")
-
-
-def _growth(idle: Mapping[str, float]) -> float:
-    return idle["gb_a_day"]
+def cores_of(idle: Mapping[str, float]) -> float:
+    """Share of one core that all groups of an idle stack use together."""
+    return sum(share for group, share in idle.items() if group != GROWTH)
 
 
 def idle_table(idle: Mapping[str, Mapping[str, float]], labels: Mapping[str, str]) -> str:
     """One row per way: percent of one core by group of parts, and the database's growth."""
-    groups = sorted({group for shares in idle.values() for group in shares} - {"gb_a_day"})
+    groups = sorted({group for shares in idle.values() for group in shares} - {GROWTH})
     return table(
         ["way", *groups, "together", "Prefect DB, GB per day"],
         [
             [
                 labels[key],
                 *(Figure(100 * shares[group]) for group in groups),
-                *(Figure(100 * _cores(shares)), Figure(shares["gb_a_day"])),
+                *(Figure(100 * cores_of(shares)), Figure(shares[GROWTH])),
             ]
             for key, shares in idle.items()
-        ],
-    )
-
-
-def goals_table(found: Sequence[Goal]) -> str:
-    """One row a goal."""
-    return table(
-        ["goal", "measured", "wanted", "reached"],
-        [
-            [
-                goal.text,
-                Figure(goal.ratio),
-                f"{'>=' if goal.at_least else '<='} {goal.bound:g}",
-                "yes" if goal.reached else "no",
-            ]
-            for goal in found
         ],
     )
 

@@ -254,6 +254,11 @@ def _project(granularity: Granularity) -> Way:
     return Way(f"this project, {granularity.value}", orchestrated, settings)
 
 
+def _cold(granularity: Granularity) -> Way:
+    settings = {"sync": {"granularity": granularity.value, "orchestrate_seconds": 0}}
+    return Way(f"this project, {granularity.value}, cold, once a minute", cold, settings)
+
+
 ALL_WAYS: dict[str, Way] = {
     "stock": Way("a deployment run a document", stock),
     "prefork": Way(f"Celery, prefork, {CORES} processes", celery("prefork", CORES)),
@@ -262,7 +267,6 @@ ALL_WAYS: dict[str, Way] = {
     "flow": _project(Granularity.FLOW),
     "task": _project(Granularity.TASK),
     "auto": _project(Granularity.AUTO),
-    "cold": Way(
-        "this project, auto, cold, once a minute", cold, {"sync": {"orchestrate_seconds": 0}}
-    ),
+    "flow-cold": _cold(Granularity.FLOW),
+    "cold": _cold(Granularity.AUTO),
 }

@@ -10,9 +10,10 @@ import pytest
 
 from deployments.local.errors import LauncherError
 from deployments.local.supervisor.stack import ROOT
+from tests.benchmarks.goals import goals_of_costs, goals_of_waits, goals_of_ways, goals_table
 from tests.benchmarks.options import LATENCIES, WAYS, read_options
 from tests.benchmarks.profiling import variants_table
-from tests.benchmarks.report import Figure, goals, table, ways_table
+from tests.benchmarks.report import Figure, table, ways_table
 from tests.benchmarks.runs import Result, percentile
 from tests.benchmarks.samples import IMPORTS, OTHER, part_of, read_profile
 
@@ -65,23 +66,54 @@ def test_a_variable_without_meaning_is_refused(variables: dict[str, str]) -> Non
 
 
 def test_goals_are_ratios_of_rates_at_one_latency() -> None:
-    found = goals(
+    found = goals_of_ways(
         [
             make_result("auto", seconds=1),
+            make_result("cold", seconds=2),
             make_result("bare", seconds=0.5),
+            make_result("flow-cold", steady_rate=0.5),
             make_result("prefork", seconds=4, latency_ms=0),
             make_result("flow", seconds=2, server_share=0.5),
             make_result("stock", documents=8, seconds=10),
         ]
     )
-    ratios = {goal.text: (goal.ratio, goal.reached) for goal in found}
-    assert ratios["at 50 ms: auto : bare"] == (0.5, True)
+    ratios = {goal.text: (goal.measured, goal.reached) for goal in found}
+    assert ratios["at 50 ms: auto : bare"] == (0.5, False)
+    assert [goal.before for goal in found if goal.text == "at 50 ms: auto : bare"] == [0.25]
+    assert ratios["at 50 ms: flow, warm : cold, documents/s after start"] == (2.0, True)
     assert ratios["at 50 ms: flow : a deployment run a document"] == (62.5, True)
     assert ratios["at 50 ms: flow, of what the Prefect server's cost a subflow allows"] == (
         0.5,
         False,
     )
     assert not any("prefork" in text for text in ratios)
+
+
+def test_goals_of_waits_and_costs_stand_beside_cold_starts() -> None:
+    waits = [
+        {"key": key, "rate": 1.0, "median": median, "p95": 9.0}
+        for key, median in (("auto", 5.5), ("cold", 38.0))
+    ]
+    idle = {"auto": {"server": 0.03, "gb_a_day": 0.1}, "cold": {"server": 0.2, "gb_a_day": 0.3}}
+    commands = {"--help": 0.1, "status": 1.0, "send": 2.0}
+    found = goals_of_waits(waits)
+    found += goals_of_costs({"auto": 0.5, "cold": 4.0}, idle, commands, {10: 2.0, 100: 2.0})
+    assert [(goal.measured, goal.before, goal.reached) for goal in found] == [
+        (5.5, 38.0, False),
+        (9.0, 9.0, True),
+        (0.125, None, True),
+        (3.0, 20.0, True),
+        (0.1, 0.3, False),
+        (0.1, None, True),
+        (1.0, None, False),
+        (2.0, None, True),
+        (1.0, None, True),
+    ]
+    assert len(goals_table(found).splitlines()) == 2 + len(found)
+
+
+def test_costs_that_were_not_measured_have_no_goal() -> None:
+    assert goals_of_costs({"auto": 0.5}, {}, {}, {}) == []
 
 
 def test_the_table_of_ways_has_a_row_a_result_by_latency() -> None:
