@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
 
-from lib.models import Claim, PipelineSummary
+from lib.models import Claim
 from lib.pipelines import PIPELINES
 from lib.settings import SyncSettings
 from lib.sync.planning import (
@@ -34,7 +34,7 @@ from tasks.alerts import emit_alert_events
 from tasks.artifacts import show_summary
 from tasks.dispatch import Round, dispatch
 from tasks.documents import claim_documents
-from tasks.planning import count_due, plan_pipeline, read_backlog, read_summary
+from tasks.planning import count_due, plan_pipeline, read_summary
 from tasks.runtime import open_services, scheduler_run_name
 
 #: For the last round, the summary and the alerts: the next run is refused while this one goes on.
@@ -51,7 +51,7 @@ async def orchestrate() -> State[Any]:
         await services.tracking.prepare()
         rounds = []
         async for pipelines in due_pipelines(services.settings.sync):
-            rounds.append(await dispatch_round(await read_backlog(pipelines)))
+            rounds.append(await dispatch_round(pipelines))
             await probe_accounts(services, rounds[-1].paused_accounts)
         summary, total = await read_summary(), Round.sum(rounds)
         await show_summary(summary, total)
@@ -83,32 +83,35 @@ def _seconds_left(period: float) -> float:
     return seconds_to_look(elapsed.total_seconds(), period, ahead + LAST_SECONDS)
 
 
-async def dispatch_round(backlog: list[PipelineSummary]) -> Round:
-    """One look at every pipeline, concurrently; an error in one stops no other."""
-    results = await asyncio.gather(*map(dispatch_pipeline, backlog), return_exceptions=True)
-    return Round.of([summary.pipeline for summary in backlog], results)
+async def dispatch_round(pipelines: Iterable[str]) -> Round:
+    """One look at each of these pipelines, concurrently; an error in one stops no other."""
+    names = list(pipelines)
+    results = await asyncio.gather(*map(dispatch_pipeline, names), return_exceptions=True)
+    return Round.of(names, results)
 
 
-async def dispatch_pipeline(summary: PipelineSummary) -> tuple[ClaimPlan, list[Claim]]:
+async def dispatch_pipeline(pipeline: str) -> tuple[ClaimPlan, list[Claim]]:
     """Claims and dispatches one pipeline's batches, one after another."""
-    plan = await plan_pipeline(summary)
+    plan = await plan_pipeline(pipeline)
     claims = []
     for crashes in plan.suspects:
         limit, bounds = suspects_together(crashes), claim_bounds(crashes)
-        claims.append(await _claim(summary, plan, limit, exclude=plan.paused_shops, crashes=bounds))
+        claims.append(
+            await _claim(pipeline, plan, limit, exclude=plan.paused_shops, crashes=bounds)
+        )
     for limit in plan.limits:
-        claim = await _claim(summary, plan, limit, exclude=plan.paused_shops | plan.avoided_shops)
+        claim = await _claim(pipeline, plan, limit, exclude=plan.paused_shops | plan.avoided_shops)
         if plan.avoided_shops and not claim.documents:
-            claim = await _claim(summary, plan, limit, exclude=plan.paused_shops)
+            claim = await _claim(pipeline, plan, limit, exclude=plan.paused_shops)
         claims.append(claim)
     if plan.probe_shops:
         limit = len(plan.probe_shops)
-        claims.append(await _claim(summary, plan, limit, only=plan.probe_shops))
+        claims.append(await _claim(pipeline, plan, limit, only=plan.probe_shops))
     return plan, [claim for claim in claims if claim.documents]
 
 
 async def _claim(
-    summary: PipelineSummary,
+    pipeline: str,
     plan: ClaimPlan,
     limit: int,
     *,
@@ -118,7 +121,7 @@ async def _claim(
 ) -> Claim:
     token = str(uuid4())
     claim = await claim_documents(
-        summary.pipeline, token, limit, exclude, only, crashes, longest_untried=plan.probing
+        pipeline, token, limit, exclude, only, crashes, longest_untried=plan.probing
     )
     if claim.documents:
         await dispatch(claim, plan.granularity)

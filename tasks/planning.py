@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from datetime import timedelta
 
 from prefect import get_client
@@ -24,12 +23,6 @@ async def count_due() -> dict[str, int]:
     )
 
 
-async def read_backlog(pipelines: Iterable[str] = PIPELINES) -> list[PipelineSummary]:
-    """Counts of these pipelines' pending documents. Idempotent."""
-    counts = current_services().source.counts
-    return await asyncio.to_thread(counts.backlog, [get_pipeline(name) for name in pipelines])
-
-
 async def read_summary() -> list[PipelineSummary]:
     """Counts of every pipeline, of finished documents those of a day. Idempotent."""
     services = current_services()
@@ -40,11 +33,11 @@ async def read_summary() -> list[PipelineSummary]:
     return summary
 
 
-async def plan_pipeline(summary: PipelineSummary) -> ClaimPlan:
+async def plan_pipeline(name: str) -> ClaimPlan:
     """What may be claimed for a pipeline now. Idempotent."""
-    pipeline = get_pipeline(summary.pipeline)
+    pipeline = get_pipeline(name)
     pool = await read_pool(pipeline.work_pool)
-    return await plan_claims(current_services(), pipeline, summary, pool)
+    return await plan_claims(current_services(), pipeline, pool)
 
 
 async def read_pool(name: str) -> PoolState:

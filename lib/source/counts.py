@@ -40,6 +40,7 @@ from lib.source.dialects import (
 from lib.source.documents import PendingShop, pending_shops
 from lib.source.inspection import ForeignStatus, foreign_statuses
 from lib.source.rows import (
+    belongs,
     crashes_of,
     dated_from,
     is_free,
@@ -103,6 +104,12 @@ class Counts:
     def backlog(self, pipelines: Sequence[Pipeline]) -> list[PipelineSummary]:
         """Counts of each pipeline without its accepted and failed documents; a statement each."""
         return self._run(lambda c: [self._backlog(c, p) for p in pipelines])
+
+    def batches(self, pipeline: Pipeline) -> int:
+        """Claims under a live lease with pending documents. Reads the held documents only."""
+        statement = batches_statement(self._tables, pipeline)
+        count: int = self._run(lambda c: c.execute(statement).scalar_one())
+        return count
 
     def summary(
         self, pipelines: Sequence[Pipeline], *, finished_within: timedelta | None = None
@@ -242,6 +249,17 @@ def due_statement(
         header,
     )
     return select(func.count()).select_from(due.subquery())
+
+
+def batches_statement(tables: SourceTables, pipeline: Pipeline) -> Select[Any]:
+    """Counts the live claims of pending documents."""
+    header, delivery = tables.header(pipeline), tables.delivery
+    query = (
+        select(func.count(distinct(delivery.c.claim_token)))
+        .select_from(delivery.join(header, header.c.id == delivery.c.record_id))
+        .where(belongs(delivery, pipeline), is_live(delivery), is_pending(header))
+    )
+    return passing_locked(query, header, delivery)
 
 
 def pending_statement(

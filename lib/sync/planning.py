@@ -53,10 +53,11 @@ class ClaimPlan:
     probing: bool = False
 
 
-async def plan_claims(
-    services: Services, pipeline: Pipeline, summary: PipelineSummary, pool: PoolState
-) -> ClaimPlan:
+async def plan_claims(services: Services, pipeline: Pipeline, pool: PoolState) -> ClaimPlan:
     """Read breakers and backlog, and probe the API where it may be down; claims nothing itself.
+
+    The backlog is counted only where something may be claimed: with many documents that takes long,
+    and this is asked every few seconds while any are due.
 
     Raises:
         StoreUnavailable: the source database is away.
@@ -72,12 +73,19 @@ async def plan_claims(
         snapshots |= await services.breakers.snapshot([own])
     paused = sum(snapshots[name].state is not BreakerState.CLOSED for name in names.values())
     services.metrics.breakers_read(pipeline.name, snapshots[own].state.value, paused)
+    breakers = {shop: snapshots[name] for shop, name in names.items()}
+    sync, counts = services.settings.sync, services.source.counts
+    summary = PipelineSummary(
+        pipeline.name, batches=await asyncio.to_thread(counts.batches, pipeline)
+    )
+    if _may_claim(summary, pool, snapshots[own], breakers, sync):
+        (summary,) = await asyncio.to_thread(counts.backlog, [pipeline])
     plan = plan_from(
         summary,
         pool,
         breaker=snapshots[own],
-        shops={shop: snapshots[name] for shop, name in names.items()},
-        sync=services.settings.sync,
+        shops=breakers,
+        sync=sync,
         settings=services.settings.breaker,
     )
     states = (PlaceState((s.code, s.pharmacy_code), snapshots[names[s.code]]) for s in shops)
@@ -105,8 +113,7 @@ def plan_from(
 ) -> ClaimPlan:
     """The plan for what is known. Pure."""
     paused = frozenset(s for s, b in shops.items() if b.state is not BreakerState.CLOSED)
-    # A refused login is probed by a login (`lib.sync.probes`), which costs no batch.
-    probes = frozenset(s for s, b in shops.items() if is_due(b) and not b.tripped)
+    probes = frozenset(s for s, b in shops.items() if _is_probed(b))
     reasons = [f"{shop} ({shops[shop].reason})" for shop in sorted(paused)]
     note = f"paused: {', '.join(reasons)}" if reasons else ""
     granularity, largest = _batch_kind(summary.ready, sync)
@@ -115,10 +122,8 @@ def plan_from(
     if refusal is not None:
         return ClaimPlan((), (), granularity, paused, note=_joined(refusal, note))
     if breaker.state is BreakerState.HALF_OPEN:
-        # What is under way is a probe that has not called yet, or finds the half-open door itself.
-        limits: tuple[int, ...] = (
-            (breaker.places,) if free > 0 and breaker.places > 0 and not summary.batches else ()
-        )
+        places = _places(breaker, summary)
+        limits: tuple[int, ...] = (places,) if free > 0 and places > 0 else ()
         note = _joined(f"probing after: {breaker.reason}", note)
         return ClaimPlan(
             limits, (), granularity, paused, breaker.failed_shops, note=note, probing=True
@@ -211,6 +216,31 @@ def seconds_to_look(elapsed: float, period: float, reserve: float) -> float:
         reserve: how many of them are left for the end of this run.
     """
     return (period - reserve - elapsed) % period
+
+
+def _may_claim(
+    summary: PipelineSummary,
+    pool: PoolState,
+    breaker: BreakerSnapshot,
+    shops: Mapping[str, BreakerSnapshot],
+    sync: SyncSettings,
+) -> bool:
+    """Whether anything may be claimed at all, whatever is pending in these shops."""
+    if pool.refusal or _refusal_of(breaker) or _free_batches(summary, pool, sync) <= 0:
+        return False
+    if breaker.state is BreakerState.HALF_OPEN and not _places(breaker, summary):
+        return False
+    return any(b.state is BreakerState.CLOSED or _is_probed(b) for b in shops.values())
+
+
+def _places(breaker: BreakerSnapshot, summary: PipelineSummary) -> int:
+    """Places for probes. What is under way is one that has not called yet, or finds the door."""
+    return 0 if summary.batches else breaker.places
+
+
+def _is_probed(account: BreakerSnapshot) -> bool:
+    """A refused login is probed by a login (`lib.sync.probes`), which costs no batch."""
+    return is_due(account) and not account.tripped
 
 
 def _batch_kind(ready: int, sync: SyncSettings) -> tuple[Granularity, int]:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import NoResultFound
 
+from lib.accounts import AccountDirectory
 from lib.models import PipelineSummary
-from lib.pipelines import PoolState
+from lib.pipelines import PoolState, get_pipeline
+from lib.resilience.breaker import Breakers
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
-from lib.settings import BreakerSettings, Granularity, SyncSettings
+from lib.settings import ApiSettings, BreakerSettings, Granularity, SourceSettings, SyncSettings
+from lib.source.store import open_source
+from lib.source.tables import build_tables
 from lib.sync.planning import (
     ClaimPlan,
     Gathering,
     batch_sizes,
+    plan_claims,
     plan_from,
     seconds_to_look,
 )
+from tests.properties.world import CountingApi, make_services
+from tests.support.recording import Answer, Recorder
 
 SYNC = SyncSettings(
     batch_size=100,
@@ -168,3 +177,51 @@ def test_a_run_looks_until_the_next_one_is_near_and_goes_on_where_it_is_too_late
     assert seconds_to_look(elapsed=54, period=60, reserve=5) == 1
     assert seconds_to_look(elapsed=56, period=60, reserve=5) == 59
     assert seconds_to_look(elapsed=3600, period=60, reserve=5) == 55
+
+
+def open_shop(held_batches: int) -> Recorder:
+    """A database with one shop that has pending documents."""
+
+    def answer(statement: str) -> Answer | None:
+        if "count(DISTINCT" in statement and "LEFT OUTER JOIN" not in statement:
+            return ["count"], [(held_batches,)]
+        if "ORDER BY" in statement and "shop_pharmacy_code > " not in statement:
+            return ["shop", "pharmacy_code", "age"], [("S01", "790760001234", 60)]
+        return ["nothing"], []
+
+    return Recorder(answer)
+
+
+CLOSED, OPEN = BreakerState.CLOSED, BreakerState.FORCED_OPEN
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("pool", "breakers", "held_batches", "counted"),
+    [
+        (ONLINE, (CLOSED, CLOSED), 0, True),
+        (ONLINE, (CLOSED, CLOSED), 2, False),
+        (PoolState(paused=True), (CLOSED, CLOSED), 0, False),
+        (PoolState(workers=0), (CLOSED, CLOSED), 0, False),
+        (ONLINE, (OPEN, CLOSED), 0, False),
+        (ONLINE, (CLOSED, OPEN), 0, False),
+    ],
+)
+async def test_the_backlog_is_counted_only_where_something_may_be_claimed(
+    pool: PoolState, breakers: tuple[BreakerState, BreakerState], held_batches: int, counted: bool
+) -> None:
+    database = open_shop(held_batches)
+    source = open_source(database.engine(), build_tables(SourceSettings()))
+    services = replace(
+        make_services(source, CountingApi(True, True)),
+        accounts=AccountDirectory([], ApiSettings(username="chain", password="chain")),
+        breakers=Breakers(None, "dqg", BreakerSettings()),
+    )
+    names = ("pipeline:sale", services.accounts.breaker_name("S01", "790760001234"))
+    for name, state in zip(names, breakers, strict=True):
+        if state is OPEN:
+            await services.breakers.force_open(name, "stock-take")
+    with suppress(NoResultFound):
+        await plan_claims(services, get_pipeline("sale"), pool)
+    counts = [s for s in database.statements if "LEFT OUTER JOIN" in s and "count(DISTINCT" in s]
+    assert bool(counts) is counted

@@ -111,6 +111,7 @@ def _calls(source: Source) -> Iterator[Any]:
         yield lambda p=p: source.counts.foreign_statuses([p])
         yield lambda p=p: source.counts.finished([p], timedelta(days=1))
         yield lambda p=p: source.counts.due([p], 9)
+        yield lambda p=p: source.counts.batches(p)
         yield lambda p=p: source.counts.pending_shops(p)
         yield lambda p=p: source.counts.deadlines([(p, bounds_of(p.name, AlertSettings(), NOW))])
         yield lambda p=p: source.corrections.requeue(p, [1])
