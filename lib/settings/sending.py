@@ -211,10 +211,13 @@ class SyncSettings(Section):
     granularity: Granularity = Field(
         Granularity.AUTO,
         description="`flow`: one subflow per document; `task`: one task run per chunk of "
-        "documents; `auto`: by the backlog",
+        "documents; `auto`: by how many documents there are",
     )
     auto_flow_limit: int = Field(
-        200, ge=0, description="`auto` means `flow` while no more documents than this are ready"
+        50,
+        ge=0,
+        description="`auto` means `flow` while no more documents of a pipeline than this are ready "
+        "or ended within the last minute",
     )
     lease_seconds: float = Field(
         300, ge=3, description="seconds until an abandoned claim may be taken over"

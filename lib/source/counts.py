@@ -101,10 +101,6 @@ class Counts:
             lambda c: {name: c.execute(query).scalar_one() for name, query in statements.items()}
         )
 
-    def backlog(self, pipelines: Sequence[Pipeline]) -> list[PipelineSummary]:
-        """Counts of each pipeline without its accepted and failed documents; a statement each."""
-        return self._run(lambda c: [self._backlog(c, p) for p in pipelines])
-
     def batches(self, pipeline: Pipeline) -> int:
         """Claims under a live lease with pending documents. Reads the held documents only."""
         statement = batches_statement(self._tables, pipeline)
@@ -165,11 +161,6 @@ class Counts:
         self, connection: Connection, pipeline: Pipeline, finished_within: timedelta | None
     ) -> PipelineSummary:
         ends = self._finished(connection, pipeline, finished_within)
-        return replace(
-            self._backlog(connection, pipeline), succeeded=ends.succeeded, failed=ends.failed
-        )
-
-    def _backlog(self, connection: Connection, pipeline: Pipeline) -> PipelineSummary:
         row = connection.execute(pending_statement(self._tables, pipeline, self._cut_off)).one()
         return PipelineSummary(
             pipeline.name,
@@ -178,6 +169,8 @@ class Counts:
             in_flight=row.held,
             batches=row.batches,
             unconfirmed=row.unconfirmed,
+            succeeded=ends.succeeded,
+            failed=ends.failed,
             oldest_pending_seconds=None if row.oldest is None else float(row.oldest),
             before_cut_off=row.free - row.due,
             suspects=(row.crashed_once, row.crashed_twice, row.crashed_often),

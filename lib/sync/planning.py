@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from lib.alerts.conditions import PlaceState
 from lib.models import PipelineSummary
@@ -20,6 +21,8 @@ from lib.sync.probes import Reach, is_due, probe_platform
 #: Documents claimed together after one, two and more holders vanished with them: the batch that a
 #: deadly document is in shrinks until it is alone.
 _TOGETHER = (50, 8, 1)
+#: Documents that ended within it show the pace at which they come.
+_LAST_MINUTE = timedelta(minutes=1)
 #: Crashes after which a document is alone in its batch.
 ALONE_AFTER = len(_TOGETHER)
 #: Crashes after which a document is set aside: the last of them while it was alone.
@@ -79,7 +82,9 @@ async def plan_claims(services: Services, pipeline: Pipeline, pool: PoolState) -
         pipeline.name, batches=await asyncio.to_thread(counts.batches, pipeline)
     )
     if _may_claim(summary, pool, snapshots[own], breakers, sync):
-        (summary,) = await asyncio.to_thread(counts.backlog, [pipeline])
+        (summary,) = await asyncio.to_thread(
+            counts.summary, [pipeline], finished_within=_LAST_MINUTE
+        )
     plan = plan_from(
         summary,
         pool,
@@ -111,12 +116,17 @@ def plan_from(
     sync: SyncSettings,
     settings: BreakerSettings,
 ) -> ClaimPlan:
-    """The plan for what is known. Pure."""
+    """The plan for what is known. Pure.
+
+    Args:
+        summary: of finished documents those of the last minute.
+    """
     paused = frozenset(s for s, b in shops.items() if b.state is not BreakerState.CLOSED)
     probes = frozenset(s for s, b in shops.items() if _is_probed(b))
     reasons = [f"{shop} ({shops[shop].reason})" for shop in sorted(paused)]
     note = f"paused: {', '.join(reasons)}" if reasons else ""
-    granularity, largest = _batch_kind(summary.ready, sync)
+    # Few documents may be ready because they come steadily and not because they are few.
+    granularity, largest = _batch_kind(summary.ready + summary.succeeded + summary.failed, sync)
     free = _free_batches(summary, pool, sync)
     refusal = pool.refusal or _refusal_of(breaker)
     if refusal is not None:
@@ -243,8 +253,8 @@ def _is_probed(account: BreakerSnapshot) -> bool:
     return is_due(account) and not account.tripped
 
 
-def _batch_kind(ready: int, sync: SyncSettings) -> tuple[Granularity, int]:
-    granularity = sync.granularity_for(ready)
+def _batch_kind(documents: int, sync: SyncSettings) -> tuple[Granularity, int]:
+    granularity = sync.granularity_for(documents)
     if granularity is Granularity.FLOW:
         return granularity, sync.batch_size
     return granularity, sync.task_batch_size

@@ -50,10 +50,11 @@ def make_plan(
     pool: PoolState = ONLINE,
     state: BreakerSnapshot | None = None,
     shops: dict[str, BreakerSnapshot] | None = None,
+    finished: int = 0,
     **sync: Any,
 ) -> ClaimPlan:
     return plan_from(
-        PipelineSummary("sale", pending=ready, batches=batches),
+        PipelineSummary("sale", pending=ready, batches=batches, succeeded=finished),
         pool,
         breaker=state or breaker(),
         shops=shops or {},
@@ -82,6 +83,11 @@ def test_batches_are_few_and_even(
 def test_a_small_backlog_is_sent_as_subflows() -> None:
     plan = make_plan(200)
     assert (plan.limits, plan.granularity) == ((100, 100), Granularity.FLOW)
+
+
+def test_documents_that_come_steadily_are_sent_as_task_runs_too() -> None:
+    assert make_plan(7, finished=193).granularity is Granularity.FLOW
+    assert make_plan(7, finished=194).granularity is Granularity.TASK
 
 
 def test_a_larger_backlog_is_sent_as_task_runs_in_larger_batches() -> None:
