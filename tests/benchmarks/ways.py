@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import httpx
 import psutil
 from celery import Celery
 
+from deployments.local.errors import LauncherError
 from deployments.local.parallel import at_once, run_command
 from deployments.local.parts.servers import prefect_client_environment, start_worker
 from deployments.local.supervisor.service import NotReady, Part, Stage
@@ -28,6 +30,8 @@ from tests.benchmarks.site import IN_FLIGHT, Sections, Site
 CORES = psutil.cpu_count() or 1
 #: Seconds between two looks for new documents, of a Celery producer that has to look.
 POLL_SECONDS = 1.0
+#: Longer than the minute between two scheduled runs.
+FIRST_RUN_SECONDS = 150.0
 
 ORCHESTRATOR = "orchestrate/orchestrate"
 
@@ -104,6 +108,7 @@ def orchestrated(site: Site, steady: bool) -> Iterator[Running]:
     def dispatch() -> None:
         if steady:
             site.parts.pause_schedules(False, "orchestrate")
+            wait_for_orchestrator(site)
         else:
             run_orchestrator(site)
 
@@ -113,6 +118,24 @@ def orchestrated(site: Site, steady: bool) -> Iterator[Running]:
         finally:
             site.parts.pause_schedules(True)
             end_orchestrators(site)
+
+
+def wait_for_orchestrator(site: Site) -> None:
+    """Wait for the first scheduled run to start.
+
+    Raises:
+        LauncherError: it does not.
+    """
+    body = {
+        "flows": {"name": {"any_": ["orchestrate"]}},
+        "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
+    }
+    with httpx.Client(base_url=site.parts.prefect.api_url, timeout=30, trust_env=False) as client:
+        deadline = time.monotonic() + FIRST_RUN_SECONDS
+        while not client.post("/flow_runs/filter", json=body).raise_for_status().json():
+            if time.monotonic() > deadline:
+                raise LauncherError("no run of orchestrate has started")
+            time.sleep(0.2)
 
 
 def end_orchestrators(site: Site) -> None:
