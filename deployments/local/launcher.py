@@ -29,6 +29,8 @@ from lib.errors import StoreUnavailable, SyncError
 from lib.pipelines import PIPELINES
 
 LOOK_SECONDS = 1.0
+#: The same while every document has a final status: a person who adds one waits no longer for it.
+QUIET_SECONDS = 3.0
 INTERRUPTED = 130
 
 
@@ -148,9 +150,8 @@ class Watch:
             for name in sorted(stopped - told):
                 self._display.say(str(self._system.stack.failure(name)))
             told = stopped
-            if not stopped:
-                self._look()
-            self._sleep(LOOK_SECONDS)
+            unfinished = not stopped and self._look().unfinished
+            self._sleep(LOOK_SECONDS if unfinished else QUIET_SECONDS)
 
     def _look(self) -> Snapshot:
         try:
