@@ -69,6 +69,8 @@ def idle(parts: Parts, way: Way, seconds: float) -> dict[str, float]:
     """
     site = new_site(parts, documents=0, latency_ms=0, settings=way.settings)
     with way.start(site, True) as running:
+        # The first run starts what stays.
+        running.dispatch()
         parts.pause_schedules(False)
         meter = Meter(parts.stack, parts.groups | {CLIENT: running.parts})
         time.sleep(_SETTLE_SECONDS)

@@ -22,7 +22,8 @@ STEADY_RATES = (1.0, 5.0)
 STEADY_SECONDS = 180.0
 SMALL_STEADY_SECONDS = 20.0
 IDLE_SECONDS = 300.0
-SMALL_IDLE_SECONDS = 30.0
+#: As long as one run of `orchestrate`.
+SMALL_IDLE_SECONDS = 60.0
 #: Documents that wait in a table while claims are timed.
 PENDING = (1_000, 1_000_000)
 SMALL_PENDING = (1_000, 10_000)
