@@ -16,9 +16,9 @@ GOAL_LATENCY_MS = 50
 AUTO = {"prefork": (3.0, 3.0), "threads": (2.5, 1.0), "bare": (0.75, 0.5)}
 #: By command: what is measured, and its upper bound.
 COMMANDS = {
-    "send": ("`dqg send`, s", 3.0),
-    "--help": ("CPU of `dqg --help`, s", 0.2),
-    "status": ("CPU of `dqg status`, s", 0.9),
+    "send": ("dqg send, s", 3.0),
+    "--help": ("CPU of dqg --help, s", 0.2),
+    "status": ("CPU of dqg status, s", 0.9),
 }
 
 
