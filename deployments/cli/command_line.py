@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any, ClassVar
 
 import typer
@@ -33,7 +35,7 @@ class Place:
 
     def load(self, command: str) -> Any:
         """The command itself."""
-        part = getattr(import_module(f"deployments.cli.{self.module}"), self.name)
+        part = getattr(_imported(f"deployments.cli.{self.module}"), self.name)
         holder = typer.Typer()
         if isinstance(part, typer.Typer):
             holder.add_typer(part, name=command)
@@ -140,6 +142,16 @@ def translate_usage_error(text: str) -> str:
             values = {name: translate_usage_error(part) for name, part in match.groupdict().items()}
             return _(template, **values) if values else _(template)
     return text
+
+
+def _imported(module: str) -> ModuleType:
+    """A module, without looking for garbage among what stays: that is a tenth of the time."""
+    gc.disable()
+    try:
+        return import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager
