@@ -12,18 +12,21 @@ from pathlib import Path
 from typing import Any
 
 
-def _count_calls(path: str, api_url: str) -> None:
+def _count_calls() -> None:
     import httpx
 
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    host = httpx.URL(api_url).netloc
     original = httpx.AsyncClient.send
     original_sync = httpx.Client.send
+    descriptors: dict[str, int] = {}
 
     def note(request: httpx.Request) -> None:
-        if request.url.netloc == host:
-            line = f"{request.method} {request.url.path}\n"
-            os.write(descriptor, line.encode())
+        # Asked at each call: a run that is forked gets its environment after this module.
+        path, api_url = os.environ.get("BENCH_CALLS_FILE"), os.environ.get("PREFECT_API_URL")
+        if not path or not api_url or request.url.netloc != httpx.URL(api_url).netloc:
+            return
+        if path not in descriptors:
+            descriptors[path] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.write(descriptors[path], f"{request.method} {request.url.path}\n".encode())
 
     async def send(self: httpx.AsyncClient, request: httpx.Request, **options: Any) -> Any:
         note(request)
@@ -44,8 +47,8 @@ def _sample(folder: str) -> None:
     sampler.start(Path(folder))
 
 
-if "BENCH_CALLS_FILE" in os.environ and "PREFECT_API_URL" in os.environ:
-    _count_calls(os.environ["BENCH_CALLS_FILE"], os.environ["PREFECT_API_URL"])
+if "PREFECT_API_URL" in os.environ:
+    _count_calls()
 if (
     "BENCH_SAMPLES" in os.environ
     and sys.platform == "linux"
