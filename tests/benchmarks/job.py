@@ -21,6 +21,7 @@ from lib.models import Account, Document, DocumentRef, SyncStatus
 from lib.pipelines import PIPELINES, Pipeline, get_pipeline
 from lib.platforms.dqg.interpret import parse_login, parse_submit
 from lib.platforms.dqg.payloads import build_payload
+from lib.platforms.dqg.response import Reply
 from lib.settings import Settings, load_settings
 from lib.source.dialects import local_now
 from lib.source.engine import create_source_engine
@@ -111,11 +112,9 @@ class Job:
                 headers={"Authorization": f"Bearer {self._token(account)}"},
             )
             acceptance = parse_submit(
+                Reply(answer.status_code, answer.headers, answer.content),
                 payload.resource,
                 payload.local_id,
-                answer.status_code,
-                answer.headers,
-                answer.content,
                 self._api,
             )
         except Rejected as error:
@@ -185,7 +184,7 @@ class Job:
                     f"{self._api.base_url}/tai_khoan/dang_nhap",
                     json={"usr": account.username, "pwd": account.password.get_secret_value()},
                 )
-                token = parse_login(answer.status_code, answer.content, answer.headers)
+                token = parse_login(Reply(answer.status_code, answer.headers, answer.content))
                 self._tokens[account.username] = token.value
             return self._tokens[account.username]
 

@@ -23,6 +23,7 @@ with atheris.instrument_imports(include=["lib.platforms.dqg", "lib.errors", "lib
 from lib.errors import SyncError
 from lib.models import Acceptance
 from lib.platforms.dqg.interpret import Token
+from lib.platforms.dqg.response import Reply
 from lib.platforms.platform import Lookup
 
 API, LOCAL = answer_properties.API, answer_properties.LOCAL
@@ -41,22 +42,23 @@ def fuzz_answer(data: bytes) -> None:
     status = STATUSES[data[0] % len(STATUSES)]
     headers = {"Retry-After": data[1:20].decode("latin-1")} if data[1] % 4 == 0 else {}
     body = data[2:]
+    reply = Reply(status, headers, body)
     with contextlib.suppress(SyncError):
-        accepted = parse_submit("hoa_don", LOCAL, status, headers, body, API, names=("Mai", ""))
+        accepted = parse_submit(reply, "hoa_don", LOCAL, API, names=("Mai", ""))
         assert isinstance(accepted, Acceptance)
         assert answer_properties.states_acceptance(status, body), "accepted, but it does not say so"
         assert accepted.duplicate or 200 <= status < 300
         assert accepted.duplicate or not answer_properties.contradicts(body), "contradicts itself"
         assert accepted.national_id != LOCAL
     with contextlib.suppress(SyncError):
-        found = parse_lookup("hoa_don", LOCAL, status, headers, body, API)
+        found = parse_lookup(reply, "hoa_don", LOCAL, API)
         assert isinstance(found, Acceptance | Lookup)
         if isinstance(found, Acceptance):
             assert 200 <= status < 300
             assert found.duplicate
             assert answer_properties.states_acceptance(status, body), "found, but not said so"
     with contextlib.suppress(SyncError):
-        token = parse_login(status, body, headers, secrets=("Demo-1",))
+        token = parse_login(reply, secrets=("Demo-1",))
         assert isinstance(token, Token)
         assert 200 <= status < 300
         assert token.value.strip()

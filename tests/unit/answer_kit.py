@@ -10,6 +10,7 @@ import pytest
 from lib.errors import SyncError
 from lib.models import Acceptance
 from lib.platforms.dqg.interpret import parse_lookup, parse_submit
+from lib.platforms.dqg.response import Reply
 from lib.platforms.platform import Lookup
 from lib.settings import ApiSettings
 
@@ -62,11 +63,9 @@ def submitted(
 ) -> Acceptance:
     """What an answer to a POST means."""
     return parse_submit(
+        Reply(status, headers or {}, as_bytes(body)),
         resource,
         LOCAL,
-        status,
-        headers or {},
-        as_bytes(body),
         ApiSettings(**settings),
         names=names,
         can_be_asked=can_be_asked,
@@ -84,4 +83,5 @@ def failure(body: Any, status: int = 200, **options: Any) -> SyncError:
 def looked_up(body: Any, status: int = 200, **options: Any) -> Acceptance | Lookup:
     resource = options.pop("resource", "hoa_don")
     headers = options.pop("headers", {})
-    return parse_lookup(resource, LOCAL, status, headers, as_bytes(body), ApiSettings(), **options)
+    reply = Reply(status, headers, as_bytes(body))
+    return parse_lookup(reply, resource, LOCAL, ApiSettings(), **options)

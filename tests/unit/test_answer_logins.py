@@ -14,6 +14,7 @@ from lib.errors import (
     WrongEndpoint,
 )
 from lib.platforms.dqg.interpret import parse_login
+from lib.platforms.dqg.response import Reply
 from tests.unit.answer_kit import HTML, as_bytes
 
 # ---------------------------------------------------------------- login
@@ -34,7 +35,7 @@ from tests.unit.answer_kit import HTML, as_bytes
     ],
 )
 def test_every_login_shape_gives_the_token(body: Any, expires_in: float | None) -> None:
-    token = parse_login(200, as_bytes(body), {})
+    token = parse_login(Reply(200, {}, as_bytes(body)))
 
     assert (token.value, token.expires_in) == ("abc.def", expires_in)
 
@@ -75,7 +76,7 @@ def test_a_login_that_fails_says_whose_fault_it_is(
     status: int, body: Any, kind: type[SyncError]
 ) -> None:
     with pytest.raises(kind) as caught:
-        parse_login(status, as_bytes(body), {})
+        parse_login(Reply(status, {}, as_bytes(body)))
 
     assert type(caught.value) is kind
     assert caught.value.answer is None
@@ -85,14 +86,14 @@ def test_a_login_keeps_the_servers_words_but_never_the_password() -> None:
     body = {"message": "Sai mật khẩu 's3cret/\"x' của demo"}
 
     with pytest.raises(AccountRefused) as caught:
-        parse_login(400, as_bytes(body), {}, secrets=('s3cret/"x',))
+        parse_login(Reply(400, {}, as_bytes(body)), secrets=('s3cret/"x',))
 
     assert "Sai mật khẩu '***' của demo" in caught.value.message
 
 
 def test_a_login_passes_on_how_long_to_wait() -> None:
     with pytest.raises(Unavailable) as caught:
-        parse_login(503, b"", {"retry-after": "12"})
+        parse_login(Reply(503, {"retry-after": "12"}, b""))
 
     assert caught.value.retry_after == 12
 
@@ -118,7 +119,7 @@ SECRET = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.Zm9vYmFyYmF6"
 )
 def test_an_error_of_a_login_never_holds_a_token(status: int, body: Any) -> None:
     with pytest.raises(SyncError) as caught:
-        parse_login(status, as_bytes(body), {})
+        parse_login(Reply(status, {}, as_bytes(body)))
 
     said = f"{caught.value} {caught.value!r} {vars(caught.value)}"
     assert SECRET[:12] not in said
@@ -127,4 +128,4 @@ def test_an_error_of_a_login_never_holds_a_token(status: int, body: Any) -> None
 
 def test_a_login_that_succeeded_without_a_token_refuses_no_account() -> None:
     with pytest.raises(Unavailable, match="without a token"):
-        parse_login(200, as_bytes({"success": True, "accessToken": SECRET}), {})
+        parse_login(Reply(200, {}, as_bytes({"success": True, "accessToken": SECRET})))

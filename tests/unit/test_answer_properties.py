@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lib.errors import Rejected, SyncError
 from lib.models import Acceptance
 from lib.platforms.dqg.interpret import PossibleDuplicate, parse_login, parse_lookup, parse_submit
+from lib.platforms.dqg.response import Reply
 from lib.platforms.dqg.wording import Duplicate, duplicate
 from lib.platforms.platform import Lookup
 from lib.sanitize import MASK
@@ -106,7 +107,7 @@ def test_an_answer_that_contradicts_itself_is_neither_accepted_nor_refused(
     status: int, body: bytes
 ) -> None:
     try:
-        result = parse_submit("hoa_don", LOCAL, status, {}, body, API)
+        result = parse_submit(Reply(status, {}, body), "hoa_don", LOCAL, API)
     except PossibleDuplicate:
         return
     except Rejected:
@@ -123,7 +124,9 @@ def test_every_answer_to_a_post_is_an_acceptance_or_an_error_of_ours(
     status: int, headers: dict[str, str], body: bytes, persons: list[str]
 ) -> None:
     try:
-        result = parse_submit("hoa_don", LOCAL, status, headers, body, API, names=tuple(persons))
+        result = parse_submit(
+            Reply(status, headers, body), "hoa_don", LOCAL, API, names=tuple(persons)
+        )
     except SyncError as error:
         texts = [error.message, error.answer or ""]
     else:
@@ -146,7 +149,7 @@ def test_every_answer_to_a_look_up_has_a_meaning(
     status: int, headers: dict[str, str], body: bytes
 ) -> None:
     try:
-        result = parse_lookup("hoa_don", LOCAL, status, headers, body, API)
+        result = parse_lookup(Reply(status, headers, body), "hoa_don", LOCAL, API)
     except SyncError:
         return
     if isinstance(result, Acceptance):
@@ -163,7 +166,7 @@ def test_every_answer_to_a_login_is_a_token_or_an_error_of_ours(
     status: int, headers: dict[str, str], body: bytes, password: str
 ) -> None:
     try:
-        token = parse_login(status, body, headers, secrets=(password,))
+        token = parse_login(Reply(status, headers, body), secrets=(password,))
     except SyncError as error:
         kept = error.answer
     else:
@@ -187,11 +190,9 @@ def test_a_persons_name_never_comes_out_of_an_answer(name: str, around: str, esc
 
     with pytest.raises(Rejected) as caught:
         parse_submit(
+            Reply(400, {}, json.dumps(body, ensure_ascii=escaped).encode()),
             "hoa_don",
             LOCAL,
-            400,
-            {},
-            json.dumps(body, ensure_ascii=escaped).encode(),
             ApiSettings(),
             names=(name,),
         )

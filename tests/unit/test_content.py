@@ -10,6 +10,7 @@ import pytest
 from lib.errors import Conflict, Rejected
 from lib.models import Acceptance, Comparison, Payload
 from lib.platforms.dqg.interpret import parse_lookup
+from lib.platforms.dqg.response import Reply
 from lib.record import Record, payload_digest
 from lib.settings import ApiSettings
 from tests.support.records import make_record
@@ -131,11 +132,9 @@ def compared(shown: dict[str, Any], payload: Payload = SALE) -> Comparison:
     body = {"code": 200, "mess": "ok", **shown}
     code = f"ma_{payload.resource}_quoc_gia"
     found = parse_lookup(
+        Reply(200, {}, as_bytes({code: NATIONAL, **body})),
         payload.resource,
         payload.local_id,
-        200,
-        {},
-        as_bytes({code: NATIONAL, **body}),
         ApiSettings(),
         payload=payload,
     )

@@ -146,11 +146,9 @@ class DqgPlatform:
     ) -> Acceptance:
         """What the reply to a POST or PUT says; raises SyncError."""
         return parse_submit(
+            reply,
             payload.resource,
             payload.local_id,
-            reply.status,
-            reply.headers,
-            reply.body,
             self._settings,
             names=_names(payload),
             can_be_asked=can_be_asked,
@@ -170,11 +168,9 @@ class DqgPlatform:
 
         def interpret(reply: Reply) -> Acceptance | Lookup:
             found = parse_lookup(
+                reply,
                 payload.resource,
                 payload.local_id,
-                reply.status,
-                reply.headers,
-                reply.body,
                 self._settings,
                 names=_names(payload),
                 payload=payload,

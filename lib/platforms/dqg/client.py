@@ -175,7 +175,7 @@ class NationalApiClient:
             json={"usr": account.username, "pwd": password},
         )
         reply = await self._exchange(request, lost=Unavailable)
-        return parse_login(reply.status, reply.body, reply.headers, secrets=(password,))
+        return parse_login(reply, secrets=(password,))
 
     @property
     def _client(self) -> httpx.AsyncClient:

@@ -1,14 +1,24 @@
 """What an answer of the API means: the one place that turns it into a result or an error type.
 
 Pure functions. Whatever bytes, headers and status come in, each gives its result or a `SyncError`.
-`lib.platforms.dqg.answer_tables` says which class an answer belongs to; here is what a class leads
-to, and which texts of an answer are kept.
+The modules beside this one, in the order in which an answer passes through them:
+
+`response`       the body as text and JSON, in every shape seen in the field: its code, what it
+                 states about its own success, the API's words, the national code.
+`wording`        what these words are about: the document, a line of it, the path of the call. The
+                 API has no codes for that.
+`answer_tables`  one table per call (POST, look-up, login): the first row that applies gives the
+                 class of the answer, a `Meaning`.
+`interpret`      here: the result or the error of each class, and which texts are kept.
+`comparison`     what a look-up shows of a document beside what was sent.
+
+A 200 with `{"code": 400, "mess": "thiếu số lô"}`, for example, states a failure; its words are
+about no duplicate; the row "2xx with a code, word or flag of failure" rejects the document.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,11 +88,9 @@ class PossibleDuplicate(Rejected):
 
 
 def parse_submit(
+    reply: Reply,
     resource: str,
     local_id: str,
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
     settings: ApiSettings,
     *,
     names: tuple[str, ...] = (),
@@ -104,7 +112,7 @@ def parse_submit(
         Forbidden: the account, or this document of it, may not pass.
         WrongEndpoint: nothing there takes documents.
     """
-    answer = Answer(Reply(status, headers, body), names)
+    answer = Answer(reply, names)
     seen = Seen(answer, resource, local_id, settings, can_be_asked, unconfirmed)
     result = _submitted(seen)
     if isinstance(result, SyncError):
@@ -176,11 +184,9 @@ def _acceptance(seen: Seen, national_id: str | None, *, duplicate: bool = False)
 
 
 def parse_lookup(
+    reply: Reply,
     resource: str,
     local_id: str,
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
     settings: ApiSettings,
     *,
     names: tuple[str, ...] = (),
@@ -198,7 +204,7 @@ def parse_lookup(
         Unavailable: the answer is unclear, or there is none to be had now.
         Forbidden: the account may not ask.
     """
-    answer = Answer(Reply(status, headers, body), names)
+    answer = Answer(reply, names)
     seen = Seen(answer, resource, local_id, settings)
     row = first_row(LOOKUP_TABLE, seen)
     if row.meaning is Meaning.ABSENT:
@@ -218,13 +224,7 @@ def parse_lookup(
 # ---------------------------------------------------------------- login
 
 
-def parse_login(
-    status: int,
-    body: bytes,
-    headers: Mapping[str, str],
-    *,
-    secrets: tuple[str, ...] = (),
-) -> Token:
+def parse_login(reply: Reply, *, secrets: tuple[str, ...] = ()) -> Token:
     """The token in an answer to a login.
 
     An error holds the status and the API's own words, never the body: that may hold a token.
@@ -237,7 +237,7 @@ def parse_login(
         Unavailable: not now, or there is no token in the answer.
         WrongEndpoint: there is no login at this address.
     """
-    answer = Answer(Reply(status, headers, body), secrets=secrets)
+    answer = Answer(reply, secrets=secrets)
     row = first_row(LOGIN_TABLE, Seen(answer, "", "", _DEFAULTS))
     origin = f"login: HTTP {answer.status}"
     if 200 <= answer.status < 300 and answer.code not in (None, "200"):
