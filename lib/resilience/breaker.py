@@ -1,5 +1,10 @@
 """Breakers of all processes: the rules of `breaker_rules` over a state that Redis keeps.
 
+There is one per account and one per pipeline. A call asks both first (`admit`) and gets a permit;
+at its end its success is reported with the permit, its failure to the one breaker that it counts
+for (`failed`, or `trip` for a refused login; `lib.sync.outcomes` says which), and a probe that
+says nothing is given back (`release_probe`).
+
 A change is read, decided here, and written only where Redis still has what was read, else it is
 decided once more. A call costs one round trip when it is admitted, and none when it succeeds while
 all is clear.

@@ -19,7 +19,6 @@ import time
 import xmlrpc.client
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from deployments.local.supervisor.control import Control, main_config, part_config, part_spec
@@ -96,12 +95,7 @@ class Stack:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self._stop_all()
         finally:
