@@ -6,7 +6,7 @@ tables hold them; `local_now` is local time, as the business columns hold it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -27,8 +27,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FromClause
-from sqlalchemy.sql.functions import GenericFunction
+from sqlalchemy.sql.functions import FunctionElement
 
 #: Characters of a code in our tables; an installation's own columns may be longer than the model.
 CODE_LENGTH = 100
@@ -48,61 +49,102 @@ _BOUND_YEARS = 60
 _BOUND_SECONDS = _BOUND_YEARS * 365 * 86_400
 
 
-class utc_now(GenericFunction[Any]):
+class _Function(FunctionElement[Any]):
+    """A function that each of the two databases writes in its own way.
+
+    Attributes:
+        mssql, postgresql: its text, with `{}` in the place of the argument.
+    """
+
+    inherit_cache = True
+    mssql: ClassVar[str]
+    postgresql: ClassVar[str]
+
+
+@compiles(_Function)
+def _(element: _Function, compiler: SQLCompiler, **kw: Any) -> str:
+    text: str = getattr(element, compiler.dialect.name)
+    return text.format(compiler.process(element.clauses, **kw))
+
+
+class utc_now(_Function):
     """The present moment, UTC."""
 
     type = DateTime()
-    inherit_cache = True
+    # Not now() on PostgreSQL: that is the start of the transaction, which may have waited.
+    mssql = "sysutcdatetime()"
+    postgresql = "timezone('utc', clock_timestamp())"
 
 
-class local_now(GenericFunction[Any]):
+class local_now(_Function):
     """The present moment, local time."""
 
     type = DateTime()
-    inherit_cache = True
+    mssql = "getdate()"
+    postgresql = "LOCALTIMESTAMP"
 
 
-class utc_in_milliseconds(GenericFunction[Any]):
+class utc_in_milliseconds(_Function):
     """The moment that is a column's number of milliseconds from now, UTC."""
 
     type = DateTime()
-    inherit_cache = True
+    mssql = "dateadd(millisecond, {}, sysutcdatetime())"
+    postgresql = "timezone('utc', clock_timestamp()) + make_interval(secs => ({}) / 1000.0)"
 
 
-class _local_in(GenericFunction[Any]):
+class _local_in(_Function):
     type = DateTime()
-    inherit_cache = True
+    mssql = "dateadd(second, {}, getdate())"
+    postgresql = "LOCALTIMESTAMP + make_interval(secs => {})"
 
 
-class _seconds_until(GenericFunction[Any]):
+class seconds_until(_Function):
+    """Seconds from now until a UTC moment, negative when it has passed."""
+
     type = Float()
-    inherit_cache = True
+    # Whole seconds on SQL Server: in milliseconds DATEDIFF overflows for a lease that ran out a
+    # month ago. Only moments that we wrote ourselves come here.
+    mssql = "datediff(second, sysutcdatetime(), {})"
+    postgresql = "extract(epoch FROM {} - timezone('utc', clock_timestamp()))"
 
 
-class _age_in_seconds(GenericFunction[Any]):
+class age_in_seconds(_Function):
+    """Seconds from a local moment until now; on SQL Server at most some 60 years either way."""
+
     type = Float()
-    inherit_cache = True
+    # In seconds DATEDIFF overflows after 68 years: an empty text in a DATETIME column is 1900.
+    mssql = (
+        f"CASE WHEN {{0}} < dateadd(year, -{_BOUND_YEARS}, getdate()) THEN {_BOUND_SECONDS} "
+        f"WHEN {{0}} > dateadd(year, {_BOUND_YEARS}, getdate()) THEN -{_BOUND_SECONDS} "
+        "ELSE datediff(second, {0}, getdate()) END"
+    )
+    postgresql = "extract(epoch FROM LOCALTIMESTAMP - {})"
 
 
-class server_identity(GenericFunction[str]):
+class server_identity(_Function):
     """Which server this is, the same for every client and after a restart."""
 
     type = Unicode()
-    inherit_cache = True
+    # @@SERVERNAME is NULL on a server that was never given one. On PostgreSQL address and port are
+    # those of a container or a proxy, and change with it.
+    mssql = "COALESCE(@@SERVERNAME, CONVERT(nvarchar(256), SERVERPROPERTY('ServerName')))"
+    postgresql = "(SELECT system_identifier::text FROM pg_control_system())"
 
 
-class database_name(GenericFunction[str]):
+class database_name(_Function):
     """Name of the database that is connected to."""
 
     type = Unicode()
-    inherit_cache = True
+    mssql = "DB_NAME()"
+    postgresql = "current_database()::text"
 
 
-class login_name(GenericFunction[str]):
+class login_name(_Function):
     """Who is logged in to the database."""
 
     type = Unicode()
-    inherit_cache = True
+    mssql = "SUSER_SNAME()"
+    postgresql = "session_user::text"
 
 
 def utc_in(seconds: float) -> ColumnElement[Any]:
@@ -118,120 +160,6 @@ def local_in(seconds: float) -> ColumnElement[Any]:
 def local_midnight() -> ColumnElement[Any]:
     """The beginning of this day, local time."""
     return cast(local_now(), Date())
-
-
-def seconds_until(moment: ColumnElement[Any]) -> ColumnElement[float]:
-    """Seconds from now until a UTC moment, negative when it has passed."""
-    return _seconds_until(moment)
-
-
-def age_in_seconds(moment: ColumnElement[Any]) -> ColumnElement[float]:
-    """Seconds from a local moment until now; on SQL Server at most some 60 years either way."""
-    return _age_in_seconds(moment)
-
-
-@compiles(utc_now, "mssql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    return "sysutcdatetime()"
-
-
-@compiles(utc_now, "postgresql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    # Not now(): that is the start of the transaction, which may have waited for a lock since.
-    return "timezone('utc', clock_timestamp())"
-
-
-@compiles(local_now, "mssql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    return "getdate()"
-
-
-@compiles(local_now, "postgresql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    return "LOCALTIMESTAMP"
-
-
-@compiles(utc_in_milliseconds, "mssql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"dateadd(millisecond, {compiler.process(element.clauses, **kw)}, sysutcdatetime())"
-
-
-@compiles(utc_in_milliseconds, "postgresql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    milliseconds = compiler.process(element.clauses, **kw)
-    return f"timezone('utc', clock_timestamp()) + make_interval(secs => ({milliseconds}) / 1000.0)"
-
-
-@compiles(_local_in, "mssql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"dateadd(second, {compiler.process(element.clauses, **kw)}, getdate())"
-
-
-@compiles(_local_in, "postgresql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    seconds = compiler.process(element.clauses, **kw)
-    return f"LOCALTIMESTAMP + make_interval(secs => {seconds})"
-
-
-@compiles(_seconds_until, "mssql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    # Whole seconds: in milliseconds DATEDIFF overflows for a lease that ran out a month ago. Only
-    # moments that we wrote ourselves come here.
-    return f"datediff(second, sysutcdatetime(), {compiler.process(element.clauses, **kw)})"
-
-
-@compiles(_seconds_until, "postgresql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    moment = compiler.process(element.clauses, **kw)
-    return f"extract(epoch FROM {moment} - timezone('utc', clock_timestamp()))"
-
-
-@compiles(_age_in_seconds, "mssql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    # In seconds DATEDIFF overflows after 68 years: an empty text in a DATETIME column is 1900.
-    moment = compiler.process(element.clauses, **kw)
-    return (
-        f"CASE WHEN {moment} < dateadd(year, -{_BOUND_YEARS}, getdate()) THEN {_BOUND_SECONDS} "
-        f"WHEN {moment} > dateadd(year, {_BOUND_YEARS}, getdate()) THEN -{_BOUND_SECONDS} "
-        f"ELSE datediff(second, {moment}, getdate()) END"
-    )
-
-
-@compiles(_age_in_seconds, "postgresql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"extract(epoch FROM LOCALTIMESTAMP - {compiler.process(element.clauses, **kw)})"
-
-
-@compiles(server_identity, "mssql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    # @@SERVERNAME is NULL on a server that was never given one.
-    return "COALESCE(@@SERVERNAME, CONVERT(nvarchar(256), SERVERPROPERTY('ServerName')))"
-
-
-@compiles(server_identity, "postgresql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    # Address and port are those of a container or a proxy, and change with it.
-    return "(SELECT system_identifier::text FROM pg_control_system())"
-
-
-@compiles(database_name, "mssql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    return "DB_NAME()"
-
-
-@compiles(database_name, "postgresql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    return "current_database()::text"
-
-
-@compiles(login_name, "mssql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    return "SUSER_SNAME()"
-
-
-@compiles(login_name, "postgresql")
-def _(element: Any, compiler: Any, **kw: Any) -> str:
-    return "session_user::text"
 
 
 def constant(value: str) -> ColumnElement[str]:
