@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deployments.local.sandbox.examples import example, sale, slip
 from deployments.local.sandbox.incoming import BODY_LIMIT
+from tests.support.sandbox_examples import example, sale, slip
 from tests.unit.sandbox_kit import HOASEN, Caller, national_field, with_line
 
 pytestmark = pytest.mark.anyio

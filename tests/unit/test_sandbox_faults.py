@@ -8,7 +8,7 @@ import anyio
 import httpx
 import pytest
 
-from deployments.local.sandbox.examples import receipt, sale
+from tests.support.sandbox_examples import receipt, sale
 from tests.unit.sandbox_kit import HOASEN, MINHTAM, Caller
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deployments.local.sandbox.examples import example, sale
+from tests.support.sandbox_examples import example, sale
 from tests.unit.sandbox_kit import HOASEN, MINHTAM, Caller
 
 pytestmark = pytest.mark.anyio

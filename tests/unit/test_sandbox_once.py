@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from deployments.local.sandbox.examples import sale, slip
+from tests.support.sandbox_examples import sale, slip
 from tests.unit.sandbox_kit import HOASEN, Caller
 
 pytestmark = pytest.mark.anyio

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from deployments.local.sandbox.examples import example, receipt, sale, slip
 from deployments.local.sandbox.resources import RESOURCES
 from deployments.local.sandbox.rules import check_document
+from tests.support.sandbox_examples import example, receipt, sale, slip
 from tests.unit.sandbox_kit import with_line
 
 SALE, RECEIPT, SLIP = (RESOURCES[name] for name in ("hoa_don", "phieu_nhap", "phieu_xuat"))

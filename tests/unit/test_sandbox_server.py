@@ -17,8 +17,8 @@ import pytest
 from deployments.local.sandbox.accounts import DEMO_ACCOUNTS, load_accounts
 from deployments.local.sandbox.app import create_app
 from deployments.local.sandbox.client import SandboxAdmin
-from deployments.local.sandbox.examples import sale
 from deployments.local.sandbox.server import bind, serving
+from tests.support.sandbox_examples import sale
 from tests.unit.sandbox_kit import HOASEN, document_path
 
 ROOT = Path(__file__).parents[2]

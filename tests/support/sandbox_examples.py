@@ -1,4 +1,4 @@
-"""Valid documents, one of each kind, for tests and smoke checks."""
+"""Valid documents for the sandbox, one of each kind."""
 
 from __future__ import annotations
 
