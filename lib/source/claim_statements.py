@@ -30,7 +30,6 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    update,
     values,
 )
 
@@ -38,13 +37,13 @@ from lib.models import DocumentRef, comparable
 from lib.pipelines import Pipeline
 from lib.source.dialects import (
     CODE_LENGTH,
-    MAX_IN_LIST,
-    ROW_LOCK_HINT,
     age_in_seconds,
+    chunks,
     code_value,
     insert_missing,
     one_of,
     passing_locked,
+    update_rows,
     utc_in,
     utc_now,
 )
@@ -219,11 +218,10 @@ def take_statement(
         select(literal(1)).where(header.c.id == delivery.c.record_id, is_pending(header)), header
     )
     statement = (
-        update(delivery)
-        .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+        update_rows(delivery)
         .where(
             belongs(delivery, pipeline),
-            one_of(delivery.c.record_id, list(record_ids)),
+            one_of(delivery.c.record_id, record_ids),
             is_free(delivery),
             exists(pending.correlate(delivery)),
         )
@@ -265,8 +263,7 @@ def mark_statement(
         column("record_id", BigInteger), column("sent_digest", digest), name="sending"
     ).data(list(digests))
     return (
-        update(delivery)
-        .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+        update_rows(delivery)
         .where(
             belongs(delivery, pipeline),
             delivery.c.record_id == rows.c.record_id,
@@ -288,8 +285,7 @@ def end_expired_statement(tables: SourceTables, pipeline: Pipeline, ref: Documen
     """Takes the token off other rows of a code whose lease has run out: it bars this document."""
     delivery = tables.delivery
     return (
-        update(delivery)
-        .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+        update_rows(delivery)
         .where(
             belongs(delivery, pipeline),
             delivery.c.pharmacy_code == bare_code(ref.pharmacy_code),
@@ -374,8 +370,8 @@ def first_of_codes(
     )
     first: dict[tuple[str, str], int | None] = {}
     held: set[tuple[str, str]] = set()
-    for start in range(0, len(local_ids), MAX_IN_LIST):
-        some = query.where(one_of(delivery.c.local_id, local_ids[start : start + MAX_IN_LIST]))
+    for part in chunks(local_ids):
+        some = query.where(one_of(delivery.c.local_id, part))
         for pharmacy_code, local_id, record_id, live in connection.execute(some):
             code = code_of(pharmacy_code, local_id)
             first[code] = record_id

@@ -21,7 +21,6 @@ from sqlalchemy import (
     func,
     null,
     select,
-    update,
 )
 from sqlalchemy.exc import IntegrityError
 
@@ -37,10 +36,10 @@ from lib.source.claim_statements import (
     take_statement,
 )
 from lib.source.dialects import (
-    MAX_IN_LIST,
-    ROW_LOCK_HINT,
+    chunks,
     local_now,
     seconds_until,
+    update_rows,
     utc_in,
 )
 from lib.source.documents import choose_one, pending_shops
@@ -166,8 +165,7 @@ class Claims:
                 cut_off=self._cut_off,
             )
             connection.execute(
-                update(header)
-                .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+                update_rows(header)
                 .where(
                     header.c.id == chosen.record_id,
                     header.c.status != SyncStatus.PENDING.value,
@@ -196,7 +194,7 @@ class Claims:
 
         def work(connection: Connection) -> int:
             connection.execute(
-                self._update()
+                update_rows(self._delivery)
                 .where(held)
                 .values(
                     {
@@ -230,10 +228,8 @@ class Claims:
         """
         marked: set[int] = set()
         items = sorted(digests.items())
-        for start in range(0, len(items), _INSERTED):
-            some = mark_statement(
-                self._tables, pipeline, token, items[start : start + _INSERTED], under_way
-            )
+        for part in chunks(items, _INSERTED):
+            some = mark_statement(self._tables, pipeline, token, part, under_way)
             marked.update(self._run(partial(_scalars, statement=some)))
         return marked
 
@@ -285,7 +281,10 @@ class Claims:
             )
             refs = [to_ref(pipeline, row) for row in read_rows(connection, query, header.c.id)]
             released = connection.execute(
-                self._update().where(held).values(changes).returning(delivery.c.record_id)
+                update_rows(self._delivery)
+                .where(held)
+                .values(changes)
+                .returning(delivery.c.record_id)
             )
             ids = set(released.scalars())
             return [ref for ref in refs if ref.record_id in ids]
@@ -322,23 +321,11 @@ class Claims:
         Args:
             early: before the next attempt too.
         """
-        ids = [ref.record_id for ref in refs]
-        for start in range(0, len(ids), MAX_IN_LIST):
+        for ids in chunks([ref.record_id for ref in refs]):
+            connection.execute(take_statement(self._tables, pipeline, ids, token, lease, early))
+        for new in chunks(refs, _INSERTED):
             connection.execute(
-                take_statement(
-                    self._tables, pipeline, ids[start : start + MAX_IN_LIST], token, lease, early
-                )
-            )
-        for start in range(0, len(refs), _INSERTED):
-            connection.execute(
-                insert_statement(
-                    self._tables,
-                    pipeline,
-                    refs[start : start + _INSERTED],
-                    token,
-                    lease,
-                    connection.dialect,
-                )
+                insert_statement(self._tables, pipeline, new, token, lease, connection.dialect)
             )
         held = select(self._delivery.c.record_id).where(self._held(pipeline, token))
         return set(connection.execute(held).scalars())
@@ -357,9 +344,6 @@ class Claims:
 
     def _held(self, pipeline: Pipeline, token: str) -> ColumnElement[bool]:
         return and_(belongs(self._delivery, pipeline), self._delivery.c.claim_token == token)
-
-    def _update(self) -> Update:
-        return update(self._delivery).with_hint(ROW_LOCK_HINT, dialect_name="mssql")
 
 
 def _scalars(connection: Connection, statement: Update) -> Sequence[int]:

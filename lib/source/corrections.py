@@ -21,18 +21,17 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    update,
 )
 
 from lib.models import DocumentRef, OutcomeKind, SyncStatus, comparable
 from lib.pipelines import Pipeline, get_pipeline
 from lib.source.claim_statements import bare_code, code_of
 from lib.source.dialects import (
-    MAX_IN_LIST,
-    ROW_LOCK_HINT,
+    chunks,
     insert_missing,
     local_now,
     one_of,
+    update_rows,
     utc_now,
 )
 from lib.source.outcomes import column_lengths, fitting
@@ -99,9 +98,8 @@ class Corrections:
         """
         ids = sorted(set(record_ids))
         total = 0
-        for start in range(0, len(ids), MAX_IN_LIST):
-            some = ids[start : start + MAX_IN_LIST]
-            total += self._run(partial(self._requeue, pipeline=pipeline, ids=some))
+        for part in chunks(ids):
+            total += self._run(partial(self._requeue, pipeline=pipeline, ids=part))
         return total
 
     def _accept(
@@ -142,10 +140,7 @@ class Corrections:
                     open_status, and_(header.c.status == SyncStatus.SUCCESS.value, nameless)
                 )
         connection.execute(
-            update(header)
-            .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
-            .where(header.c.id == ref.record_id, open_status)
-            .values(changes)
+            update_rows(header).where(header.c.id == ref.record_id, open_status).values(changes)
         )
         if not self._is_accepted(connection, ref, national_id):
             return False
@@ -227,20 +222,18 @@ class Corrections:
         if national_id is not None:
             changes[delivery.c.national_id] = national_id[:100]
         connection.execute(
-            update(delivery)
-            .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+            update_rows(delivery)
             .where(belongs(delivery, pipeline), delivery.c.record_id == ref.record_id)
             .values(changes)
         )
 
     def _requeue(self, connection: Connection, pipeline: Pipeline, ids: Sequence[int]) -> int:
         header, delivery = self._tables.header(pipeline), self._tables.delivery
-        these = one_of(header.c.id, list(ids))
+        these = one_of(header.c.id, ids)
         failed = header.c.status == SyncStatus.FAILED.value
         before = set(connection.execute(select(header.c.id).where(these, failed)).scalars())
         connection.execute(
-            update(header)
-            .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+            update_rows(header)
             .where(these, failed, without(self._tables, header, pipeline, is_live))
             .values({header.c.status: SyncStatus.PENDING.value, header.c.updated_at: local_now()})
         )
@@ -248,8 +241,7 @@ class Corrections:
         after = set(connection.execute(select(header.c.id).where(these, pending)).scalars())
         changed = sorted(before & after)
         connection.execute(
-            update(delivery)
-            .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+            update_rows(delivery)
             .where(
                 belongs(delivery, pipeline),
                 one_of(delivery.c.record_id, changed),

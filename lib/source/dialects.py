@@ -6,7 +6,8 @@ tables hold them; `local_now` is local time, as the business columns hold it.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -20,16 +21,20 @@ from sqlalchemy import (
     String,
     Table,
     Unicode,
+    Update,
     bindparam,
     cast,
     insert,
     literal,
+    update,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FromClause
 from sqlalchemy.sql.functions import FunctionElement
+
+Item = TypeVar("Item")
 
 #: Characters of a code in our tables; an installation's own columns may be longer than the model.
 CODE_LENGTH = 100
@@ -39,7 +44,6 @@ CODE_LENGTH = 100
 READPAST_HINT = "WITH (READCOMMITTEDLOCK, ROWLOCK, READPAST)"
 #: Rows are locked as by FOR UPDATE; waits for other sessions.
 LOCK_HINT = "WITH (ROWLOCK, UPDLOCK)"
-ROW_LOCK_HINT = "WITH (ROWLOCK)"
 
 #: More bound values than this in one IN list come near SQL Server's limit of 2100 parameters.
 MAX_IN_LIST = 1000
@@ -181,7 +185,12 @@ def code_value(value: str) -> ColumnElement[str]:
     return bindparam(None, value, kind, unique=True)
 
 
-def one_of(column: ColumnElement[Any], values: list[Any]) -> ColumnElement[bool]:
+def chunks(items: Sequence[Item], size: int = MAX_IN_LIST) -> Iterator[Sequence[Item]]:
+    """The items in their order, as many at a time as one statement takes."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def one_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """`column IN (values)` for any number of values.
 
     Many values go into the statement's text, escaped by SQLAlchemy, because SQL Server takes no
@@ -205,6 +214,11 @@ def passing_locked(query: Select[Any], *tables: FromClause) -> Select[Any]:
 def lock(query: Select[Any], table: FromClause) -> Select[Any]:
     """Lock what the query finds; waits for another transaction that has locked it."""
     return query.with_hint(table, LOCK_HINT, "mssql").with_for_update(of=table)
+
+
+def update_rows(table: Table) -> Update:
+    """An UPDATE that locks rows, never pages."""
+    return update(table).with_hint("WITH (ROWLOCK)", dialect_name="mssql")
 
 
 def insert_missing(table: Table, rows: Select[Any], dialect: Dialect) -> Insert:

@@ -14,8 +14,8 @@ from lib.errors import AlreadySent, AmbiguousDocument, BeforeCutOff, DocumentBus
 from lib.models import Document, DocumentRef, StoredDocument, SyncStatus, comparable
 from lib.pipelines import Pipeline
 from lib.source.dialects import (
-    MAX_IN_LIST,
     age_in_seconds,
+    chunks,
     code_value,
     one_of,
     passing_locked,
@@ -75,10 +75,10 @@ class Documents:
         ids = sorted(set(record_ids))
         return [
             document
-            for start in range(0, len(ids), MAX_IN_LIST)
+            for part in chunks(ids)
             for document in self._load(
                 pipeline,
-                one_of(self._tables.delivery.c.record_id, ids[start : start + MAX_IN_LIST]),
+                one_of(self._tables.delivery.c.record_id, part),
                 "",
             )
         ]
@@ -162,11 +162,11 @@ class Documents:
         return self._run(
             lambda c: [
                 document
-                for start in range(0, len(ids), MAX_IN_LIST)
+                for part in chunks(ids)
                 for document in self._read_stored(
                     c,
                     pipeline,
-                    self._stored(pipeline).where(one_of(key, ids[start : start + MAX_IN_LIST])),
+                    self._stored(pipeline).where(one_of(key, part)),
                 )
             ]
         )
@@ -181,8 +181,8 @@ class Documents:
 
         def work(connection: Connection) -> dict[int, list[str | None]]:
             found: dict[int, list[str | None]] = defaultdict(list)
-            for start in range(0, len(ids), MAX_IN_LIST):
-                some = query.where(one_of(foreign_key, ids[start : start + MAX_IN_LIST]))
+            for part in chunks(ids):
+                some = query.where(one_of(foreign_key, part))
                 for record_id, code in read_rows(connection, some, details.c.id):
                     found[record_id].append(code if isinstance(code, str) else None)
             return dict(found)
@@ -197,8 +197,8 @@ class Documents:
 
         def work(connection: Connection) -> dict[str, str]:
             found: dict[str, str] = {}
-            for start in range(0, len(ids), MAX_IN_LIST):
-                some = query.where(one_of(foreign_key, ids[start : start + MAX_IN_LIST]))
+            for part in chunks(ids):
+                some = query.where(one_of(foreign_key, part))
                 for code, name in read_rows(connection, some, details.c.id):
                     if isinstance(code, str) and isinstance(name, str) and code and name:
                         found[code] = name

@@ -29,7 +29,6 @@ from sqlalchemy import (
     null,
     select,
     true,
-    update,
     values,
 )
 from sqlalchemy.exc import DBAPIError
@@ -38,9 +37,10 @@ from lib.errors import StoreUnavailable, SyncError, WriteRefused
 from lib.models import Outcome, OutcomeKind, Saved, SyncStatus
 from lib.pipelines import Pipeline, get_pipeline
 from lib.source.dialects import (
-    ROW_LOCK_HINT,
+    chunks,
     local_now,
     one_of,
+    update_rows,
     utc_in_milliseconds,
     utc_now,
 )
@@ -85,8 +85,8 @@ class Outcomes:
         saved = Saved()
         for name, by_id in by_pipeline.items():
             outcomes = [by_id[record_id] for record_id in sorted(by_id)]
-            for start in range(0, len(outcomes), GROUP):
-                saved |= self._save_group(get_pipeline(name), outcomes[start : start + GROUP])
+            for part in chunks(outcomes, GROUP):
+                saved |= self._save_group(get_pipeline(name), part)
         return saved
 
     def _save_group(self, pipeline: Pipeline, outcomes: Sequence[Outcome]) -> Saved:
@@ -228,8 +228,7 @@ def settle_statement(
         return func.coalesce(given(name), delivery.c[name])
 
     return (
-        update(delivery)
-        .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+        update_rows(delivery)
         .where(
             belongs(delivery, pipeline),
             delivery.c.record_id == rows.c.record_id,
@@ -298,8 +297,7 @@ def header_statement(
         return cast(rows.c[name], _TEXTS[name])
 
     return (
-        update(header)
-        .with_hint(ROW_LOCK_HINT, dialect_name="mssql")
+        update_rows(header)
         .where(header.c.id == rows.c.record_id, header.c.status == SyncStatus.PENDING.value)
         .values(
             {

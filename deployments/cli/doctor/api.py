@@ -14,7 +14,6 @@ from lib.errors import AccountRefused, ConfigurationError, Unavailable
 from lib.models import Account
 from lib.pipelines import PIPELINES
 from lib.platforms.dqg.client import NationalApiClient
-from lib.platforms.dqg.interpret import Token
 from lib.platforms.dqg.tokens import TokenCache
 from lib.resilience.breaker import Breakers
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
@@ -68,9 +67,7 @@ async def check_logins(patient: Patient) -> Sequence[Finding]:
             whose = ", ".join(shops) or _("the settings")
             paused = _pause(whose, snapshots[_breaker(account)])
             try:
-                findings.append(
-                    paused or await _log_in(patient, client, tokens, breakers, account, whose)
-                )
+                findings.append(paused or await _log_in(client, breakers, account, whose))
             except (Unavailable, ConfigurationError) as error:
                 # The others would find the same, one long wait after another.
                 todo = _("see that DQG_API__BASE_URL is right and can be reached from here")
@@ -112,29 +109,17 @@ def _pause(whose: str, snapshot: BreakerSnapshot) -> Finding | None:
 
 
 async def _log_in(
-    patient: Patient,
-    client: NationalApiClient,
-    tokens: TokenCache,
-    breakers: Breakers,
-    account: Account,
-    whose: str,
+    client: NationalApiClient, breakers: Breakers, account: Account, whose: str
 ) -> Finding:
-    new = False
-
-    async def login(account: Account) -> Token:
-        nonlocal new
-        new = True
-        return await client.login(account)
-
     try:
-        await tokens.get(account, login)
+        _token, is_new = await client.token(account)
     except AccountRefused as error:
         await breakers.trip(_breaker(account), error.message)
         return fault(
             _("{shops}: the login is refused ({reason})", shops=whose, reason=error.message),
             _("correct user name and password in AccountShop; until then the shop pauses"),
         )
-    if new:
+    if is_new:
         return ok(_("{shops}: logged in", shops=whose))
     return ok(_("{shops}: has a token that a run uses", shops=whose))
 
