@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Protocol
 
 from pydantic import SecretStr
 
@@ -14,25 +12,7 @@ from lib.errors import AccountRefused, PasswordUnreadable
 from lib.models import Account, comparable
 from lib.settings import ApiSettings
 from lib.settings.encryption import PasswordBox
-
-
-class AccountShop(Protocol):
-    """A row of the table `AccountShop`."""
-
-    @property
-    def shop_pharmacy_code(self) -> str: ...
-    @property
-    def pharmacy_code(self) -> str: ...
-    @property
-    def username(self) -> str: ...
-    @property
-    def password(self) -> SecretStr: ...
-    @property
-    def active(self) -> bool: ...
-    @property
-    def updated_at(self) -> datetime | None: ...
-    @property
-    def encrypted_password(self) -> str | None: ...
+from lib.source.accounts import ShopAccount
 
 
 def account_key(base_url: str, username: str, password: SecretStr) -> str:
@@ -56,8 +36,8 @@ class AccountDirectory:
     software that knows nothing of encryption writes new passwords plain.
     """
 
-    def __init__(self, rows: Iterable[AccountShop], settings: ApiSettings) -> None:
-        newest: dict[tuple[str, str], AccountShop] = {}
+    def __init__(self, rows: Iterable[ShopAccount], settings: ApiSettings) -> None:
+        newest: dict[tuple[str, str], ShopAccount] = {}
         self._spelled: dict[str, str] = {}
         for row in rows:
             place = _place(row.shop_pharmacy_code, row.pharmacy_code)
@@ -156,7 +136,7 @@ class AccountDirectory:
                 self._own[place] = error
         return self._own.get(place)
 
-    def _password(self, row: AccountShop) -> SecretStr:
+    def _password(self, row: ShopAccount) -> SecretStr:
         if row.password.get_secret_value().strip() or not row.encrypted_password:
             return row.password
         return self._box.decrypt(row.encrypted_password)
@@ -170,7 +150,7 @@ def _place(shop: str, pharmacy_code: str) -> tuple[str, str]:
     return comparable(shop), comparable(pharmacy_code)
 
 
-def _is_newer(row: AccountShop, other: AccountShop) -> bool:
+def _is_newer(row: ShopAccount, other: ShopAccount) -> bool:
     if row.updated_at is None or other.updated_at is None:
         return other.updated_at is None and row.updated_at is not None
     return row.updated_at > other.updated_at

@@ -33,6 +33,7 @@ from lib.resilience.breaker_rules import Transition
 from lib.resilience.rate_limiter import RateLimiter
 from lib.services import Services
 from lib.settings import ApiSettings, BreakerSettings, RateSettings, Settings, SyncSettings
+from lib.source.accounts import ShopAccount
 from lib.source.store import Source
 from lib.sync.batch import Batch, Lease
 from lib.tracking.writer import LogEntry
@@ -193,12 +194,6 @@ class InterruptedBreakers(Breakers):
         return await super().succeeded(permit)
 
 
-class _ShopAccount:
-    shop_pharmacy_code, pharmacy_code, username = SHOP, PHARMACY, "demo"
-    password, active, updated_at = SecretStr("demo"), True, None
-    encrypted_password = None
-
-
 def make_services(source: Source, api: CountingApi) -> Services:
     """The services of a run: the real ones around the source database, no network."""
     settings = Settings(
@@ -209,13 +204,14 @@ def make_services(source: Source, api: CountingApi) -> Services:
         api={"settle_seconds": 0, "connect_timeout": 1e-6, "read_timeout": 1e-6},
         sync=SYNC,
     )
+    account = ShopAccount(SHOP, PHARMACY, "demo", SecretStr("demo"), active=True, updated_at=None)
     log: Any = MemoryLog()
     unused: Any = None
     return Services(
         settings=settings,
         source=source,
         tracking=log,
-        accounts=AccountDirectory([_ShopAccount()], ApiSettings()),
+        accounts=AccountDirectory([account], ApiSettings()),
         breakers=InterruptedBreakers(api),
         rate_limiter=RateLimiter(None, "dqg", RateSettings()),
         platform=api,

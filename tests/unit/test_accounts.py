@@ -18,15 +18,14 @@ URL = "https://api.test"
 PASSWORD = SecretStr("secret-1")
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, slots=True)
+class Row(ShopAccount):
     shop_pharmacy_code: str = "SHOP01"
     pharmacy_code: str = "790760001234"
     username: str = "demo_hoasen"
     password: SecretStr = PASSWORD
     active: bool = True
     updated_at: datetime | None = datetime(2026, 1, 1, tzinfo=UTC)
-    encrypted_password: str | None = None
 
 
 def directory(*rows: Row, username: str | None = None) -> AccountDirectory:
