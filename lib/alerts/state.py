@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from uuid import uuid4
 
+from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 
 from lib.alerts.conditions import Standing
@@ -16,6 +17,7 @@ from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_scri
 #: Nothing was checked for this time: then everything counts as good again.
 _KEEP_MS = 30 * 24 * 3600 * 1000
 _GENERATION = "generation"
+_STANDING = TypeAdapter(Standing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,33 +77,13 @@ class AlertStandings:
 
 
 def _text(standing: Standing) -> str:
-    places = [list(place) for place in standing.places]
-    return json.dumps(
-        {
-            "raised": standing.raised,
-            "changes": standing.changes,
-            "places": places,
-            "since": standing.since,
-            "reported": standing.reported,
-        },
-        ensure_ascii=False,
-    )
-
-
-def _seconds(value: object) -> float | None:
-    return None if value is None else float(str(value))
+    return json.dumps(asdict(standing), ensure_ascii=False)
 
 
 def _standing(text: str) -> Standing | None:
-    """None for what is no state: it counts as absent."""
+    """None for what is no text of ours, which `write` could not replace: it counts as absent."""
     try:
-        fields = json.loads(text)
-        return Standing(
-            raised=bool(fields["raised"]),
-            changes=int(str(fields["changes"])),
-            places=tuple((str(shop), str(code)) for shop, code in fields["places"]),
-            since=_seconds(fields["since"]),
-            reported=_seconds(fields["reported"]),
-        )
-    except (ValueError, TypeError, KeyError):
+        standing = _STANDING.validate_json(text)
+    except ValidationError:
         return None
+    return standing if _text(standing) == text else None

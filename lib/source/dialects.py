@@ -60,9 +60,13 @@ class _Function(FunctionElement[Any]):
         mssql, postgresql: its text, with `{}` in the place of the argument.
     """
 
-    inherit_cache = True
     mssql: ClassVar[str]
     postgresql: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        # SQLAlchemy caches statements only for classes that say so themselves.
+        cls.inherit_cache = True
+        super().__init_subclass__()
 
 
 @compiles(_Function)
