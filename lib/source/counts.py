@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import (
@@ -87,6 +88,8 @@ class Counts:
         self._run = transactions.run
         self._tables = tables
         self._cut_off = cut_off
+        # Asked every other second: to write the statement again costs more than to execute it.
+        self._due_statement = cache(partial(due_statement, tables, cut_off=cut_off))
 
     def due(self, pipelines: Sequence[Pipeline], at_most: int) -> dict[str, int]:
         """How many documents of each pipeline may be claimed now, counted up to `at_most`.
@@ -94,9 +97,7 @@ class Counts:
         One statement per pipeline. It reads that many entries of the index, and those of the
         documents that are held or wait for their next attempt.
         """
-        statements = {
-            p.name: due_statement(self._tables, p, self._cut_off, at_most) for p in pipelines
-        }
+        statements = {p.name: self._due_statement(p, at_most=at_most) for p in pipelines}
         return self._run(
             lambda c: {name: c.execute(query).scalar_one() for name, query in statements.items()}
         )
