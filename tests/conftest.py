@@ -18,7 +18,9 @@ from deployments.local.parts.servers import start_sandbox
 from deployments.local.parts.stores import start_mongo, start_redis
 from deployments.local.sandbox.client import SandboxAdmin
 from deployments.local.supervisor.stack import Stack
+from deployments.migrations import BUSINESS, SYNC, migrate
 from tests.support.sandbox import Sandbox
+from tests.support.snapshots import Snapshots, copy_database
 from tests.support.system import deployed, prefect_server, system
 
 # In one place: a fixture that two files bring in is made twice.
@@ -95,6 +97,27 @@ def database_url(postgres: PostgresServer) -> Iterator[str]:
     url = postgres.create_database("test")
     yield url
     postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def _migrated(postgres: PostgresServer) -> str:
+    url = postgres.create_database("migrated")
+    migrate(url, BUSINESS, SYNC)
+    return url
+
+
+@pytest.fixture
+def migrated_url(postgres: PostgresServer, _migrated: str) -> Iterator[str]:
+    """SQLAlchemy URL of a database of this test's own, with all tables and no documents."""
+    url = postgres.url(f"test_{secrets.token_hex(4)}")
+    copy_database(postgres, _migrated, url)
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def snapshots(postgres: PostgresServer) -> Snapshots:
+    return Snapshots(postgres)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Any
 import pymongo
 import pytest
 
+from deployments.local.parts.postgres import PostgresServer
 from deployments.local.supervisor.stack import Stack
 from deployments.local.system import MONGO_DATABASE, System, start_system
 from deployments.local.verdict import judge
@@ -26,10 +27,13 @@ QUICKER = {
 
 
 @pytest.fixture(scope="package")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def running(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """With its documents in a database that is given to it; `make run` shows it without one."""
+    source_url = postgres.create_database("given")
     with Stack(tmp_path_factory.mktemp("e2e")) as stack:
         stack.environment |= QUICKER
-        with start_system(stack, settings=SETTINGS) as system:
+        with start_system(stack, source_url=source_url, settings=SETTINGS) as system:
+            assert system.source_url == source_url
             yield system
 
 

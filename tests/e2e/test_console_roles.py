@@ -17,6 +17,7 @@ from flows.pipelines import sale
 from lib.pipelines import SALE
 from tests.support.browser import PROGRAMS, find_browser, open_page
 from tests.support.console import PASSWORD, add_users, running_console
+from tests.support.snapshots import Snapshots
 from tests.support.system import System
 
 pytestmark = [
@@ -40,9 +41,7 @@ def chromium() -> str:
     return program
 
 
-@pytest.fixture
-def console(system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The console with three failures of two causes, and an accepted document."""
+def send_some(system: System) -> None:
     system.add("sale", "HD-U1", line=UNKNOWN, customer_name="Nguyễn Thị Bí Mật")
     system.add("sale", "HD-U2", shop="SHOP02", line=UNKNOWN, customer_name="Nguyễn Thị Bí Mật")
     system.add("sale", "HD-BLANK", line={"lot_number": " "})
@@ -55,6 +54,14 @@ def console(system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         await sale(claim_token=claim.token, return_state=True)
 
     asyncio.run(run_batch())
+
+
+@pytest.fixture
+def console(
+    system: System, snapshots: Snapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The console with three failures of two causes, and an accepted document."""
+    snapshots.begin_with(system, send_some)
     monkeypatch.setenv("DQG_CONSOLE__USERS_FILE", str(tmp_path / "users.json"))
     add_users(tmp_path / "users.json")
     with running_console() as address:

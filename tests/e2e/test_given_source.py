@@ -1,4 +1,7 @@
-"""The whole system with its documents in a database that was given to it."""
+"""The whole system with its documents in a database that was given to it.
+
+On PostgreSQL `test_system.py` has its documents in one.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ def source_url(request: pytest.FixtureRequest) -> Iterator[str]:
     server.drop_database(url)
 
 
+@pytest.mark.parametrize("source_url", ["mssql"], indirect=True)
 def test_every_document_of_a_given_database_ends_as_planned(
     source_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

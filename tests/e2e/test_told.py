@@ -89,11 +89,10 @@ def test_a_stopped_worker_and_a_refused_account_are_told_once_each_and_so_are_th
     good = change_password(running, "no longer right")
     add_documents(running)
     wait_for(webhook, f"từ chối đăng nhập: {NAMED}")
-    change_password(running, good)
-    wait_for(webhook, f"nhận đăng nhập: {NAMED}")
-
     wait_for(webhook, "ALERT: pool cancellation")
+    change_password(running, good)
     running.stack.start("worker-cancellation")
+    wait_for(webhook, f"nhận đăng nhập: {NAMED}")
     wait_for(webhook, "RECOVERED: pool cancellation")
 
     assert webhook.subjects(SHOP) == [

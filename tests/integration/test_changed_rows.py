@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,7 @@ from lib.source.documents import Documents
 from lib.sync.reconcile import Repairs, find_changed
 from lib.tracking.writer import TrackingStore
 from tasks.runtime import open_services
+from tests.support.snapshots import Snapshots
 from tests.support.system import System
 
 pytestmark = pytest.mark.anyio
@@ -68,12 +70,16 @@ def failure(system: System, local_id: str = "HD-1") -> str:
     return str(system.mongo.sync_failures.find_one({"local_id": local_id})["error_class"])
 
 
-@pytest.fixture
-async def accepted(system: System) -> str:
-    """HD-1 is accepted, at an API that takes a code twice; its national id."""
+def send_one(system: System) -> None:
     system.admin.set_options(duplicates="accept")
     system.add("sale", "HD-1")
-    await send_all(system)
+    asyncio.run(send_all(system))
+
+
+@pytest.fixture
+def accepted(system: System, snapshots: Snapshots) -> str:
+    """HD-1 is accepted, at an API that takes a code twice; its national id."""
+    snapshots.begin_with(system, send_one)
     document = system.document("sale", "HD-1")
     assert document.status == "SYNC_SUCCESS"
     assert document.delivery.payload_digest is not None

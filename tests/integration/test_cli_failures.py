@@ -13,6 +13,7 @@ import pytest
 from flows.pipelines import sale
 from lib.pipelines import SALE
 from tests.support.cli import dqg, dqg_json
+from tests.support.snapshots import Snapshots
 from tests.support.system import System
 
 UNKNOWN = {"drug_code": "DQG99999999"}
@@ -30,13 +31,17 @@ async def run_batch(token: str) -> None:
     await sale(claim_token=token, return_state=True)
 
 
-@pytest.fixture
-def failed(system: System) -> System:
-    """Two documents with a drug code nobody knows, one with blank lot numbers."""
+def fail_three(system: System) -> None:
     system.add("sale", "U-1", line=UNKNOWN, customer_name="Nguyễn Thị Bí Mật")
     system.add("sale", "U-2", shop="SHOP02", line=UNKNOWN)
     system.add("sale", "BLANK", line={"lot_number": " "})
     send_pending(system)
+
+
+@pytest.fixture
+def failed(system: System, snapshots: Snapshots) -> System:
+    """Two documents with a drug code nobody knows, one with blank lot numbers."""
+    snapshots.begin_with(system, fail_three)
     return system
 
 

@@ -15,10 +15,13 @@ from lib.pipelines import SALE
 from lib.settings import load_settings
 from lib.tracking.writer import TrackingStore
 from tests.support.cli import dqg, dqg_json
+from tests.support.snapshots import Snapshots
 from tests.support.system import System
 
 NOWHERE = "127.0.0.1:9"
 BLANK = {"lot_number": " "}
+#: Of one set of tests alone: the Prefect server keeps the runs of all of them.
+REFUSED = f"HD-{uuid4().hex[:8]}"
 UNKNOWN = {"drug_code": "DQG99999999"}
 
 
@@ -52,21 +55,30 @@ def local_id() -> str:
     return f"HD-{uuid4().hex[:8]}"
 
 
-@pytest.fixture
-def failed(system: System, local_id: str) -> System:
-    """One document that the API refused."""
+def refuse(system: System, local_id: str) -> None:
     system.add("sale", local_id, line=UNKNOWN, customer_name="Nguyễn Thị Bí Mật")
     send_pending(system)
+
+
+def refuse_one(system: System) -> None:
+    refuse(system, REFUSED)
+
+
+@pytest.fixture
+def failed(system: System, snapshots: Snapshots) -> System:
+    """`REFUSED`, which the API refused; a test leaves it unsent, for its runs are kept."""
+    snapshots.begin_with(system, refuse_one)
     return system
 
 
 def test_a_failure_and_what_a_person_decided_are_told_in_order(
-    failed: System, local_id: str
+    system: System, local_id: str
 ) -> None:
+    refuse(system, local_id)
     dqg("requeue", local_id, "--yes", "--why", "entered", "--by", "lan")
-    with failed.engine.begin() as connection:
-        connection.execute(failed.tables.details(SALE).update().values(drug_code="DQG00010421"))
-    send_pending(failed)
+    with system.engine.begin() as connection:
+        connection.execute(system.tables.details(SALE).update().values(drug_code="DQG00010421"))
+    send_pending(system)
     (document,) = traced(local_id)["documents"]
     assert document["now"]["status"] == "SYNC_SUCCESS"
     assert kinds(document, "task_logs") == [
@@ -87,10 +99,11 @@ def test_a_failure_and_what_a_person_decided_are_told_in_order(
     assert all("/runs/flow-run/" in made["url"] for made in document["runs"])
 
 
-def test_every_decision_is_kept_also_after_a_second_failure(failed: System, local_id: str) -> None:
+def test_every_decision_is_kept_also_after_a_second_failure(system: System, local_id: str) -> None:
+    refuse(system, local_id)
     for why in ("first", "second"):
         dqg("requeue", local_id, "--yes", "--why", why, "--by", "lan")
-        send_pending(failed)
+        send_pending(system)
     (document,) = traced(local_id)["documents"]
     decisions = [e["details"] for e in document["events"] if e["event"] == "requeued"]
     assert decisions == ["lan, first", "lan, second"]
@@ -106,22 +119,22 @@ def test_a_decision_is_kept_where_the_failure_was_never_recorded(
     assert dqg_json("failures", "list")["total"] == 0
 
 
-def test_a_person_sees_it_as_tables_without_names_of_persons(failed: System, local_id: str) -> None:
-    text = dqg("trace", local_id)
+def test_a_person_sees_it_as_tables_without_names_of_persons(failed: System) -> None:
+    text = dqg("trace", REFUSED)
     for part in ("SYNC_FAILED", "call to the API", "HTTP 400", "/runs/flow-run/"):
         assert part in text
-    assert "Bí Mật" not in text + str(traced(local_id))
+    assert "Bí Mật" not in text + str(traced(REFUSED))
 
 
-def test_a_code_of_two_pharmacies_is_two_documents(failed: System, local_id: str) -> None:
-    failed.add("sale", local_id, shop="SHOP02")
-    failed.add("import", local_id)
-    one, two, other = traced(local_id)["documents"]
+def test_a_code_of_two_pharmacies_is_two_documents(failed: System) -> None:
+    failed.add("sale", REFUSED, shop="SHOP02")
+    failed.add("import", REFUSED)
+    one, two, other = traced(REFUSED)["documents"]
     assert [d["pipeline"] for d in (one, two, other)] == ["import", "sale", "sale"]
     assert {len(d["events"]) > 0 for d in (two, other)} == {True, False}
-    assert len(traced(local_id, "--pipeline", "sale")["documents"]) == 2
+    assert len(traced(REFUSED, "--pipeline", "sale")["documents"]) == 2
     code = one["pharmacy_code"]
-    assert {d["pipeline"] for d in traced(local_id, "--pharmacy-code", code)["documents"]} == {
+    assert {d["pipeline"] for d in traced(REFUSED, "--pharmacy-code", code)["documents"]} == {
         "import",
         "sale",
     }
@@ -141,7 +154,6 @@ def test_nothing_known_is_said(system: System) -> None:
 )
 def test_a_store_that_is_away_is_named_and_the_rest_is_told(
     failed: System,
-    local_id: str,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
     value: str,
@@ -149,7 +161,7 @@ def test_a_store_that_is_away_is_named_and_the_rest_is_told(
 ) -> None:
     monkeypatch.setenv("DQG_MONGO__TIMEOUT", "0.5")
     monkeypatch.setenv(variable, value)
-    found = traced(local_id, status=1)
+    found = traced(REFUSED, status=1)
     assert list(found["away"]) == [part]
     (document,) = found["documents"]
     assert (document["now"] is None) == (part == "SQL")
@@ -157,17 +169,15 @@ def test_a_store_that_is_away_is_named_and_the_rest_is_told(
     assert bool(kinds(document, "task_logs")) == (part != "MongoDB")
 
 
-def test_prefect_away_is_named_and_the_rest_is_told(failed: System, local_id: str) -> None:
+def test_prefect_away_is_named_and_the_rest_is_told(failed: System) -> None:
     with temporary_settings({PREFECT_API_URL: f"http://{NOWHERE}/api"}):
-        found = traced(local_id, status=1)
+        found = traced(REFUSED, status=1)
     assert list(found["away"]) == ["Prefect"]
     assert "failed" in kinds(found["documents"][0])
 
 
-def test_it_is_told_in_vietnamese(
-    failed: System, local_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_told_in_vietnamese(failed: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DQG_CLI__LANGUAGE", "vi")
-    assert "Diễn biến" in dqg("trace", local_id)
+    assert "Diễn biến" in dqg("trace", REFUSED)
     # What a program reads stays the same.
-    assert "failed" in kinds(traced(local_id)["documents"][0])
+    assert "failed" in kinds(traced(REFUSED)["documents"][0])

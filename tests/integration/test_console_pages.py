@@ -19,6 +19,7 @@ from flows.pipelines import sale
 from lib.pipelines import SALE
 from tests.support.cli import dqg, dqg_json
 from tests.support.console import Browserless, add_users, running_console
+from tests.support.snapshots import Snapshots
 from tests.support.system import System
 from tests.support.waiting import wait_until
 
@@ -37,15 +38,19 @@ def send_pending(system: System) -> None:
     asyncio.run(run_batch())
 
 
-@pytest.fixture
-def failed(system: System) -> System:
-    """Two documents with a drug code nobody knows, one with a blank lot, one accepted."""
+def send_some(system: System) -> None:
     system.add("sale", "U-1", line=UNKNOWN, customer_name="Nguyễn Thị Bí Mật")
     system.add("sale", "U-2", shop="SHOP02", line=UNKNOWN)
     system.add("sale", "BLANK", line={"lot_number": " "})
     system.add("sale", "GOOD")
     send_pending(system)
     system.add("sale", "WAITS")
+
+
+@pytest.fixture
+def failed(system: System, snapshots: Snapshots) -> System:
+    """Two documents with a drug code nobody knows, one with a blank lot, one accepted."""
+    snapshots.begin_with(system, send_some)
     return system
 
 

@@ -10,7 +10,6 @@ import pytest
 from prefect.client.schemas.objects import State
 from sqlalchemy import Engine, func, insert, literal, select, text
 
-from deployments.migrations import BUSINESS, SYNC, migrate
 from flows.orchestrate import orchestrate
 from flows.pipelines import sale
 from lib.errors import BeforeCutOff
@@ -57,9 +56,8 @@ class Shop:
 
 
 @pytest.fixture
-def shop(database_url: str) -> Iterator[Shop]:
-    migrate(database_url, BUSINESS, SYNC)
-    engine = create_source_engine(database_url, SourceSettings())
+def shop(migrated_url: str) -> Iterator[Shop]:
+    engine = create_source_engine(migrated_url, SourceSettings())
     with engine.begin() as connection:  # real installations have no unique key on codes
         connection.execute(
             text('ALTER TABLE "SalesInvoices" DROP CONSTRAINT "uq_SalesInvoices_code"')

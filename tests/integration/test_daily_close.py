@@ -20,6 +20,7 @@ from lib.daily_close.result import yesterday
 from lib.pipelines import IMPORT, SALE, Pipeline
 from tests.support.artifacts import latest_artifact
 from tests.support.cli import dqg, dqg_json
+from tests.support.snapshots import Snapshots
 from tests.support.system import System
 
 DAY = date(2026, 11, 2)
@@ -47,9 +48,7 @@ def send_pending(system: System, pipeline: Pipeline = SALE) -> None:
     asyncio.run(run())
 
 
-@pytest.fixture
-def sent(system: System) -> System:
-    """Two shops' documents of the day, all accepted; and one of another day, not sent."""
+def send_the_day(system: System) -> None:
     system.add("sale", "HD-1", sale_date=NOON, customer_name="Nguyễn Thị Bí Mật", lines=2)
     system.add("sale", "HD-2", sale_date=NOON.replace(hour=0))
     system.add("sale", "HD-3", shop="SHOP02", sale_date=NOON.replace(hour=23, minute=59))
@@ -57,6 +56,12 @@ def sent(system: System) -> System:
     send_pending(system)
     send_pending(system, IMPORT)
     system.add("sale", "TOMORROW", sale_date=NOON + timedelta(hours=12))
+
+
+@pytest.fixture
+def sent(system: System, snapshots: Snapshots) -> System:
+    """Two shops' documents of the day, all accepted; and one of another day, not sent."""
+    snapshots.begin_with(system, send_the_day)
     return system
 
 

@@ -13,7 +13,6 @@ from deployments.local.demo.chain import SHOPS, UNKNOWN_DRUG
 from deployments.local.demo.documents import DemoPlan, seed_demo
 from deployments.local.sandbox.resources import RESOURCES
 from deployments.local.sandbox.rules import KNOWN_DRUGS, check_document
-from deployments.migrations import BUSINESS, SYNC, migrate
 from lib.errors import ConfigurationError, InvalidDocument
 from lib.models import Document
 from lib.pipelines import PIPELINES
@@ -32,9 +31,8 @@ def tables() -> SourceTables:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    migrate(database_url, BUSINESS, SYNC)
-    engine = create_source_engine(database_url, SourceSettings())
+def engine(migrated_url: str) -> Iterator[Engine]:
+    engine = create_source_engine(migrated_url, SourceSettings())
     yield engine
     engine.dispose()
 

@@ -10,7 +10,6 @@ from sqlalchemy import Engine, text, update
 
 from deployments.cli.doctor import schema
 from deployments.cli.doctor.findings import Finding, Patient, Verdict
-from deployments.migrations import BUSINESS, SYNC, migrate
 from lib.pipelines import SALE
 from lib.settings import SourceSettings
 from lib.source.engine import create_source_engine
@@ -23,9 +22,8 @@ TABLES = build_tables(SourceSettings())
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    migrate(database_url, BUSINESS, SYNC)
-    engine = create_source_engine(database_url, SourceSettings())
+def engine(migrated_url: str) -> Iterator[Engine]:
+    engine = create_source_engine(migrated_url, SourceSettings())
     yield engine
     engine.dispose()
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, delete, make_url, text, update
 
 from deployments.local.parts.postgres import PostgresServer
-from deployments.migrations import BUSINESS, SYNC, migrate
+from deployments.migrations import BUSINESS, migrate
 from flows.orchestrate import orchestrate
 from flows.pipelines import sale
 from flows.reconcile import reconcile
@@ -42,9 +42,8 @@ def _open(url: str) -> Database:
 
 
 @pytest.fixture
-def production(database_url: str) -> Iterator[Database]:
-    migrate(database_url, BUSINESS, SYNC)
-    database = _open(database_url)
+def production(migrated_url: str) -> Iterator[Database]:
+    database = _open(migrated_url)
     yield database
     database.store.dispose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from prefect.states import Cancelling
 from deployments.local.parts.servers import PrefectServer, start_worker
 from deployments.local.supervisor.stack import Stack
 from lib.models import StoredDocument, SyncStatus
-from tests.support.system import System
+from tests.support.system import System, delete_waiting_runs
 from tests.support.waiting import wait_until, wait_until_async
 from tests.support.warm_start import fork_servers, is_gone
 
@@ -64,6 +65,7 @@ def worker(stack: Stack, deployed: PrefectServer, system: System) -> Iterator[Wo
         "TMPDIR": str(folder),
         "SECRET_OF_A_RUN": SECRET,
     }
+    asyncio.run(delete_waiting_runs())
     name = start_worker(stack, deployed, "sale", environment, f"warm-{uuid4().hex[:8]}")
     yield Worker(stack, name, folder)
     stack.remove(name)
@@ -72,9 +74,9 @@ def worker(stack: Stack, deployed: PrefectServer, system: System) -> Iterator[Wo
     shutil.rmtree(folder)
 
 
-async def start() -> UUID:
+async def start(local_id: str = DOCUMENT) -> UUID:
     run = await arun_deployment(
-        "sale/sale", parameters={"local_invoice_id": DOCUMENT}, timeout=0, as_subflow=False
+        "sale/sale", parameters={"local_invoice_id": local_id}, timeout=0, as_subflow=False
     )
     return run.id
 
@@ -90,17 +92,17 @@ async def ended(run: UUID) -> str:
     raise AssertionError("the run did not end")
 
 
-def document(system: System) -> StoredDocument:
-    return system.document("sale", DOCUMENT)
+def document(system: System, local_id: str = DOCUMENT) -> StoredDocument:
+    return system.document("sale", local_id)
 
 
-async def in_the_middle(system: System, worker: Worker) -> UUID:
+async def in_the_middle(system: System, worker: Worker, local_id: str = DOCUMENT) -> UUID:
     """A run whose call to the API has been accepted and is not answered."""
     system.admin.add_fault("accept_then_hang", operation="create", seconds=600, times=1)
-    system.add("sale", DOCUMENT)
-    run = await start()
+    system.add("sale", local_id)
+    run = await start(local_id)
     await wait_until_async(
-        lambda: system.accepted("sale", DOCUMENT), "the document is sent", timeout=120
+        lambda: system.accepted("sale", local_id), "the document is sent", timeout=120
     )
     assert len(worker.launchers()) == len(worker.runs()) == 1
     return run
@@ -131,26 +133,31 @@ async def test_a_cancelled_run_ends_and_frees_its_claim(system: System, worker: 
     assert system.accepted("sale", DOCUMENT) == 1
 
 
-@pytest.mark.parametrize("victim", ["run", "launcher", "preloaded process"])
-async def test_a_killed_run_is_crashed_and_its_hook_frees_its_claim(
-    system: System, worker: Worker, victim: str
+#: What is ended, and how; a launcher that is asked to end reports the end of its run.
+ENDS = {
+    "launcher, asked to": signal.SIGTERM,
+    "launcher": signal.SIGKILL,
+    "run": signal.SIGKILL,
+    "preloaded process": signal.SIGKILL,
+}
+
+
+async def test_a_run_that_ends_early_is_crashed_and_its_claim_is_freed(
+    system: System, worker: Worker
 ) -> None:
-    run = await in_the_middle(system, worker)
-    (process,) = worker.runs()
-    (launcher,) = worker.launchers()
-    (server,) = fork_servers(worker.folder)
-    pid = {"run": process, "launcher": launcher, "preloaded process": server}[victim].pid
-    os.kill(pid, signal.SIGKILL)
-    assert await ended(run) == "CRASHED"
-    wait_until(lambda: is_gone(process.pid), "nothing of the run is left")
-    kept = [path for path in worker.folder.rglob("*") if path.is_file()]
-    assert not [path for path in kept if SECRET.encode() in path.read_bytes()]
-    await wait_until_async(lambda: not document(system).claim_token, "the claim is free")
-
-
-async def test_a_terminated_run_crashes_by_its_own_report(system: System, worker: Worker) -> None:
-    run = await in_the_middle(system, worker)
-    (launcher,) = worker.launchers()
-    launcher.terminate()
-    assert await ended(run) == "CRASHED"
-    await wait_until_async(lambda: not document(system).claim_token, "the claim is free")
+    for index, (what, number) in enumerate(ENDS.items()):
+        local_id = f"HD-{index}"
+        run = await in_the_middle(system, worker, local_id)
+        (process,) = worker.runs()
+        (launcher,) = worker.launchers()
+        (server,) = fork_servers(worker.folder)
+        found = {"run": process, "launcher": launcher, "preloaded process": server}
+        os.kill(found[what.split(",")[0]].pid, number)
+        assert await ended(run) == "CRASHED", what
+        wait_until(lambda pid=process.pid: is_gone(pid), f"nothing of the run is left: {what}")
+        kept = [path for path in worker.folder.rglob("*") if path.is_file()]
+        assert not [path for path in kept if SECRET.encode() in path.read_bytes()], what
+        await wait_until_async(
+            lambda local_id=local_id: not document(system, local_id).claim_token,
+            f"the claim is free: {what}",
+        )

@@ -31,7 +31,6 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine, UniqueConstraint, delete, insert, select, update
 from sqlalchemy.schema import DropConstraint
 
-from deployments.migrations import BUSINESS, SYNC, migrate
 from lib.errors import AlreadySent, ClaimLost, DocumentBusy
 from lib.models import Acceptance, OutcomeKind, SyncStatus
 from lib.pipelines import SALE
@@ -418,10 +417,9 @@ class Sending(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    migrate(database_url, BUSINESS, SYNC)
+def database(migrated_url: str) -> Iterator[Database]:
     tables = build_tables(SourceSettings())
-    engine = create_source_engine(database_url, SourceSettings())
+    engine = create_source_engine(migrated_url, SourceSettings())
     header = tables.header(SALE)
     key = UniqueConstraint(
         header.c.pharmacy_code, tables.local_id(SALE), name=f"uq_{header.name}_code"

@@ -14,6 +14,12 @@ import pymongo
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, temporary_settings
 from sqlalchemy import Engine, select, update
 
@@ -21,7 +27,6 @@ from deployments.local.parts.postgres import PostgresServer
 from deployments.local.parts.servers import PrefectServer, start_prefect_server
 from deployments.local.sandbox.client import SandboxAdmin
 from deployments.local.supervisor.stack import ROOT, Stack
-from deployments.migrations import BUSINESS, SYNC, migrate
 from deployments.server.work_pools import apply_work_pools
 from lib.models import StoredDocument
 from lib.pipelines import PIPELINES, Pipeline, get_pipeline
@@ -126,7 +131,7 @@ def prefect_server(
 @pytest.fixture
 def system(
     prefect_server: PrefectServer,
-    database_url: str,
+    migrated_url: str,
     redis_url: str,
     mongo_url: str,
     mongo_database_name: str,
@@ -135,9 +140,8 @@ def system(
     request: pytest.FixtureRequest,
 ) -> Iterator[System]:
     """A system without documents. Settings come from the marker `settings(section={...})`."""
-    migrate(database_url, BUSINESS, SYNC)
     values: dict[str, dict[str, object]] = {
-        "source": {"url": database_url, "settle_seconds": 0},
+        "source": {"url": migrated_url, "settle_seconds": 0},
         "mongo": {"url": mongo_url, "database": mongo_database_name},
         "redis": {"url": redis_url},
         "api": {"base_url": sandbox.base_url, "read_timeout": 5, "settle_seconds": 0},
@@ -159,7 +163,7 @@ def system(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     tables = build_tables(SourceSettings())
-    engine = create_source_engine(database_url, SourceSettings())
+    engine = create_source_engine(migrated_url, SourceSettings())
     with engine.begin() as connection:
         connection.execute(
             tables.accounts.insert(),
@@ -221,3 +225,12 @@ async def _pretend_workers() -> None:
             await client.send_worker_heartbeat(
                 pipeline.work_pool, "test-worker", heartbeat_interval_seconds=86_400
             )
+
+
+async def delete_waiting_runs() -> None:
+    """Delete what other tests have asked for: a worker would take it, a process for each run."""
+    waiting = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+    async with get_client() as client:
+        while runs := await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=waiting)):
+            for run in runs:
+                await client.delete_flow_run(run.id)

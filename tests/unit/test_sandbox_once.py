@@ -191,6 +191,21 @@ async def test_reset_brings_back_the_start() -> None:
         assert (await caller.log_in()).status_code == 200
 
 
+async def test_a_snapshot_is_restored_after_a_reset_as_often_as_wanted() -> None:
+    async with Caller() as caller:
+        await caller.post("hoa_don", sale("A"))
+        await caller.admin("PUT", "/options", json={"duplicates": "accept"})
+        before = (await caller.admin("GET", "/summary")).json()
+        number = (await caller.admin("POST", "/snapshots")).json()["number"]
+        for _ in range(2):
+            await caller.admin("POST", "/reset")
+            await caller.admin("POST", f"/snapshots/{number}/restore")
+            assert (await caller.admin("GET", "/summary")).json() == before
+            # With the token and the options of then.
+            assert (await caller.post("hoa_don", sale("A"))).status_code == 200
+        assert (await caller.admin("POST", "/snapshots/7/restore")).status_code == 404
+
+
 @pytest.mark.parametrize("changes", [{"duplicate": "same"}, {"duplicates": "maybe"}])
 async def test_wrong_option_changes_nothing(changes: dict[str, str]) -> None:
     async with Caller() as caller:

@@ -88,6 +88,18 @@ def _add_behaviour(router: APIRouter, sandbox: Sandbox) -> None:
         sandbox.reset()
         return {"status": "ok"}
 
+    @router.post("/snapshots", status_code=201)
+    async def take_snapshot() -> dict[str, int]:
+        return {"number": sandbox.take_snapshot()}
+
+    @router.post("/snapshots/{number}/restore")
+    async def restore(number: int) -> dict[str, str]:
+        try:
+            sandbox.restore(number)
+        except IndexError:
+            raise HTTPException(404, f"no snapshot {number}") from None
+        return {"status": "ok"}
+
 
 def _add_counters(router: APIRouter, sandbox: Sandbox) -> None:
     @router.get("/health")

@@ -175,6 +175,14 @@ class SandboxAdmin:
         """As the sandbox was at its start: documents, counts, faults, tokens, options, accounts."""
         self._call("POST", "/reset")
 
+    def take_snapshot(self) -> int:
+        """Keep a copy of all that the sandbox knows; gives its number for `restore`."""
+        return int(self._call("POST", "/snapshots")["number"])
+
+    def restore(self, snapshot: int) -> None:
+        """As the sandbox was when the snapshot was taken."""
+        self._call("POST", f"/snapshots/{snapshot}/restore")
+
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         response = self._http.request(method, path, **arguments)
         if response.is_client_error:

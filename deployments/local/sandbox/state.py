@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -18,6 +19,8 @@ from deployments.local.sandbox.store import DocumentStore
 
 #: Calls that are kept in the log.
 CALLS_KEPT = 20_000
+#: Beside the options, all that changes.
+_PARTS = ("sessions", "documents", "limiter", "calls", "faults")
 
 
 class Sandbox:
@@ -43,6 +46,7 @@ class Sandbox:
         self.calls = CallLog(clock, calls_kept)
         self.faults = FaultBook(self.options.seed)
         self.known_drugs: frozenset[str] | None = None
+        self._snapshots: list[tuple[Options, dict[str, Any]]] = []
         self._apply(self.options)
 
     def set_options(self, changes: dict[str, Any]) -> Options:
@@ -62,6 +66,23 @@ class Sandbox:
         self.calls.clear()
         self.faults = FaultBook(self._initial_options.seed)
         self._apply(self._initial_options)
+
+    def take_snapshot(self) -> int:
+        """Keep a copy of all of it; gives its number for `restore`."""
+        parts = {name: vars(getattr(self, name)) for name in _PARTS}
+        self._snapshots.append((self.options, copy.deepcopy(parts)))
+        return len(self._snapshots) - 1
+
+    def restore(self, number: int) -> None:
+        """As it was when the snapshot was taken. Idempotent.
+
+        Raises:
+            IndexError: there is no such snapshot.
+        """
+        options, parts = self._snapshots[number]
+        self._apply(options)
+        for name, values in copy.deepcopy(parts).items():
+            vars(getattr(self, name)).update(values)
 
     def summary(self) -> dict[str, Any]:
         """Totals over all documents and calls."""
