@@ -12,6 +12,7 @@ import pytest
 import redis
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from deployments.local.parts.postgres import PostgresServer, start_postgres
 from deployments.local.parts.servers import start_sandbox
@@ -29,32 +30,37 @@ __all__ = ["deployed", "prefect_server", "system"]
 
 TESTS = Path(__file__).parent
 RINGS = ("unit", "properties", "integration", "e2e")
+RUNNING = Path("tests/e2e/running")
 
 
-class EndToEndApart(LoadFileScheduling):
-    """Side by side: one process has all end-to-end tests, which share the running system.
+class FromBothEnds(LoadFileScheduling):
+    """Side by side: the first process begins with the last ring, the others with the first.
 
-    The others take the modules of the other rings, and so does that one when it is done.
+    They meet where the time left is the same. A module is of one process, and so are all those
+    that share the running system.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.split("::", 1)[0]
-        return "e2e" if module.startswith("tests/e2e/") else module
+        return str(RUNNING) if Path(module).is_relative_to(RUNNING) else module
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if node is self.nodes[0]:
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> EndToEndApart:
-    return EndToEndApart(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FromBothEnds:
+    return FromBothEnds(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Ring by ring; side by side the longest begin."""
-    side_by_side = hasattr(config, "workerinput")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ring by ring, the running system last."""
 
     def place(item: pytest.Item) -> tuple[int, bool]:
-        ring = RINGS.index(item.path.relative_to(TESTS).parts[0])
-        # The running system comes last of its ring: it takes CPU from the others.
-        return -ring if side_by_side else ring, "running" in getattr(item, "fixturenames", ())
+        path = item.path.relative_to(TESTS.parent)
+        return RINGS.index(path.parts[1]), path.is_relative_to(RUNNING)
 
     items.sort(key=place)
 

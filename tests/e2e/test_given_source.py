@@ -1,6 +1,6 @@
 """The whole system with its documents in a database that was given to it.
 
-On PostgreSQL `test_system.py` has its documents in one.
+On PostgreSQL the tests of `running` have their documents in one.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from deployments.local.system import check_empty, start_system
 from deployments.local.verdict import judge
 from deployments.migrations import BUSINESS, migrate
 from lib.settings import SourceSettings
-from tests.e2e.conftest import SETTINGS
-from tests.support.running import drain
+from tests.support.running import SETTINGS, drain
 from tests.support.sqlserver import new_database
 
 pytestmark = pytest.mark.timeout(900)

@@ -9,6 +9,11 @@ from deployments.local.system import System
 from lib.pipelines import PIPELINES
 from tests.support.waiting import wait_until
 
+SETTINGS = {
+    "api": {"read_timeout": 5, "settle_seconds": 1},
+    "sync": {"task_retry_delay": 0.2, "task_retry_jitter": 0, "attempt_delay": 2},
+}
+
 
 @dataclass(frozen=True)
 class DemoEnd:

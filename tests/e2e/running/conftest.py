@@ -1,4 +1,7 @@
-"""The whole system as `make run` starts it: a Prefect server, a worker a pool, demo documents."""
+"""The whole system as `make run` starts it: a Prefect server, a worker a pool, demo documents.
+
+It is stopped when the tests of this folder are done.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,9 @@ from deployments.local.parts.postgres import PostgresServer
 from deployments.local.supervisor.stack import Stack
 from deployments.local.system import MONGO_DATABASE, System, start_system
 from deployments.local.verdict import judge
-from tests.support.running import DemoEnd, drain
+from tests.support.running import SETTINGS, DemoEnd, drain
 from tests.support.waiting import wait_until
 
-SETTINGS = {
-    "api": {"read_timeout": 5, "settle_seconds": 1},
-    "sync": {"task_retry_delay": 0.2, "task_retry_jitter": 0, "attempt_delay": 2},
-}
 #: A stopped worker is noticed after half a minute instead of two.
 QUICKER = {
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "8",
