@@ -34,7 +34,7 @@ async def run(system: System, claimed: Claim) -> None:
             SALE, claimed.token, unconfirmed=True, costs_attempt=False, vanished=True
         )
     else:
-        await sale(claim_token=claimed.token, return_state=True)
+        await sale(claim_token=claimed.token, granularity="task", return_state=True)
 
 
 async def test_a_document_that_ends_its_process_is_set_aside_and_all_others_are_sent(
