@@ -431,6 +431,7 @@ def database(migrated_url: str) -> Iterator[Database]:
 
 
 @pytest.mark.timeout(900)  # to shrink a failure takes its time
+@pytest.mark.no_cover  # it would take half as long again, and other tests run the same lines
 def test_every_document_ends_in_one_final_state_and_is_accepted_once(database: Database) -> None:
     examples = os.environ.get("PROPERTY_EXAMPLES")
     run_state_machine_as_test(
