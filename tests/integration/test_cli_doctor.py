@@ -5,7 +5,6 @@ That a whole installation is found well is tested end to end.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -90,18 +89,16 @@ def test_a_paused_schedule_is_named(system: System) -> None:
     ]
 
 
-async def _pause(pool: str, paused: bool) -> None:
+@pytest.mark.anyio
+async def test_a_paused_pool_is_named(system: System) -> None:
     async with get_client() as client:
-        await client.update_work_pool(pool, WorkPoolUpdate(is_paused=paused))
-
-
-def test_a_paused_pool_is_named(system: System) -> None:
-    asyncio.run(_pause("sale", True))
+        await client.update_work_pool("sale", WorkPoolUpdate(is_paused=True))
     try:
-        found = examine()
+        done = await _in_a_process(system)
     finally:
-        asyncio.run(_pause("sale", False))
-    (fault,) = faults(found, "work-pools")
+        async with get_client() as client:
+            await client.update_work_pool("sale", WorkPoolUpdate(is_paused=False))
+    (fault,) = faults(done, "work-pools")
     assert "prefect work-pool resume sale" in fault
 
 
@@ -271,9 +268,10 @@ def test_each_wrong_setting_is_a_finding(system: System, monkeypatch: pytest.Mon
     ]
 
 
-def test_a_wrong_clock_is_named(system: System) -> None:
+@pytest.mark.anyio
+async def test_a_wrong_clock_is_named(system: System) -> None:
     clock = Path("tests") / "faults" / "clock"
-    found = _in_a_process(
+    found = await _in_a_process(
         system, {"PYTHONPATH": str(ROOT / clock), "PYTHON_CLOCK_SHIFT_SECONDS": "-3600"}
     )
     (fault,) = faults(found, "clocks")
@@ -287,10 +285,10 @@ def test_a_person_sees_a_table(system: System) -> None:
     assert "3 faults" in shown
 
 
-def _in_a_process(system: System, environment: dict[str, str]) -> Any:
+async def _in_a_process(system: System, environment: dict[str, str] | None = None) -> Any:
     """What the command says as a person starts it."""
     api_url = PREFECT_API_URL.value()
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: ASYNC221
         [sys.executable, "-m", "deployments.cli", "doctor", "--json"],
         cwd=ROOT,
         env={
@@ -298,7 +296,7 @@ def _in_a_process(system: System, environment: dict[str, str]) -> Any:
             **system.environment,
             "PREFECT_API_URL": api_url or "",
             "PREFECT_HOME": str(PREFECT_HOME.value()),
-            **environment,
+            **(environment or {}),
         },
         capture_output=True,
         text=True,
