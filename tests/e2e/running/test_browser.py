@@ -101,7 +101,13 @@ def test_artifacts_are_rendered_and_fit_and_their_links_open_in_the_same_ui(
         for key in keys:
             ui.open_latest_artifact(key)
             shown = ui.artifact()
-            assert shown.locator("table").count() == 1 or "All accepted." in shown.inner_text(), key
+            # The page may draw it once more after it was there.
+            wait_until(
+                lambda shown=shown: (
+                    shown.get_by_text("All accepted.").or_(shown.locator("table")).count() == 1
+                ),
+                f"the artifact {key}",
+            )
             assert not RAW.search(shown.inner_text()), (key, shown.inner_text())
             assert not ui.is_cut_off(shown), key
         group = ui.artifact().locator("tbody code").first.inner_text()
