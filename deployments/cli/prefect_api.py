@@ -45,17 +45,24 @@ class PrefectApi:
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The answer to a query or a change; None where what it is about is not there."""
         response = await self._client.post(path, json=body)
-        # A server that protects its forms asks for a token first.
-        if response.status_code == _FORBIDDEN and "csrf" in response.text.lower():
+        if _wants_token(response):
             client_id = str(uuid4())
             token = (await self.get("/csrf-token", client=client_id))["token"]
             headers = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client_id}
             response = await self._client.post(path, json=body, headers=headers)
         return self._values(response)
 
+    async def is_protected(self) -> bool:
+        """Whether a change needs a CSRF token; sends a query without one."""
+        return _wants_token(await self._client.post("/block_types/filter", json={"limit": 1}))
+
     @staticmethod
     def _values(response: httpx.Response) -> Any:
         return None if response.status_code == _NOT_FOUND else response.raise_for_status().json()
+
+
+def _wants_token(response: httpx.Response) -> bool:
+    return response.status_code == _FORBIDDEN and "csrf" in response.text.lower()
 
 
 @asynccontextmanager

