@@ -7,7 +7,7 @@ import re
 import time
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -134,6 +134,7 @@ class BufferedWrites:
     Args:
         delay, size: how writes are grouped, see `WriteBatcher`.
         buffer_size: writes kept; the oldest are dropped with a warning when there are more.
+        after_absence: receives the writes that were made late; raises StoreUnavailable.
     """
 
     def __init__(
@@ -143,9 +144,11 @@ class BufferedWrites:
         delay: float,
         size: int,
         buffer_size: int,
+        after_absence: Callable[[Sequence[Write]], Awaitable[None]],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.database = database
+        self._after_absence = after_absence
         self._monotonic = monotonic
         self._batcher: WriteBatcher[Write, bool] = WriteBatcher(
             self._write_batch, delay=delay, size=size
@@ -186,6 +189,8 @@ class BufferedWrites:
             for collection in dict.fromkeys(write.collection for write in waiting):
                 writes = [write for write in waiting if write.collection == collection]
                 refused += await self._bulk_write(collection, writes)
+            if self._buffer:
+                await self._after_absence(list(self._buffer))
         except StoreUnavailable as error:
             if not self._away_until:
                 logger.warning("logs are buffered: %s", error, extra={"action": "mongo_away"})

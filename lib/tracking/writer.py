@@ -8,7 +8,7 @@ buffer, a warning says so, and `reconcile` fills what is missing from the source
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -29,6 +29,11 @@ _STATUS_AFTER = {
     OutcomeKind.FAILED: LogStatus.FAILED,
     OutcomeKind.RELEASED: LogStatus.RELEASED,
 }
+#: What names a document in a failure record.
+_DOCUMENT = ("pipeline", "local_id", "record_id")
+_SUPERSEDE = {"$currentDate": {"updated_at": True}, "$set": {"state": "superseded"}}
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_READ_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class TrackingStore:
             delay=sync.write_batch_delay,
             size=sync.write_batch_size,
             buffer_size=settings.buffer_size,
+            after_absence=self._end_superseded,
         )
 
     async def __aenter__(self) -> Self:
@@ -325,8 +331,32 @@ class TrackingStore:
             # A write that comes late ends nothing that came after it.
             "created_at": {"$lt": self._clock()},
         }
-        update = {"$currentDate": {"updated_at": True}, "$set": {"state": "superseded"}}
-        return Write(SYNC_FAILURES, earlier, update, many=True)
+        return Write(SYNC_FAILURES, earlier, _SUPERSEDE, many=True)
+
+    async def _end_superseded(self, late: Sequence[Write]) -> None:
+        """Ends failures that were written after a later one of their document."""
+        made = [
+            write.update["$setOnInsert"] | write.key
+            for write in late
+            if write.collection == SYNC_FAILURES and write.upsert
+        ]
+        failures = self._writes.database[SYNC_FAILURES]
+        with mongo_errors():
+            for start in range(0, len(made), _READ_AT_ONCE):
+                some = made[start : start + _READ_AT_ONCE]
+                codes = sorted({failure["local_id"] for failure in some})
+                fields = dict.fromkeys((*_DOCUMENT, "created_at"), True)
+                latest: dict[tuple[Any, ...], datetime] = {}
+                async for row in failures.find({"local_id": {"$in": codes}}, fields):
+                    document = tuple(row[name] for name in _DOCUMENT)
+                    latest[document] = max(row["created_at"], latest.get(document, _NEVER))
+                earlier = [
+                    failure["_id"]
+                    for failure in some
+                    if latest.get(tuple(failure[name] for name in _DOCUMENT), _NEVER)
+                    > failure["created_at"]
+                ]
+                await failures.update_many({"_id": {"$in": earlier}, "state": "open"}, _SUPERSEDE)
 
     def _upsert(
         self,

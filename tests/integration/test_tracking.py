@@ -278,6 +278,26 @@ async def test_while_mongodb_is_away_writes_wait_and_are_made_later(
     assert (row["status"], row["national_id"]) == ("ACCEPTED", "QG-1")
 
 
+async def test_a_failure_that_is_written_late_opens_nothing_that_a_later_one_has_superseded(
+    store: TrackingStore, database: Any, mongo_database_name: str, clock: Clock
+) -> None:
+    late, other = make_record(1, token="token-1"), make_record(2, token="token-1")
+    again = make_record(1, token="token-2")
+    away = open_store("mongodb://127.0.0.1:1", mongo_database_name, clock, timeout=0.2)
+    async with away:
+        assert not await away.finished(late, failure_of(late))
+        assert not await away.finished(other, failure_of(other))
+        clock.ahead = timedelta(minutes=1)
+        await store.finished(again, failure_of(again))
+        away._writes.database = store._writes.database
+    rows = await database.sync_failures.find().to_list()
+    assert {(row["claim_token"], row["record_id"]): row["state"] for row in rows} == {
+        ("token-1", 1): "superseded",
+        ("token-2", 1): "open",
+        ("token-1", 2): "open",
+    }
+
+
 async def test_the_buffer_is_bounded_and_keeps_the_newest(
     store: TrackingStore, database: Any, mongo_database_name: str, clock: Clock
 ) -> None:
