@@ -29,7 +29,7 @@ from prefect.runtime import flow_run
 
 from lib.daily_close.csv_file import rows_of
 from lib.daily_close.proof import checksum
-from lib.daily_close.result import DailyClose, ShopClose, State
+from lib.daily_close.result import DailyClose, Difference, ShopClose, State
 from lib.errors import StoreUnavailable
 from lib.models import OutcomeKind, PipelineSummary
 from lib.record import Record
@@ -371,17 +371,19 @@ def description_of(close: DailyClose) -> str:
     if failed := close.count(State.FAILED):
         lines += ["", f"{failed} failed: `dqg failures group` and the console say why."]
     if close.notes:
-        lines += ["", "Not compared:", "", *(f"- {plain(note.text)}" for note in close.notes)]
+        notes = [note.said(Language.ENGLISH) for note in close.notes]
+        lines += ["", "Not compared:", "", *(f"- {plain(note)}" for note in notes)]
     if differences:
         lines += ["", "Differences:", ""]
-        lines += [
-            f"- {plain(f'{ref.pipeline} {ref.local_id} ({ref.shop_pharmacy_code}): {item.text}')}"
-            for item in differences[:_DIFFERENCES_SHOWN]
-            for ref in (item.ref,)
-        ]
+        lines += [f"- {plain(_line(item))}" for item in differences[:_DIFFERENCES_SHOWN]]
         if len(differences) > _DIFFERENCES_SHOWN:
             lines.append(f"- and {len(differences) - _DIFFERENCES_SHOWN} more: `dqg close`")
     return "\n".join(lines)
+
+
+def _line(item: Difference) -> str:
+    ref, text = item.ref, item.said(Language.ENGLISH)
+    return f"{ref.pipeline} {ref.local_id} ({ref.shop_pharmacy_code}): {text}"
 
 
 def _shop(shop: ShopClose) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from deployments.cli.context import ATTENTION, AsJson, complain, print_json, run
-from deployments.cli.language import N_, _, _n
-from deployments.cli.output import console, table
+from deployments.cli.language import N_, _, _n, current_language
+from deployments.cli.output import code, console, number, table, text
 from deployments.cli.prefect_api import prefect_errors
+from deployments.cli.selection import OnlyShop, check_shop
 from lib.daily_close.collect import DEFAULT_SAMPLE, OnProgress, read_close
 from lib.daily_close.files import WRITERS, Format, file_name, verify_file, write_file
 from lib.daily_close.proof import Seal, Signer
@@ -25,39 +26,20 @@ from lib.daily_close.result import (
     BadScope,
     DailyClose,
     Difference,
-    Kind,
-    NoteKind,
     Scope,
     State,
     make_scope,
 )
 from lib.errors import ConfigurationError, SyncError
 from lib.sanitize import printable
+from lib.tracking.failures import FailureLog
+from lib.words.language import Language
 from tasks.artifacts import show_daily_close
 from tasks.configuration import read_settings
 from tasks.runtime import open_services
 
 _DIFFERENCES_SHOWN = 50
 
-_MEANINGS = {
-    Kind.NO_NATIONAL_ID: N_("accepted, but without a national id"),
-    Kind.SAME_NATIONAL_ID: N_("another document has the same national id"),
-    Kind.SAME_CODE: N_("the pharmacy has another document with the same code"),
-    Kind.NOT_LOGGED: N_("accepted in the source database, and nothing about it in the logs"),
-    Kind.LOGGED_OTHERWISE: N_("accepted in the source database, but not in the logs"),
-    Kind.LOGGED_ACCEPTED: N_("accepted in the logs, but not in the source database"),
-    Kind.LOGGED_ID_DIFFERS: N_("the logs have another national id"),
-    Kind.API_ABSENT: N_("accepted here, but the API does not have it"),
-    Kind.API_ID_DIFFERS: N_("the API has another national id"),
-    Kind.API_HAS_IT: N_("not accepted here, but the API has it"),
-    Kind.UNKNOWN_STATUS: N_("its status is none that this system knows"),
-    Kind.CHANGED_AFTER_ACCEPTANCE: N_("its content has changed since the API accepted it"),
-}
-_NOTES = {
-    NoteKind.NOT_LOOKED_UP: N_("{count} documents could not be looked up: {why}"),
-    NoteKind.LOGS_EXPIRED: N_("the logs were not compared: they are kept for {count} days"),
-    NoteKind.LOGS_AWAY: N_("the logs were not compared: {why} is away"),
-}
 _STEPS = {"source": N_("source database"), "logs": N_("logs"), "API": N_("national API")}
 
 app = typer.Typer(invoke_without_command=True)
@@ -90,7 +72,6 @@ Last = Annotated[
     date | None,
     typer.Option("--to", parser=parse_day, metavar="DATE", help="the last of several days"),
 ]
-OnlyShop = Annotated[str | None, typer.Option("--shop", help="only of this shop's code")]
 Sample = Annotated[
     int,
     typer.Option(
@@ -185,6 +166,9 @@ async def _close(scope: Scope, sample: int, paths: Mapping[Format, Path], json: 
         signer = Signer(services.settings.close.signing_key)
         with _progress(shown=not json) as progress:
             result = await read_close(services, scope, sample, progress)
+        if scope.shop is not None and not result.documents:
+            failures = FailureLog(services.tracking.database)
+            await check_shop(scope.shop, services.source, services.accounts, failures)
     seals: dict[Path, Seal] = {}
     for kind, path in paths.items():
         file = WRITERS[kind](result, signer)
@@ -276,9 +260,10 @@ def _print(result: DailyClose, seals: Mapping[Path, Seal]) -> None:
         table(
             _("Daily close of {day}", day=str(result.scope)),
             [
-                *(_("pipeline"), _("shop"), _("documents"), _("sent"), _("accepted")),
-                *(_("failed"), _("open"), _("in the logs"), _("at the API")),
-                *(_("differences"), _("amount accepted")),
+                *(code(_("pipeline")), code(_("shop")), number(_("documents"), 1)),
+                *(number(_("sent"), 6), number(_("accepted")), number(_("failed"))),
+                *(number(_("open"), 2), number(_("in the logs"), 5), number(_("at the API"), 4)),
+                *(number(_("differences")), number(_("amount accepted"), 3)),
             ],
             [
                 (
@@ -303,12 +288,12 @@ def _print(result: DailyClose, seals: Mapping[Path, Seal]) -> None:
         out.print(
             table(
                 title,
-                [_("pipeline"), _("shop"), _("document"), _("difference"), ""],
+                [code(_("pipeline")), code(_("shop")), code(_("document")), text(_("difference"))],
                 [_difference_row(difference) for difference in shown],
             )
         )
     for note in result.notes:
-        out.print(Text(_(_NOTES[note.kind], count=note.count, why=note.why)))
+        out.print(Text(note.said(current_language())))
     for line in _what_to_do(result):
         out.print(Text(line))
     verdict = (
@@ -343,8 +328,8 @@ def _what_to_do(result: DailyClose) -> Iterator[str]:
 
 def _difference_row(difference: Difference) -> tuple[object, ...]:
     ref = difference.ref
-    meaning = _(_MEANINGS[difference.kind])
-    return ref.pipeline, ref.shop_pharmacy_code, ref.local_id, meaning, difference.detail
+    text = difference.said(current_language())
+    return ref.pipeline, ref.shop_pharmacy_code, ref.local_id, text
 
 
 def _known(number: int | None) -> object:
@@ -373,7 +358,7 @@ def _as_json(
             }
             for difference in result.differences
         ],
-        "notes": [note.text for note in result.notes],
+        "notes": [note.said(Language.ENGLISH) for note in result.notes],
         "file": str(first[0]),
         "sha256": first[1].sha256,
         "files": [

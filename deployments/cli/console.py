@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployments.cli.context import ATTENTION, AsJson, open_operator, print_json, run
+from deployments.cli.context import ATTENTION, AsJson, complain, open_operator, print_json, run
 from deployments.cli.language import _
 from deployments.cli.output import code, table, text
 from deployments.cli.output import console as screen
 from deployments.cli.prefect_api import read_pools
 from deployments.cli.runs import read_runs
+from deployments.cli.selection import check_shop
 from deployments.cli.send import start_run
 from deployments.console.access import Role, User
 from deployments.console.users import UsersFile, with_password
+from lib.errors import ConfigurationError, StoreUnavailable
 from lib.models import StoredDocument
 from lib.operations.events import Run
 from lib.operations.operator import Operator
@@ -129,9 +131,25 @@ def add(
 
 async def _add(added: User, password: str | None) -> int:
     users = await _users()
+    if added.shops:
+        await _check_shops(added)
     users.put(added if password is None else with_password(added, password))
     typer.echo(_("{name} may use the console as {role}", name=added.name, role=added.role.value))
     return 0
+
+
+async def _check_shops(added: User) -> None:
+    """Asks whether the shops of a user exist, where the stores can be asked.
+
+    Raises:
+        UnknownName: with the nearest one that does.
+    """
+    try:
+        async with open_operator() as operator:
+            for shop in sorted(added.shops):
+                await check_shop(shop, operator.source, operator.accounts, operator.failures)
+    except (ConfigurationError, StoreUnavailable) as error:
+        complain(_("not known whether these shops exist: {error}", error=error))
 
 
 def _read_password() -> str:

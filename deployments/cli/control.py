@@ -100,7 +100,7 @@ async def _accounts_of(operator: Operator, shop: str) -> list[str]:
     """
     names = shop_breakers(operator, shop)
     if not names:
-        await check_shop(operator, shop)
+        await check_shop(shop, operator.source, operator.accounts, operator.failures)
         raise DocumentNotFound(
             _("shop {shop} has no active account in AccountShop", shop=repr(shop))
         )

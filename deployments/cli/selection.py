@@ -15,13 +15,16 @@ import typer
 from deployments.cli.context import PipelineName
 from deployments.cli.language import _
 from deployments.cli.progress import progress
-from lib.errors import AmbiguousDocument, DocumentNotFound, SyncError
+from lib.accounts import AccountDirectory
+from lib.errors import AmbiguousDocument, DocumentNotFound, StoreUnavailable, SyncError
 from lib.models import StoredDocument, comparable
 from lib.operations.operator import Operator
 from lib.pipelines import PIPELINES, get_pipeline
+from lib.source.store import Source
 from lib.tracking.failures import (
     FailureFilter,
     FailureGroup,
+    FailureLog,
     drug_codes_of,
     group_failures,
     without_drug_codes,
@@ -125,22 +128,25 @@ async def check_names(operator: Operator, wanted: FailureFilter) -> None:
     if wanted.error_class is not None and wanted.error_class not in error_classes():
         raise unknown_class(wanted.error_class)
     if wanted.shop is not None:
-        await check_shop(operator, wanted.shop)
+        await check_shop(wanted.shop, operator.source, operator.accounts, operator.failures)
 
 
-async def check_shop(operator: Operator, shop: str) -> None:
+async def check_shop(
+    shop: str, source: Source, accounts: AccountDirectory, failures: FailureLog
+) -> None:
     """Asks whether a shop exists: whether it has an account, documents or open failures.
 
     Raises:
         UnknownName: with the nearest one that does.
-        StoreUnavailable.
+        StoreUnavailable: the source database is away.
     """
-    summaries = await asyncio.to_thread(
-        operator.source.counts.shop_summaries, list(PIPELINES.values())
-    )
-    failed = await operator.failures.open_by_shop()
+    summaries = await asyncio.to_thread(source.counts.shop_summaries, list(PIPELINES.values()))
+    try:
+        failed = await failures.open_by_shop()
+    except StoreUnavailable:
+        failed = {}
     known = [
-        *operator.accounts.shops(),
+        *accounts.shops(),
         *(summary.shop for summary in summaries),
         *(name for _pipeline, name in failed),
     ]

@@ -12,7 +12,7 @@ from jinja2.runtime import Context
 
 from deployments.console.access import Right, Role
 from deployments.console.language import N_, translations
-from lib.daily_close.result import Kind, Note, NoteKind
+from lib.daily_close.result import Difference, Kind, Note
 from lib.operations.decision import Effect
 from lib.pipelines import PHARMACY_ZONE
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
@@ -62,25 +62,6 @@ ACTIONS = {
     Action.CLOSED_DAY: N_("closed a day"),
     Action.LOGGED_IN: N_("logged in"),
     Action.LOGIN_REFUSED: N_("login refused"),
-}
-DIFFERENCES = {
-    Kind.NO_NATIONAL_ID: N_("accepted, but without a national code"),
-    Kind.SAME_NATIONAL_ID: N_("another document has the same national code"),
-    Kind.SAME_CODE: N_("the pharmacy has another document with the same code"),
-    Kind.NOT_LOGGED: N_("accepted here, and the logs know nothing of it"),
-    Kind.LOGGED_OTHERWISE: N_("accepted here, but not in the logs"),
-    Kind.LOGGED_ACCEPTED: N_("accepted in the logs, but not here"),
-    Kind.LOGGED_ID_DIFFERS: N_("the logs have another national code"),
-    Kind.API_ABSENT: N_("accepted here, but the national database does not have it"),
-    Kind.API_ID_DIFFERS: N_("the national database has another national code"),
-    Kind.API_HAS_IT: N_("not accepted here, but the national database has it"),
-    Kind.UNKNOWN_STATUS: N_("its status is none that this system knows"),
-    Kind.CHANGED_AFTER_ACCEPTANCE: N_("its content has changed since it was accepted"),
-}
-_NOTES = {
-    NoteKind.NOT_LOOKED_UP: N_("%(count)s documents could not be looked up: %(why)s"),
-    NoteKind.LOGS_EXPIRED: N_("the logs were not compared: they are kept for %(count)s days"),
-    NoteKind.LOGS_AWAY: N_("the logs were not compared: %(why)s does not answer"),
 }
 _LOOK_AT_PORTAL = N_(
     "Look the document up at the portal. What the portal shows is right: enter its national code "
@@ -137,11 +118,9 @@ def account_state(context: Context, snapshot: BreakerSnapshot | None) -> str:
 
 
 @pass_context
-def note_text(context: Context, note: Note) -> str:
-    """What could not be compared, and why."""
-    translate = translations(_language(context)).gettext
-    why = translate(CLASSES.get(note.why, note.why))
-    return translate(_NOTES[note.kind]) % {"count": note.count, "why": why}
+def finding(context: Context, found: Difference | Note) -> str:
+    """A difference of the daily close, or what could not be compared."""
+    return found.said(_language(context))
 
 
 def mood(snapshot: BreakerSnapshot | None) -> str:
@@ -178,7 +157,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "full_moment": full_moment,
     "account_state": account_state,
     "mood": mood,
-    "note_text": note_text,
+    "finding": finding,
     "number": number,
     "without_status": without_status,
     "first_upper": first_upper,
@@ -194,7 +173,6 @@ GLOBALS: dict[str, Any] = {
     "EFFECTS": EFFECTS,
     "ACTIONS": ACTIONS,
     "Right": Right,
-    "DIFFERENCES": DIFFERENCES,
     "hint": hint,
     "difference_hint": difference_hint,
 }

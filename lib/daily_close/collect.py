@@ -19,10 +19,12 @@ from lib.services import RateLimited, Services
 from lib.source.daily import DailyDocument
 from lib.sync.reconcile import changed_since_accepted
 from lib.tracking.task_logs import LoggedDocument, TaskLogReader
+from lib.words.language import N_
 
 #: Documents per pipeline and shop that the API is asked about, of either kind.
 DEFAULT_SAMPLE = 3
 _LOOKUPS_AT_ONCE = 4
+_UNSUPPORTED = N_("the API does not say")
 
 #: Gets what is being read, how much of it is done, and of how much.
 OnProgress = Callable[[str, int, int], None]
@@ -110,7 +112,7 @@ async def _ask_the_api(
                 refusals[error.error_class] += 1
                 answer = None
             else:
-                refusals["the API does not say"] += answer is Lookup.UNSUPPORTED
+                refusals[_UNSUPPORTED] += answer is Lookup.UNSUPPORTED
         answers[ref] = answer
         progress("API", len(answers), len(refs))
 

@@ -23,6 +23,7 @@ from lib.daily_close.proof import (
     checksum,
 )
 from lib.daily_close.result import ClosedDocument, DailyClose, ShopClose, State
+from lib.words.language import Language
 
 COLUMNS: Final = (
     *("row", "date", "pipeline", "shop", "pharmacy_code", "document", "national_id", "state"),
@@ -45,7 +46,7 @@ def rows_of(close: DailyClose) -> list[Row]:
         _close_row(close),
         *(_shop_row(days, shop) for shop in close.shops),
         *map(_document_row, close.documents),
-        *(_row(row="note", date=days, remark=note.text) for note in close.notes),
+        *(_row(row="note", date=days, remark=note.said(Language.ENGLISH)) for note in close.notes),
     ]
 
 
@@ -129,7 +130,7 @@ def _shop_row(days: str, shop: ShopClose) -> Row:
 
 def _document_row(closed: ClosedDocument) -> Row:
     document, ref = closed.document, closed.ref
-    remarks = [difference.text for difference in closed.differences]
+    remarks = [difference.said(Language.ENGLISH) for difference in closed.differences]
     return _row(
         row="document",
         date=document.day.isoformat(),

@@ -13,6 +13,8 @@ from lib.errors import SyncError
 from lib.models import DocumentRef
 from lib.pipelines import pharmacy_date
 from lib.source.daily import DailyDocument
+from lib.words.documents import CLASSES
+from lib.words.language import N_, Language, say
 
 #: Days that are closed at once; all their documents are held in memory.
 MOST_DAYS = 93
@@ -102,18 +104,18 @@ class Kind(StrEnum):
 
 #: What each of them means, in words.
 MEANINGS: Mapping[Kind, str] = {
-    Kind.NO_NATIONAL_ID: "accepted, but without a national id",
-    Kind.SAME_NATIONAL_ID: "another document has the same national id",
-    Kind.SAME_CODE: "the pharmacy has another document with the same code",
-    Kind.NOT_LOGGED: "accepted in the source database, and nothing about it in the logs",
-    Kind.LOGGED_OTHERWISE: "accepted in the source database, but not in the logs",
-    Kind.LOGGED_ACCEPTED: "accepted in the logs, but not in the source database",
-    Kind.LOGGED_ID_DIFFERS: "the logs have another national id",
-    Kind.API_ABSENT: "accepted here, but the API does not have it",
-    Kind.API_ID_DIFFERS: "the API has another national id",
-    Kind.API_HAS_IT: "not accepted here, but the API has it",
-    Kind.UNKNOWN_STATUS: "its status is none that this system knows",
-    Kind.CHANGED_AFTER_ACCEPTANCE: "its content has changed since the API accepted it",
+    Kind.NO_NATIONAL_ID: N_("accepted, but without a national id"),
+    Kind.SAME_NATIONAL_ID: N_("another document has the same national id"),
+    Kind.SAME_CODE: N_("the pharmacy has another document with the same code"),
+    Kind.NOT_LOGGED: N_("accepted in the source database, and nothing about it in the logs"),
+    Kind.LOGGED_OTHERWISE: N_("accepted in the source database, but not in the logs"),
+    Kind.LOGGED_ACCEPTED: N_("accepted in the logs, but not in the source database"),
+    Kind.LOGGED_ID_DIFFERS: N_("the logs have another national id"),
+    Kind.API_ABSENT: N_("accepted here, but the API does not have it"),
+    Kind.API_ID_DIFFERS: N_("the API has another national id"),
+    Kind.API_HAS_IT: N_("not accepted here, but the API has it"),
+    Kind.UNKNOWN_STATUS: N_("its status is none that this system knows"),
+    Kind.CHANGED_AFTER_ACCEPTANCE: N_("its content has changed since the API accepted it"),
 }
 
 
@@ -129,10 +131,10 @@ class Difference:
     kind: Kind
     detail: str = ""
 
-    @property
-    def text(self) -> str:
+    def said(self, language: Language) -> str:
         """For a person, without the document."""
-        return f"{MEANINGS[self.kind]}: {self.detail}" if self.detail else MEANINGS[self.kind]
+        meaning = say(language, MEANINGS[self.kind])
+        return f"{meaning}: {self.detail}" if self.detail else meaning
 
 
 class LogState(StrEnum):
@@ -207,6 +209,13 @@ class NoteKind(StrEnum):
     LOGS_AWAY = "logs_away"
 
 
+_NOTES = {
+    NoteKind.NOT_LOOKED_UP: N_("{count} documents could not be looked up: {why}"),
+    NoteKind.LOGS_EXPIRED: N_("the logs were not compared: they are kept for {count} days"),
+    NoteKind.LOGS_AWAY: N_("the logs were not compared: {why} does not answer"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """One thing that could not be compared, and why.
@@ -220,13 +229,10 @@ class Note:
     count: int = 0
     why: str = ""
 
-    @property
-    def text(self) -> str:
-        if self.kind is NoteKind.NOT_LOOKED_UP:
-            return f"{self.count} documents could not be looked up: {self.why}"
-        if self.kind is NoteKind.LOGS_EXPIRED:
-            return f"the logs were not compared: they are kept for {self.count} days"
-        return f"the logs were not compared: {self.why} is away"
+    def said(self, language: Language) -> str:
+        """For a person."""
+        why = say(language, CLASSES.get(self.why, self.why))
+        return say(language, _NOTES[self.kind], count=self.count, why=why)
 
 
 @dataclass(frozen=True, slots=True)

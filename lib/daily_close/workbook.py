@@ -32,14 +32,11 @@ from lib.daily_close.result import (
     ApiState,
     ClosedDocument,
     DailyClose,
-    Difference,
-    Kind,
     LogState,
-    Note,
-    NoteKind,
     State,
 )
 from lib.sanitize import one_line
+from lib.words.language import Language
 
 #: Rows that a sheet can hold.
 _MOST_ROWS = 1_048_576
@@ -70,20 +67,6 @@ _API: Final = {
     ApiState.ABSENT: "không có",
     ApiState.NO_ANSWER: "không trả lời",
     ApiState.NOT_ASKED: "",
-}
-_DIFFERENCES: Final = {
-    Kind.NO_NATIONAL_ID: "đã tiếp nhận nhưng không có mã quốc gia",
-    Kind.SAME_NATIONAL_ID: "chứng từ khác có cùng mã quốc gia",
-    Kind.SAME_CODE: "cơ sở có chứng từ khác cùng số",
-    Kind.NOT_LOGGED: "đã tiếp nhận theo phần mềm, nhật ký gửi không có gì",
-    Kind.LOGGED_OTHERWISE: "đã tiếp nhận theo phần mềm, nhật ký gửi thì chưa",
-    Kind.LOGGED_ACCEPTED: "đã tiếp nhận theo nhật ký gửi, phần mềm thì chưa",
-    Kind.LOGGED_ID_DIFFERS: "nhật ký gửi có mã quốc gia khác",
-    Kind.API_ABSENT: "đã tiếp nhận theo phần mềm, cơ sở dữ liệu quốc gia không có",
-    Kind.API_ID_DIFFERS: "cơ sở dữ liệu quốc gia có mã khác",
-    Kind.API_HAS_IT: "chưa tiếp nhận theo phần mềm, cơ sở dữ liệu quốc gia đã có",
-    Kind.UNKNOWN_STATUS: "trạng thái mà hệ thống không biết",
-    Kind.CHANGED_AFTER_ACCEPTANCE: "nội dung đã đổi sau khi được tiếp nhận",
 }
 _SHOP_HEADS: Final = (
     *("Nhà thuốc", "Loại chứng từ", "Chứng từ", "Đã gửi", "Đã tiếp nhận", "Cần xử lý", "Còn mở"),
@@ -244,7 +227,7 @@ def _summary(close: DailyClose) -> Iterator[Sequence[Cell]]:
             yield _STATES[state].capitalize(), count
     yield "Chênh lệch", len(close.differences)
     for note in close.notes:
-        yield "Không đối chiếu được", _note(note)
+        yield "Không đối chiếu được", _text(note.said(Language.VIETNAMESE))
     yield _SHOP_HEADS
     for shop in close.shops:
         yield (
@@ -262,21 +245,8 @@ def _document(closed: ClosedDocument) -> Sequence[Cell]:
         *(_text(document.national_id), _STATES[closed.state]),
         "" if closed.sent is None else ("có" if closed.sent else "chưa"),
         *(_LOGS[closed.logs], _API[closed.api], document.lines, document.amount),
-        _text(remark_of(closed, [_difference(d) for d in closed.differences])),
+        _text(remark_of(closed, [d.said(Language.VIETNAMESE) for d in closed.differences])),
     )
-
-
-def _difference(difference: Difference) -> str:
-    meaning = _DIFFERENCES[difference.kind]
-    return f"{meaning}: {difference.detail}" if difference.detail else meaning
-
-
-def _note(note: Note) -> str:
-    if note.kind is NoteKind.NOT_LOOKED_UP:
-        return _text(f"{note.count} chứng từ không tra cứu được: {note.why}")
-    if note.kind is NoteKind.LOGS_EXPIRED:
-        return f"nhật ký gửi chỉ được giữ {note.count} ngày"
-    return _text(f"{note.why} không trả lời nên không có nhật ký gửi")
 
 
 def _proof(seal: Seal) -> Table:

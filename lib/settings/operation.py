@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, field_validator
 
+from lib.pipelines import PIPELINES
 from lib.settings.section import Seconds, Section
 from lib.words.language import Language
 
@@ -144,6 +145,13 @@ class AlertSettings(Section):
     @classmethod
     def _none_where_empty(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("deadline_hours")
+    @classmethod
+    def _known_pipelines(cls, hours: dict[str, float]) -> dict[str, float]:
+        if not hours.keys() <= PIPELINES.keys():
+            raise ValueError(f"the pipelines are {', '.join(PIPELINES)}")
+        return hours
 
     @field_validator("routes")
     @classmethod

@@ -90,6 +90,11 @@ CLASSES = {
     "conflict": N_("The national database has another document with this code"),
     "changed_after_acceptance": N_("Changed after it was accepted"),
     "crashes_worker": N_("Sending it ended the program several times"),
+    "unavailable": N_("The national database does not answer"),
+    "paused": N_("Sending is paused"),
+    "throttled": N_("The national database asks to slow down"),
+    "configuration": N_("A setting is wrong"),
+    "unexpected": N_("An error of this program"),
 }
 _CODE = N_("Compare the code with the sales software's list, correct it there, then send again.")
 _DATE = N_("Correct the date in the sales software, then send again.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -80,6 +81,24 @@ def test_an_unknown_shop_or_class_is_named_with_the_nearest(
     text = dqg(*words, option, written, status=1)
     assert written in text
     assert meant is None or f"did you mean {meant}?" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("close", "--shop"),
+        ("pause", "shop", "--why", "stocktaking"),
+        ("resume", "shop"),
+        ("console", "user", "add", "hoa", "--role", "shop", "--no-password", "--shop"),
+    ],
+)
+def test_an_unknown_shop_is_named_with_the_nearest_wherever_one_is_given(
+    system: System, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DQG_CONSOLE__USERS_FILE", "users.json")
+    assert "there is no shop SHOP2; did you mean SHOP02?" in dqg(*words, "SHOP2", status=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_shop_and_a_class_that_exist_may_have_no_failure(system: System) -> None:

@@ -24,8 +24,9 @@ from lib.daily_close.files import (
     write_file,
 )
 from lib.daily_close.proof import BadCloseFile, BadPublicKey, Signer, checksum
-from lib.daily_close.result import DailyClose, Note, NoteKind, Scope
+from lib.daily_close.result import DailyClose, Difference, Kind, Note, NoteKind, Scope
 from lib.errors import ConfigurationError
+from lib.words.language import Language
 from tests.unit.test_daily_close import DAY, make_close, make_document
 
 UNSIGNED = Signer(None)
@@ -74,8 +75,18 @@ def test_every_shop_and_every_document_has_a_row(file: Path) -> None:
 def test_what_was_not_compared_is_in_the_file() -> None:
     noted = DailyClose(Scope(DAY, DAY), (), (Note(NoteKind.LOGS_AWAY, why="MongoDB"),))
     said = rows_of(noted)[-1][COLUMNS.index("remark")]
-    assert said == "the logs were not compared: MongoDB is away"
+    assert said == "the logs were not compared: MongoDB does not answer"
     assert "MongoDB không trả lời" in str(sheets_of(noted)["Tổng hợp"])
+    refused = DailyClose(Scope(DAY, DAY), (), (Note(NoteKind.NOT_LOOKED_UP, 2, "unavailable"),))
+    assert "2 chứng từ không tra cứu được: Cơ sở" in str(sheets_of(refused)["Tổng hợp"])
+
+
+@pytest.mark.parametrize("difference", list(Kind))
+def test_a_difference_is_in_the_language_of_its_reader(difference: Kind) -> None:
+    found = Difference(make_document(1).ref, difference, "QG-9")
+    assert found.said(Language.ENGLISH).endswith(": QG-9")
+    assert found.said(Language.VIETNAMESE).endswith(": QG-9")
+    assert found.said(Language.ENGLISH) != found.said(Language.VIETNAMESE)
 
 
 def test_a_file_proves_itself(close: DailyClose, kind: Format) -> None:

@@ -75,6 +75,12 @@ def test_a_misspelt_name_is_reported_as_written_with_the_nearest(
         load_settings()
 
 
+def test_a_misspelt_pipeline_of_a_deadline_is_an_error(environment) -> None:
+    environment(GOOD | {"DQG_ALERTS__DEADLINE_HOURS": '{"imports": 48}'})
+    with pytest.raises(ConfigurationError, match=r"DEADLINE_HOURS.*import, sale, cancellation"):
+        load_settings()
+
+
 def test_a_part_of_a_setting_is_no_misspelt_name(environment) -> None:
     environment(GOOD | {"DQG_SOURCE__TABLES__AccountShop": "Accounts"})
     assert load_settings().source.tables

@@ -36,7 +36,9 @@ async def check_encryption(patient: Patient) -> Sequence[Finding]:
         note(_("{variable}: {host} is reached without encryption", variable=v, host=host), todo)
         for v, host in plain
     ]
-    return [*found, *await prefect_exposure()] or [ok(_("no connection to another host is in the clear"))]
+    return [*found, *await prefect_exposure()] or [
+        ok(_("no connection to another host is in the clear"))
+    ]
 
 
 def is_here(host: str) -> bool:
