@@ -13,6 +13,7 @@ from lib.models import Account, comparable
 from lib.settings import ApiSettings
 from lib.settings.encryption import PasswordBox
 from lib.source.accounts import ShopAccount
+from lib.words.phrase import Phrase
 
 
 def account_key(base_url: str, username: str, password: SecretStr) -> str:
@@ -61,12 +62,21 @@ class AccountDirectory:
         account = self._find(shop_pharmacy_code, pharmacy_code)
         if account is None:
             raise AccountRefused(
-                f"shop {shop_pharmacy_code} has no active account for pharmacy {pharmacy_code}"
+                Phrase(
+                    "shop {shop} has no active account for pharmacy {pharmacy}",
+                    shop=shop_pharmacy_code,
+                    pharmacy=pharmacy_code,
+                )
             )
         if isinstance(account, PasswordUnreadable):
             raise AccountRefused(
-                f"the encrypted password of shop {shop_pharmacy_code} for pharmacy "
-                f"{pharmacy_code} cannot be read: {account.message}"
+                Phrase(
+                    "the encrypted password of shop {shop} for pharmacy {pharmacy} cannot be "
+                    "read: {why}",
+                    shop=shop_pharmacy_code,
+                    pharmacy=pharmacy_code,
+                    why=account.message,
+                )
             )
         return account
 

@@ -38,6 +38,7 @@ from typing import Any
 
 from lib.words.documents import finding
 from lib.words.language import Language, say
+from lib.words.phrase import Phrase, said
 
 
 class SyncError(Exception):
@@ -67,6 +68,10 @@ class SyncError(Exception):
         self.answer = answer
         if maybe_stored is not None:
             self.maybe_stored = maybe_stored
+
+    def said(self, language: Language) -> str:
+        """Why, for people who are not engineers; the words of others stay as they are."""
+        return said(self.message, language)
 
     def __reduce__(self) -> tuple[Callable[..., SyncError], tuple[Any, ...]]:
         # An exception is copied by calling its class with `args`, but here the constructors take
@@ -301,7 +306,7 @@ class Forbidden(AccountRefused):
     def as_rejection(self) -> Rejected:
         """The same as a refusal of the document, once others of the account passed."""
         return Rejected(
-            f"refused while other documents of the account pass: {self.message}",
+            Phrase("refused while other documents of the account pass: {why}", why=self.message),
             http_status=self.http_status,
             answer=self.answer,
         )

@@ -16,6 +16,7 @@ from lib.record import Record
 from lib.settings import SyncSettings
 from lib.source.store import Source
 from lib.tracking.writer import TrackingStore
+from lib.words.phrase import Phrase
 from lib.write_batcher import WriteBatcher
 
 logger = logging.getLogger("dqg.outcomes")
@@ -124,9 +125,11 @@ def _notes(outcome: Outcome, saved: Saved) -> tuple[str, ...]:
     """What other software did to the row between load and outcome; logged as a warning as well."""
     notes = []
     if status := saved.overtaken.get(outcome.key):
-        notes.append(f"its status was set to {status} meanwhile and is left so")
+        notes.append(
+            Phrase("its status was set to {status} meanwhile and is left so", status=status)
+        )
     if outcome.key in saved.changed:
-        notes.append("its row was changed while it was sent: what was read before counts")
+        notes.append(Phrase("its row was changed while it was sent: what was read before counts"))
     for note in notes:
         logger.warning(
             "%s %s: the outcome is on record, but %s",

@@ -14,6 +14,8 @@ import unicodedata
 
 from lib.errors import ChangedAfterAcceptance, Conflict, SyncError
 from lib.models import Acceptance, Attempt, Document, DocumentRef, Outcome, Payload, comparable
+from lib.words.language import N_
+from lib.words.phrase import Phrase
 
 _WARNINGS_KEPT = 20
 
@@ -114,7 +116,7 @@ class Record:
         if known.payload_digest == self.digest:
             if known.national_id is None:
                 return None
-            return Acceptance(known.national_id, "accepted earlier with the same content")
+            return Acceptance(known.national_id, Phrase("accepted earlier with the same content"))
         if known.payload_digest is not None and not may_update:
             raise self.changed()
         return None
@@ -138,7 +140,12 @@ class Record:
             return True
         both = bool(expected and found.national_id)
         if both and comparable(expected) != comparable(found.national_id):
-            raise self._conflict(f"has it as {found.national_id}, the row as {expected}", found)
+            raise self._conflict(
+                N_("{code}: the API has it as {theirs}, the row as {ours}"),
+                found,
+                theirs=found.national_id,
+                ours=expected,
+            )
         compared = found.compared
         if compared.different:
             agrees = False
@@ -150,28 +157,47 @@ class Record:
         if not found.duplicate:
             return True
         if compared.different:
-            reason = f"with another content ({', '.join(compared.different)})"
-        else:
-            reason = "and this content was never sent"
-        raise self._conflict(f"has a document with this code {reason}: {found.message}", found)
+            raise self._conflict(
+                N_(
+                    "{code}: the API has a document with this code with another content "
+                    "({fields}): {text}"
+                ),
+                found,
+                fields=", ".join(compared.different),
+                text=found.message,
+            )
+        raise self._conflict(
+            N_(
+                "{code}: the API has a document with this code and this content was never sent: "
+                "{text}"
+            ),
+            found,
+            text=found.message,
+        )
 
     def changed(self) -> ChangedAfterAcceptance:
         """The error of a document that was accepted with other content."""
         known = self.earlier.national_id if self.earlier else None
         national_id = known or self.document.national_id
-        name = f" as {national_id}" if national_id else ""
         return ChangedAfterAcceptance(
-            f"accepted earlier{name} with other content: correct it at the portal or put the row "
-            "back, or allow updates (DQG_API__UPDATE)"
+            Phrase(
+                "accepted earlier as {national_id} with other content: correct it at the portal "
+                "or put the row back, or allow updates (DQG_API__UPDATE)",
+                national_id=national_id or "?",
+            )
         )
 
     def not_comparable(self) -> Conflict:
         """The error of a document that may be stored with other content, and nothing can say so."""
-        return self._conflict("may have it with other content, and cannot be asked")
+        return self._conflict(
+            N_("{code}: the API may have it with other content, and cannot be asked")
+        )
 
-    def _conflict(self, reason: str, found: Acceptance | None = None) -> Conflict:
+    def _conflict(
+        self, template: str, found: Acceptance | None = None, **values: object
+    ) -> Conflict:
         return Conflict(
-            f"{self.ref.local_id}: the API {reason}",
+            Phrase(template, code=self.ref.local_id, **values),
             http_status=found.http_status if found else None,
             answer=found.answer if found else None,
         )

@@ -148,7 +148,7 @@ async def send_documents(
         with sanitize_exceptions():
             await send_chunk(batch, records, places, str(task_run.id))
     except SyncError as error:
-        return Failed(message=error.message, data=error)
+        return Failed(message=error.said(batch.services.settings.sync.language), data=error)
     return Completed(message=f"{len(records)} documents done")
 
 
@@ -173,7 +173,7 @@ def state_of(result: Acceptance | BaseException, language: Language) -> State[An
     if isinstance(result, Acceptance):
         text = say(language, "accepted as {national_id}", national_id=result.national_id or "?")
         return Completed(message=text, data=result)
-    text = result.message if isinstance(result, SyncError) else type(result).__name__
+    text = result.said(language) if isinstance(result, SyncError) else type(result).__name__
     if isinstance(result, _WAITS):
         text = say(language, "will be sent again: {why}", why=text)
         return Completed(name=WAITING, message=text, data=result)

@@ -18,9 +18,7 @@ from lib.models import Acceptance, DocumentRef, SyncStatus
 from lib.platforms.platform import Lookup
 from lib.source.daily import DailyDocument
 from lib.tracking.task_logs import LoggedDocument
-
-#: How the message of a document begins that a person entered at the portal.
-BY_HAND = "by hand: "
+from lib.words.documents import is_by_hand
 
 
 def state_of(document: DailyDocument) -> State:
@@ -129,7 +127,7 @@ def _log_differences(document: DailyDocument, state: State, log: LoggedDocument 
     ids = log.national_ids if log is not None else frozenset()
     if state is not State.ACCEPTED:
         return [(Kind.LOGGED_ACCEPTED, ", ".join(sorted(ids)))] if accepted else ()
-    if (document.message or "").startswith(BY_HAND):
+    if is_by_hand(document.message or ""):
         return ()  # entered at the portal: the logs know of the failure only
     if not accepted:
         return [(Kind.NOT_LOGGED if log is None else Kind.LOGGED_OTHERWISE, "")]

@@ -10,6 +10,8 @@ from lib.operations.decision import preview as preview_failed
 from lib.operations.operator import Operator
 from lib.operations.requeue import record
 from lib.tracking.audit import Action
+from lib.words.documents import BY_HAND
+from lib.words.language import say
 
 
 def preview(document: StoredDocument, national_id: str) -> Decision:
@@ -31,8 +33,9 @@ async def resolve(
     if decision.effect not in (Effect.POSSIBLE, Effect.ALREADY):
         return
     await operator.tracking.ping()
+    message = say(operator.settings.sync.language, BY_HAND, why=why)
     done = await asyncio.to_thread(
-        operator.source.corrections.resolve_by_hand, decision.ref, national_id, f"by hand: {why}"
+        operator.source.corrections.resolve_by_hand, decision.ref, national_id, message
     )
     decision.effect = Effect.DONE if done else Effect.CHANGED
     if done:

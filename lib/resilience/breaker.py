@@ -33,6 +33,7 @@ from lib.resilience.breaker_rules import (
 )
 from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script
 from lib.settings import BreakerSettings
+from lib.words.phrase import Phrase
 
 logger = logging.getLogger("dqg.breaker")
 
@@ -150,7 +151,10 @@ class Breakers:
         if refusals:
             lefts = [left for _, left in refusals]
             raise Paused(
-                "; ".join(f"{r.name} is {r.state.value}: {r.reason}" for r, _ in refusals),
+                Phrase(
+                    "sending is paused: {why}",
+                    why="; ".join(dict.fromkeys(r.reason or r.state.value for r, _ in refusals)),
+                ),
                 retry_after=None if None in lefts else max(left or 0.0 for left in lefts),
             )
         clear = all(breaker.all_clear for breaker in read.breakers)

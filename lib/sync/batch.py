@@ -17,6 +17,7 @@ from lib.models import Acceptance, Document, EarlierAcceptance, LogStatus
 from lib.pipelines import Pipeline
 from lib.record import Record
 from lib.services import Services
+from lib.words.phrase import Phrase
 from lib.write_batcher import WriteBatcher
 
 logger = logging.getLogger("dqg.batch")
@@ -233,7 +234,9 @@ async def _take_over(batch: Batch) -> None:
         if record is not None:
             record.unconfirmed = True
             if entry.status in (LogStatus.ACCEPTED, LogStatus.SUCCESS):
-                record.acceptance = Acceptance(entry.national_id, entry.message or "accepted")
+                record.acceptance = Acceptance(
+                    entry.national_id, entry.message or Phrase("accepted")
+                )
                 record.digest = entry.payload_digest
     for entry in earlier:
         record = batch.records[entry.ref.record_id]

@@ -46,6 +46,7 @@ from lib.services import Services
 from lib.settings import Language, SyncSettings
 from lib.sync.batch import Batch
 from lib.words.language import say
+from lib.words.phrase import said
 
 #: Only these cost an attempt, and only where many do not fail in the same way. Everything else is
 #: not the document's fault: an account, a setting, a store, or an error in our code.
@@ -72,7 +73,7 @@ async def record_outcome(batch: Batch, record: Record, result: Acceptance | Base
     sync = batch.services.settings.sync
     result = record.acceptance or result
     if isinstance(result, Acceptance):
-        await writer.write(record, _with_content(record, accepted(document, result)))
+        await writer.write(record, _with_content(record, accepted(document, result, sync.language)))
     elif isinstance(result, ClaimLost) and batch.lease.lost:
         # Writing would change nothing, and would wait for a source database that is away.
         writer.give_up(record, interrupted(document, sync.language, unconfirmed=record.unconfirmed))
@@ -126,14 +127,14 @@ def backoff(attempts: int, settings: SyncSettings) -> timedelta:
     return timedelta(seconds=min(settings.attempt_delay * 3**steps, settings.attempt_delay_max))
 
 
-def accepted(document: Document, acceptance: Acceptance) -> Outcome:
+def accepted(document: Document, acceptance: Acceptance, language: Language) -> Outcome:
     """The API has the document."""
     return Outcome(
         ref=document.ref,
         claim_token=document.claim_token,
         kind=OutcomeKind.ACCEPTED,
         national_id=acceptance.national_id,
-        message=shorten(acceptance.message, _LONGEST_MESSAGE),
+        message=shorten(said(acceptance.message, language), _LONGEST_MESSAGE),
         http_status=acceptance.http_status,
         answer=acceptance.answer,
     )
@@ -170,7 +171,7 @@ def failed(
     if isinstance(error, Rejected):
         # Clear after a refusal by the API; one of ours says nothing of what was sent before.
         ours = isinstance(error, Conflict | ChangedAfterAcceptance)
-        return _final(document, error, unconfirmed=unconfirmed and ours)
+        return _final(document, error, settings.language, unconfirmed=unconfirmed and ours)
     costly = isinstance(error, _COSTLY) and not isinstance(error, Paused)
     free = not costly or outage is not None
     if not free and document.attempts >= settings.max_attempts:
@@ -179,12 +180,12 @@ def failed(
                 settings.language,
                 "given up after {number} attempts, the last: {why}",
                 number=document.attempts,
-                why=_text(error),
+                why=_text(error, settings.language),
             ),
             http_status=getattr(error, "http_status", None),
             answer=getattr(error, "answer", None),
         )
-        return _final(document, spent, unconfirmed=unconfirmed)
+        return _final(document, spent, settings.language, unconfirmed=unconfirmed)
     asked = timedelta(seconds=getattr(error, "retry_after", None) or 0)
     if isinstance(error, Paused) and not isinstance(error, Throttled):
         # Nothing is claimed while a breaker is open; it may close before its cool-down is over.
@@ -201,7 +202,12 @@ def failed(
         claim_token=document.claim_token,
         kind=OutcomeKind.RELEASED,
         message=shorten(
-            say(settings.language, "will be sent again: {why}", why=_text(error)), _LONGEST_MESSAGE
+            say(
+                settings.language,
+                "will be sent again: {why}",
+                why=_text(error, settings.language),
+            ),
+            _LONGEST_MESSAGE,
         ),
         retry_in=retry_in,
         unconfirmed=unconfirmed,
@@ -221,15 +227,17 @@ def set_aside(document: Document, language: Language) -> Outcome:
             number=CRASHES_ALONE,
         )
     )
-    return _final(document, error, unconfirmed=True)
+    return _final(document, error, language, unconfirmed=True)
 
 
-def _final(document: Document, error: SyncError, *, unconfirmed: bool) -> Outcome:
+def _final(
+    document: Document, error: SyncError, language: Language, *, unconfirmed: bool
+) -> Outcome:
     return Outcome(
         ref=document.ref,
         claim_token=document.claim_token,
         kind=OutcomeKind.FAILED,
-        message=shorten(error.message, _LONGEST_MESSAGE),
+        message=shorten(error.said(language), _LONGEST_MESSAGE),
         unconfirmed=unconfirmed,
         error_class=error.error_class,
         http_status=error.http_status,
@@ -247,9 +255,9 @@ def _class_of(error: BaseException) -> str:
     return error.error_class if isinstance(error, SyncError) else "unexpected"
 
 
-def _text(error: BaseException) -> str:
+def _text(error: BaseException, language: Language) -> str:
     # The text of a foreign exception may hold anything, a buyer's name included.
-    return error.message if isinstance(error, SyncError) else type(error).__name__
+    return error.said(language) if isinstance(error, SyncError) else type(error).__name__
 
 
 # -- for the breakers ------------------------------------------------------------------------------
@@ -266,6 +274,7 @@ async def report_failure(
 ) -> Exception:
     """Tell the breakers about a failed call; returns the error that it is for the document."""
     breakers, changed = services.breakers, services.metrics.breakers_changed
+    language = services.settings.sync.language
     account, pipeline = permit.names
     document, shop = record.ref.local_id, record.ref.shop_pharmacy_code
     if isinstance(error, Paused) or not isinstance(error, SyncError):
@@ -274,19 +283,19 @@ async def report_failure(
         # The API works and knows the account: it refuses this document only.
         changed(*await breakers.succeeded(permit))
     elif isinstance(error, Forbidden):
-        judgement = await breakers.failed(account, document, shop, error.message)
+        judgement = await breakers.failed(account, document, shop, error.said(language))
         changed(judgement.transition)
         await breakers.release_probe((pipeline,))
         record.failure = error
         if judgement.own:
             return error.as_rejection()
     elif isinstance(error, AccountRefused):
-        changed(await breakers.trip(account, error.message))
+        changed(await breakers.trip(account, error.said(language)))
         await breakers.release_probe((pipeline,))
     elif isinstance(error, Unavailable | OutcomeUnknown | WrongEndpoint):
         if isinstance(error, Unavailable) and error.retry_after and error.http_status == _TOO_MANY:
             await services.rate_limiter.block_for(account, error.retry_after)
-        judgement = await breakers.failed(pipeline, document, shop, error.message)
+        judgement = await breakers.failed(pipeline, document, shop, error.said(language))
         changed(judgement.transition)
         await breakers.release_probe((account,))
         record.failure = error

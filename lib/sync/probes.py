@@ -81,7 +81,7 @@ async def _try_login(services: Services, state: PlaceState) -> None:
         async with asyncio.timeout(_LONGEST_SECONDS):
             await services.platform.log_in(account)
     except AccountRefused as error:
-        changed(await breakers.trip(name, error.message))
+        changed(await breakers.trip(name, error.said(services.settings.sync.language)))
     except (SyncError, TimeoutError):
         # It says nothing about the account. The place stays taken: others are next.
         return

@@ -22,6 +22,7 @@ from lib.sync.planning import SET_ASIDE_AT
 from lib.tracking.failures import FailureLog
 from lib.tracking.task_logs import TaskLogReader
 from lib.tracking.writer import LogEntry
+from lib.words.language import say
 
 _FINAL: dict[str, LogStatus] = {
     SyncStatus.SUCCESS: LogStatus.SUCCESS,
@@ -74,19 +75,21 @@ async def save_accepted(services: Services, repairs: Repairs) -> None:
     Raises:
         StoreUnavailable.
     """
-    grace = timedelta(seconds=services.settings.sync.accepted_grace)
+    sync = services.settings.sync
+    grace = timedelta(seconds=sync.accepted_grace)
     saved = []
     for entry in await services.tracking.entries(LogStatus.ACCEPTED, older_than=grace):
+        message = entry.message or say(sync.language, "accepted")
         if await asyncio.to_thread(
             services.source.corrections.record_acceptance,
             entry.ref,
             entry.national_id,
-            entry.message or "accepted",
+            message,
             payload_digest=entry.payload_digest,
         ):
             saved.append(_label(entry.ref))
         await services.tracking.close_all(
-            [entry.ref], entry.claim_token, LogStatus.SUCCESS, entry.message or "accepted"
+            [entry.ref], entry.claim_token, LogStatus.SUCCESS, message
         )
     repairs.note("accepted but not saved: saved now", saved)
 
@@ -124,7 +127,9 @@ async def close_left_open(services: Services, repairs: Repairs) -> None:
     Raises:
         StoreUnavailable.
     """
-    grace = timedelta(seconds=services.settings.sync.accepted_grace)
+    sync = services.settings.sync
+    grace = timedelta(seconds=sync.accepted_grace)
+    text = say(sync.language, "closed by reconcile: its run is gone")
     closed = []
     for status in (LogStatus.PENDING, LogStatus.RUNNING):
         entries = await services.tracking.entries(status, older_than=grace)
@@ -135,9 +140,7 @@ async def close_left_open(services: Services, repairs: Repairs) -> None:
                 continue
             found = document.status if document is not None else SyncStatus.PENDING
             end = _FINAL.get(found, LogStatus.RELEASED)
-            await services.tracking.close_all(
-                [entry.ref], entry.claim_token, end, "closed by reconcile: its run is gone"
-            )
+            await services.tracking.close_all([entry.ref], entry.claim_token, end, text)
             closed.append(_label(entry.ref))
     repairs.note("log entries left open: closed now", closed)
 
@@ -149,6 +152,7 @@ async def settle_failures(services: Services, repairs: Repairs) -> None:
         StoreUnavailable.
     """
     kind = "failure records of accepted documents: resolved"
+    why = say(services.settings.sync.language, "accepted since")
     repairs.note(kind, ())
     async for refs in FailureLog(services.tracking.database).unsettled_documents():
         documents = await _documents(services, refs)
@@ -158,9 +162,7 @@ async def settle_failures(services: Services, repairs: Repairs) -> None:
             if (document := documents.get((ref.pipeline, ref.record_id))) is not None
             and document.status == SyncStatus.SUCCESS
         }
-        await services.tracking.settle_failures(
-            accepted, state="resolved", by="reconcile", why="accepted since"
-        )
+        await services.tracking.settle_failures(accepted, state="resolved", by="reconcile", why=why)
         repairs.note(kind, map(_label, accepted))
 
 

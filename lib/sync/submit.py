@@ -24,6 +24,7 @@ from lib.resilience.breaker_rules import BreakerState
 from lib.sanitize import sanitize_exceptions
 from lib.sync.batch import Batch, finish_all, sending
 from lib.sync.outcomes import breaker_names, record_outcome, report_failure
+from lib.words.phrase import Phrase
 
 logger = logging.getLogger("dqg.submission")
 
@@ -66,7 +67,10 @@ async def ensure_sendable(batch: Batch, record: Record) -> None:
     snapshots = await batch.services.breakers.snapshot(breaker_names(batch.services, record.ref))
     for snapshot in snapshots.values():
         if snapshot.state in (BreakerState.OPEN, BreakerState.FORCED_OPEN):
-            raise Paused(f"{snapshot.name}: {snapshot.reason}", retry_after=snapshot.seconds_left)
+            raise Paused(
+                Phrase("sending is paused: {why}", why=snapshot.reason or ""),
+                retry_after=snapshot.seconds_left,
+            )
 
 
 async def send_chunk(
@@ -177,7 +181,8 @@ async def _look_up_or_send(
     if maybe_sent and record.unsettled:
         # Not found proves nothing yet, and what is sent now could meet it there.
         raise Unsettled(
-            "an earlier call about it may still be under way", retry_after=record.unsettled
+            Phrase("an earlier call about it may still be under way"),
+            retry_after=record.unsettled,
         )
     if isinstance(found, Acceptance):
         return await _update(batch, record, payload, account, context)
@@ -185,7 +190,7 @@ async def _look_up_or_send(
         known, record.unconfirmed, record.sent_digest = None, False, None
     elif known is not None:
         if known.payload_digest == record.digest and record.sent_digest in (None, record.digest):
-            return Acceptance(known.national_id, "accepted earlier with the same content")
+            return Acceptance(known.national_id, Phrase("accepted earlier with the same content"))
         if known.payload_digest is None and not api.update:
             raise record.not_comparable()
         return await _update(batch, record, payload, account, context)
@@ -217,7 +222,10 @@ async def _update(
         )
     except WrongEndpoint as error:
         raise ChangedAfterAcceptance(
-            f"accepted earlier with other content, and the API takes no updates: {error.message}",
+            Phrase(
+                "accepted earlier with other content, and the API takes no updates: {why}",
+                why=error.message,
+            ),
             http_status=error.http_status,
             answer=error.answer,
         ) from None

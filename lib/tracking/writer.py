@@ -21,6 +21,8 @@ from lib.settings import MongoSettings, SyncSettings
 from lib.tracking.failures import record_decision, ref_of
 from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS, ensure_indexes
 from lib.tracking.mongo import BufferedWrites, Write, mongo_errors, open_client
+from lib.words.language import say
+from lib.words.phrase import said
 
 logger = logging.getLogger("dqg.tracking")
 
@@ -63,6 +65,7 @@ class TrackingStore:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
+        self._language = sync.language
         self._clock = clock
         self._client = open_client(settings)
         self.database = self._client[settings.database]
@@ -129,7 +132,7 @@ class TrackingStore:
         """Keeps the national id before anything else is tried. False: only buffered."""
         values = {
             "national_id": acceptance.national_id,
-            "message": acceptance.message,
+            "message": said(acceptance.message, self._language),
             "payload_digest": record.digest,
             "accepted_at": self._clock(),
         }
@@ -147,7 +150,10 @@ class TrackingStore:
         if outcome.kind is OutcomeKind.ACCEPTED:
             values["payload_digest"] = outcome.payload_digest
         if record.notes:
-            values |= {"notes": record.notes, "row_changed_at": self._clock()}
+            values |= {
+                "notes": [said(note, self._language) for note in record.notes],
+                "row_changed_at": self._clock(),
+            }
         closing = self._record_log(record, _STATUS_AFTER[outcome.kind], values)
         if outcome.kind is OutcomeKind.FAILED:
             failure = self._failure(record, outcome)
@@ -164,7 +170,9 @@ class TrackingStore:
         """
         values = {
             "status": LogStatus.RELEASED.value,
-            "message": "claim lost: the next holder sends the document",
+            "message": say(
+                self._language, "another process has the document now, and goes on with it"
+            ),
             "closed_at": self._clock(),
         }
         under_way = {"$in": [LogStatus.PENDING.value, LogStatus.RUNNING.value]}

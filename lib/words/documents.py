@@ -156,6 +156,8 @@ HINTS = {
     ),
     "crashes_worker": N_("Tell the people who run the system."),
 }
+#: The message of a document that a person entered at the portal.
+BY_HAND = N_("by hand: {why}")
 ANY_HINT = N_("Correct the document in the sales software, then send again.")
 
 _NUMBERS = re.compile(r"\b\d+\b(?:, \d+\b)*")
@@ -189,6 +191,11 @@ def finding(field: str, line: int | None, found: str, language: Language) -> str
         return what
     where = say(language, "line {number}", number=line)
     return f"{where}, {what}"
+
+
+def is_by_hand(message: str) -> bool:
+    """Whether a document's message is `BY_HAND`, in whatever language."""
+    return message.startswith(tuple(say(language, BY_HAND, why="") for language in Language))
 
 
 def hint(field: str, error_class: str) -> str:

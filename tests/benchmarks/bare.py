@@ -56,7 +56,9 @@ async def send(services: Services, record: Record, places: asyncio.Semaphore) ->
         payload = services.platform.build(record.document)
         account = services.accounts.account_for(ref.shop_pharmacy_code, ref.pharmacy_code)
         acceptance = await services.platform.submit(payload, account, Unconditional(record))
-    await services.outcomes.write(record, outcomes.accepted(record.document, acceptance))
+    await services.outcomes.write(
+        record, outcomes.accepted(record.document, acceptance, services.settings.sync.language)
+    )
 
 
 class Unconditional:

@@ -16,7 +16,7 @@ from flows.orchestrate import orchestrate
 from flows.reconcile import reconcile
 from lib.models import Acceptance, Claim
 from lib.pipelines import get_pipeline
-from lib.settings import MongoSettings, SyncSettings
+from lib.settings import Language, MongoSettings, SyncSettings
 from lib.sync.outcomes import accepted
 from lib.tracking.writer import TrackingStore
 from tests.support.records import make_record
@@ -272,7 +272,7 @@ async def test_what_the_log_calls_accepted_but_the_source_does_not_is_reported(
     async with open_tracking(system) as tracking:
         record = make_record(record_id, token="old", local_id="HD-1")
         acceptance = Acceptance("QG-77", "accepted")
-        await tracking.finished(record, accepted(record.document, acceptance))
+        await tracking.finished(record, accepted(record.document, acceptance, Language.ENGLISH))
     state = await reconcile(return_state=True)
     assert state.message == "1 repairs"
     assert system.document("sale", "HD-1").status == "PENDING_SYNC"

@@ -172,7 +172,7 @@ async def test_an_acceptance_is_kept_with_its_attempts_and_then_closed(
     row = await database.task_logs.find_one()
     assert (row["status"], row["national_id"]) == ("ACCEPTED", "QG-1")
     assert row["attempts"][0]["http_status"] == 200
-    await store.finished(record, accepted(record.document, acceptance))
+    await store.finished(record, accepted(record.document, acceptance, Language.ENGLISH))
     assert (await database.task_logs.find_one())["status"] == "SUCCESS"
 
 

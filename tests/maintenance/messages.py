@@ -108,7 +108,9 @@ def _texts_of_lib() -> Catalog:
     found = Catalog(domain=words.DOMAIN, fuzzy=False)
     for layer in ("lib", "tasks", "flows"):
         for name, line, text, _comments, _context in extract_from_dir(
-            ROOT / layer, method_map=[("**.py", "python")], keywords=KEYWORDS | {"say": (2,)}
+            ROOT / layer,
+            method_map=[("**.py", "python")],
+            keywords=KEYWORDS | {"say": (2,), "Phrase": (1,)},
         ):
             found.add(text, locations=[(f"{layer}/{name}", line)])
     return found

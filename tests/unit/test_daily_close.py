@@ -8,13 +8,7 @@ from typing import Any
 
 import pytest
 
-from lib.daily_close.compare import (
-    BY_HAND,
-    choose_sample,
-    compare,
-    spread,
-    state_of,
-)
+from lib.daily_close.compare import choose_sample, compare, spread, state_of
 from lib.daily_close.result import (
     ApiState,
     BadScope,
@@ -30,6 +24,8 @@ from lib.models import Acceptance
 from lib.platforms.platform import Lookup
 from lib.source.daily import DailyDocument
 from lib.tracking.task_logs import LoggedDocument
+from lib.words.documents import BY_HAND
+from lib.words.language import Language, say
 from tasks.artifacts import description_of
 from tests.support.records import make_ref
 
@@ -145,8 +141,9 @@ def test_an_answer_that_says_nothing_is_no_difference() -> None:
     assert (closed.api, closed.differences) == (ApiState.NO_ANSWER, ())
 
 
-def test_the_logs_need_not_know_what_a_person_entered() -> None:
-    by_hand = make_document(message=f"{BY_HAND}typed in at the portal")
+@pytest.mark.parametrize("language", list(Language))
+def test_the_logs_need_not_know_what_a_person_entered(language: Language) -> None:
+    by_hand = make_document(message=say(language, BY_HAND, why="typed in at the portal"))
     assert kinds(by_hand, log=REFUSED) == []
 
 

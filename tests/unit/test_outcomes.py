@@ -45,7 +45,7 @@ def outcome_of(
 
 
 def test_acceptance_keeps_the_national_id() -> None:
-    outcome = accepted(make_document(), Acceptance("QG-1", "ok", 200))
+    outcome = accepted(make_document(), Acceptance("QG-1", "ok", 200), Language.ENGLISH)
     assert (outcome.kind, outcome.national_id, outcome.message) == (
         OutcomeKind.ACCEPTED,
         "QG-1",

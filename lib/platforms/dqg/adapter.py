@@ -30,6 +30,7 @@ from lib.platforms.dqg.response import Reply
 from lib.platforms.platform import Action, CallContext, Lookup
 from lib.sanitize import PERSONAL_FIELDS
 from lib.settings import ApiSettings, Language
+from lib.words.phrase import Phrase
 
 logger = logging.getLogger("dqg.platform")
 
@@ -131,7 +132,7 @@ class DqgPlatform:
             answer = self._acceptance(payload, reply, can_be_asked=False)
             if answer.duplicate:
                 raise Rejected(
-                    f"the API does not take the update: {answer.message}",
+                    Phrase("the API does not take the update: {text}", text=answer.message),
                     http_status=answer.http_status,
                     answer=answer.answer,
                 )
@@ -256,8 +257,12 @@ class DqgPlatform:
             self._without_look_up.discard(resource)
         elif resource in self._answered:
             raise Unavailable(
-                f"HTTP {status} to a look-up of {resource}, which was answered before; where the "
-                "API has given look-ups up, set DQG_API__LOOKUP=false",
+                Phrase(
+                    "HTTP {status} to a look-up of {resource}, which was answered before; where "
+                    "the API has given look-ups up, set DQG_API__LOOKUP=false",
+                    status=status,
+                    resource=resource,
+                ),
                 http_status=status,
             )
         else:
@@ -293,7 +298,11 @@ class DqgPlatform:
             if sure:
                 return acceptance
             raise PossibleDuplicateUnknown(
-                f"{claimed.message} (may be a duplicate; the look-up: {error.message})",
+                Phrase(
+                    "{text} (may be a duplicate; the look-up: {why})",
+                    text=claimed.message,
+                    why=error.message,
+                ),
                 http_status=acceptance.http_status,
                 answer=acceptance.answer,
             ) from None
@@ -302,7 +311,7 @@ class DqgPlatform:
             return replace(acceptance, national_id=national_id, compared=found.compared)
         if found is Lookup.ABSENT:
             raise Rejected(
-                f"{claimed.message} (the API does not have the document)",
+                Phrase("{text} (the API does not have the document)", text=claimed.message),
                 http_status=acceptance.http_status,
                 answer=acceptance.answer,
             )

@@ -25,6 +25,7 @@ from lib.platforms.dqg.tokens import TokenCache
 from lib.sanitize import MASK, hide_secrets, printable, shorten
 from lib.settings import ApiSettings
 from lib.settings.sending import is_http_address
+from lib.words.phrase import Phrase
 
 _MAX_USERNAME = 50
 _MAX_PASSWORD = 30
@@ -164,11 +165,15 @@ class NationalApiClient:
         """
         password = account.password.get_secret_value()
         if not account.username.strip() or not password:
-            raise AccountRefused("login: user name or password is blank")
+            raise AccountRefused(Phrase("login: user name or password is blank"))
         if len(account.username) > _MAX_USERNAME:
-            raise AccountRefused(f"login: the user name is longer than {_MAX_USERNAME} characters")
+            raise AccountRefused(
+                Phrase("login: the user name is longer than {most} characters", most=_MAX_USERNAME)
+            )
         if len(password) > _MAX_PASSWORD:
-            raise AccountRefused(f"login: the password is longer than {_MAX_PASSWORD} characters")
+            raise AccountRefused(
+                Phrase("login: the password is longer than {most} characters", most=_MAX_PASSWORD)
+            )
         request = self._client.build_request(
             "POST",
             f"{self._settings.base_url}/tai_khoan/dang_nhap",
@@ -200,9 +205,11 @@ class NationalApiClient:
                     await response.aclose()
             return Reply(response.status_code, dict(response.headers.items()), body)
         except _NOT_SENT as error:
-            failure: SyncError = Unavailable(f"cannot reach the national API: {_name(error)}")
+            failure: SyncError = Unavailable(
+                Phrase("cannot reach the national API: {error}", error=_name(error))
+            )
         except Exception as error:
-            failure = lost(f"no answer from the national API: {_name(error)}")
+            failure = lost(Phrase("no answer from the national API: {error}", error=_name(error)))
         # Raised here, where the httpx error with the request in it is no longer attached.
         raise failure
 

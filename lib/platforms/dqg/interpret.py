@@ -46,6 +46,7 @@ from lib.platforms.dqg.response import Answer, Reply
 from lib.platforms.platform import Lookup
 from lib.sanitize import shorten
 from lib.settings import ApiSettings
+from lib.words.phrase import Phrase
 
 #: An answer to a login is read without any.
 _DEFAULTS = ApiSettings()
@@ -151,12 +152,16 @@ def _error(seen: Seen, row: Row) -> SyncError:
         case Meaning.UNAVAILABLE:
             return Unavailable(text, retry_after=answer.retry_after, **record)
         case Meaning.FORBIDDEN:
-            return Forbidden(f"{text} (the API's own words: no permission)", **record)
+            text = Phrase("{text} (the API's own words: no permission)", text=text)
+            return Forbidden(text, **record)
         case Meaning.FIREWALL:
-            text += " (not the API's own words: a firewall, proxy or gateway blocked the call)"
+            text = Phrase(
+                "{text} (not the API's own words: a firewall, proxy or gateway blocked the call)",
+                text=text,
+            )
             return Forbidden(text, by_firewall=True, **record)
         case Meaning.UNKNOWN:
-            return OutcomeUnknown(f"unclear answer: {text}", **record)
+            return OutcomeUnknown(Phrase("unclear answer: {text}", text=text), **record)
     return _ERRORS[row.meaning](text, **record)
 
 
@@ -173,7 +178,7 @@ def _acceptance(seen: Seen, national_id: str | None, *, duplicate: bool = False)
     words = answer.message if duplicate else shorten(answer.said, 300)
     return Acceptance(
         national_id=national_id,
-        message=words or ("the API had it already" if duplicate else "accepted"),
+        message=words or (Phrase("the API had it already") if duplicate else Phrase("accepted")),
         http_status=answer.status,
         answer=answer.excerpt(seen.settings.answer_limit),
         duplicate=duplicate,
@@ -216,7 +221,7 @@ def parse_lookup(
         shown = answer.fields | answer.nested
         return found if payload is None else replace(found, compared=compare(payload, shown))
     if row.meaning is Meaning.UNAVAILABLE and seen.status < 500:
-        text = f"unclear answer to a look-up: {answer.described()}"
+        text = Phrase("unclear answer to a look-up: {text}", text=answer.described())
         raise Unavailable(text, retry_after=answer.retry_after, **_record(seen, row))
     raise _error(seen, row)
 
@@ -239,26 +244,27 @@ def parse_login(reply: Reply, *, secrets: tuple[str, ...] = ()) -> Token:
     """
     answer = Answer(reply, secrets=secrets)
     row = first_row(LOGIN_TABLE, Seen(answer, "", "", _DEFAULTS))
-    origin = f"login: HTTP {answer.status}"
+    origin = f"HTTP {answer.status}"
     if 200 <= answer.status < 300 and answer.code not in (None, "200"):
         code = answer.code or ""
-        origin = f"login: code {code if re.fullmatch('-?[0-9]{1,6}', code) else '?'}"
+        origin = f"code {code if re.fullmatch('-?[0-9]{1,6}', code) else '?'}"
     words = _TOKEN_LIKE.sub("***", shorten(answer.said, 300))
-    text = f"{origin}: {words}" if words else f"{origin} without a text"
+    what = f"{origin}: {words}" if words else Phrase("{status} without a text", status=origin)
+    text = Phrase("login: {what}", what=what)
     match row.meaning:
         case Meaning.LOGGED_IN:
             value = answer.token_value or ""
             if is_usable(value):
                 stated = answer.nested.get("expires_in") or answer.fields.get("expires_in")
                 return Token(value, _seconds(stated))
-            raise Unavailable("login: the token has unusable characters")
+            raise Unavailable(Phrase("login: the token has unusable characters"))
         case Meaning.ACCOUNT:
             raise AccountRefused(text, http_status=answer.status)
         case Meaning.WRONG_ADDRESS:
             raise WrongEndpoint(text, http_status=answer.status)
         case _:
             if 200 <= answer.status < 300:
-                text = f"{text} (an answer without a token)"
+                text = Phrase("{text} (an answer without a token)", text=text)
             raise Unavailable(text, http_status=answer.status, retry_after=answer.retry_after)
 
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from lib.platforms.dqg.wording import is_about_route, is_system_error, names_only_the_status
 from lib.sanitize import hide_secrets, printable, redact, shorten
+from lib.words.phrase import Phrase
 
 #: Statuses that some servers send within the body under HTTP 200.
 _MIRRORED = frozenset({401, 403, 408, 409, 425, 429, *range(500, 600)})
@@ -205,7 +206,9 @@ class Answer:
         origin = f"HTTP {self.status}"
         if 200 <= self.status < 300 and self.code not in (None, "200"):
             origin = f"code {self.code}"
-        return f"{origin}: {self.message}" if self.message else f"{origin} without a text"
+        if self.message:
+            return f"{origin}: {self.message}"
+        return Phrase("{status} without a text", status=origin)
 
     def excerpt(self, limit: int) -> str:
         """The body for the record, at most `limit` characters."""

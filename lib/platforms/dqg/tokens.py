@@ -22,6 +22,7 @@ from lib.models import Account
 from lib.platforms.dqg.interpret import Token, is_usable
 from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script
 from lib.settings import ApiSettings, RedisSettings
+from lib.words.phrase import Phrase, pack, unpack
 
 logger = logging.getLogger("dqg.tokens")
 
@@ -215,7 +216,7 @@ class _Known:
             refusal = self.refusal
             # A new one for each caller: an exception that is raised twice mixes up its traces.
             raise AccountRefused(
-                refusal.message if refusal else "login refused",
+                refusal.message if refusal else Phrase("login refused"),
                 http_status=refusal.http_status if refusal else None,
                 answer=refusal.answer if refusal else None,
             )
@@ -303,7 +304,7 @@ class _RedisTokens:
         milliseconds = max(1, int(known.seconds * 1000))
         if known.refusal is not None:
             text = json.dumps(
-                {"message": known.refusal.message, "http_status": known.refusal.http_status}
+                {"message": pack(known.refusal.message), "http_status": known.refusal.http_status}
             )
             await self._redis.set(self._refused(key), text, px=milliseconds)
         elif known.token is not None:
@@ -336,8 +337,8 @@ class _RedisTokens:
 def _refusal(text: str | None) -> AccountRefused | None:
     try:
         fields = json.loads(text or "")
-        return AccountRefused(str(fields["message"]), http_status=fields["http_status"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+        return AccountRefused(unpack(fields["message"]), http_status=fields["http_status"])
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
 
 
