@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from lib.errors import PasswordUnreadable
+from lib.words.phrase import Phrase
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
@@ -57,7 +58,7 @@ class PasswordBox:
     def check(self) -> None:
         """Raises PasswordUnreadable where there is no key."""
         if not self._texts:
-            raise PasswordUnreadable(f"{SETTING} is not set")
+            raise PasswordUnreadable(Phrase("{setting} is not set", setting=SETTING))
 
     def encrypt(self, password: SecretStr) -> str:
         """The password encrypted with the first key; each call returns another token.
@@ -78,7 +79,7 @@ class PasswordBox:
         try:
             return SecretStr(self._fernet.decrypt(token.strip().encode()).decode())
         except (InvalidToken, UnicodeError):
-            raise PasswordUnreadable(f"no key in {SETTING} fits") from None
+            raise PasswordUnreadable(Phrase("no key in {setting} fits", setting=SETTING)) from None
 
     def is_current(self, token: str) -> bool:
         """Whether a token is encrypted with the first key.

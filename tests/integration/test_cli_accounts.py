@@ -143,7 +143,7 @@ async def test_without_the_key_documents_wait_and_the_shop_is_named(
     state = await sale(local_invoice_id="HD-1", return_state=True)
     document = system.document("sale", "HD-1")
     assert (document.status, document.claim_token) == ("PENDING_SYNC", None)
-    assert "encrypted password of shop SHOP01" in (state.message or "")
+    assert "không giải mã được mật khẩu của nhà thuốc SHOP01" in (state.message or "")
     monkeypatch.setenv("DQG_API__ACCOUNT_KEY", f"{NEW_KEY},{KEY}")
     await sale(local_invoice_id="HD-1", return_state=True)
     assert system.document("sale", "HD-1").status == "SYNC_SUCCESS"

@@ -217,7 +217,7 @@ def test_a_document_entered_at_the_portal_is_resolved_and_never_sent(failed: Sys
         dqg(*words, "--yes")
         document = failed.document("sale", "U-1")
         assert (document.status, document.national_id) == ("SYNC_SUCCESS", "QG-77")
-        assert document.message == "by hand: typed in"
+        assert document.message == "nhập tay: typed in"
     record = failed.mongo.sync_failures.find_one({"local_id": "U-1"})
     assert (record["state"], record["settled_by"]) == ("resolved", "lan")
 

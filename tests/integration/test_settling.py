@@ -80,7 +80,7 @@ class TestACallWithoutAClearEnd:
 
         state = await sale(local_invoice_id="HD-1", return_state=True)
         assert state.is_failed()
-        assert "under way" in (state.message or "")
+        assert "vẫn đang được xử lý" in (state.message or "")
         assert _posts(system) == 0
 
     @pytest.mark.settings(api={"settle_seconds": SETTLE})
