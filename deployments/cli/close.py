@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,7 +21,14 @@ from deployments.cli.output import code, console, number, table, text
 from deployments.cli.prefect_api import prefect_errors
 from deployments.cli.selection import OnlyShop, check_shop
 from lib.daily_close.collect import DEFAULT_SAMPLE, OnProgress, read_close
-from lib.daily_close.files import WRITERS, Format, file_name, verify_file, write_file
+from lib.daily_close.files import (
+    WRITERS,
+    Format,
+    audit_detail,
+    file_name,
+    verify_file,
+    write_file,
+)
 from lib.daily_close.proof import Seal, Signer
 from lib.daily_close.result import (
     BadScope,
@@ -32,6 +40,7 @@ from lib.daily_close.result import (
 )
 from lib.errors import ConfigurationError, SyncError
 from lib.sanitize import printable
+from lib.tracking.audit import Action, AuditEntry, AuditLog
 from lib.tracking.failures import FailureLog
 from lib.words.language import Language
 from tasks.artifacts import show_daily_close
@@ -169,11 +178,14 @@ async def _close(scope: Scope, sample: int, paths: Mapping[Format, Path], json: 
         if scope.shop is not None and not result.documents:
             failures = FailureLog(services.tracking.database)
             await check_shop(scope.shop, services.source, services.accounts, failures)
-    seals: dict[Path, Seal] = {}
-    for kind, path in paths.items():
-        file = WRITERS[kind](result, signer)
-        write_file(path, file.content)
-        seals[path] = file.seal
+        seals: dict[Path, Seal] = {}
+        for kind, path in paths.items():
+            file = WRITERS[kind](result, signer)
+            write_file(path, file.content)
+            seals[path] = file.seal
+        sums = {kind: seals[path].sha256 for kind, path in paths.items()}
+        entry = AuditEntry(Action.CLOSED_DAY, getpass.getuser(), detail=audit_detail(result, sums))
+        await AuditLog(services.tracking.database).try_note(entry)
     try:
         async with prefect_errors():
             await show_daily_close(result)

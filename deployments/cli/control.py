@@ -6,6 +6,7 @@ import getpass
 from typing import Annotated
 
 import typer
+from lib.clock import utc_now
 
 from deployments.cli.context import (
     AsJson,
@@ -14,7 +15,7 @@ from deployments.cli.context import (
     print_json,
     run,
 )
-from deployments.cli.language import _
+from deployments.cli.language import _, current_language
 from deployments.cli.selection import check_shop
 from lib.errors import DocumentNotFound, StoreUnavailable
 from lib.operations.operator import Operator
@@ -22,12 +23,14 @@ from lib.operations.pause import pause as hold
 from lib.operations.pause import pipeline_entry, shop_breakers, shop_entry
 from lib.operations.pause import resume as let_go
 from lib.resilience.breaker import pipeline_breaker
-from lib.tracking.audit import Action
+from lib.tracking.audit import Action, AuditEntry
+from lib.words.states import breaker
 
 pause = typer.Typer(help="Send nothing of a pipeline or shop for now.", no_args_is_help=True)
 resume = typer.Typer(help="Let a pipeline or shop go on.", no_args_is_help=True)
 
 Why = Annotated[str, typer.Option("--why", help="the reason, shown wherever the pause is")]
+WhyNow = Annotated[str, typer.Option("--why", help="the reason, kept in the audit log")]
 By = Annotated[str | None, typer.Option("--by", help="who decides; by default the login name")]
 Name = Annotated[PipelineName, typer.Argument(metavar="NAME", help="import, sale, cancellation")]
 Shop = Annotated[str, typer.Argument(metavar="CODE", help="code of the shop")]
@@ -36,25 +39,29 @@ Shop = Annotated[str, typer.Argument(metavar="CODE", help="code of the shop")]
 @pause.command("pipeline")
 def pause_pipeline(name: Name, why: Why, by: By = None, json: AsJson = False) -> None:
     """Hold a pipeline until it is resumed. What is on its way to the API still ends."""
-    run(_change(None, name.value, _given(why), by or getpass.getuser(), json), as_json=json)
+    entry = pipeline_entry(Action.PAUSED, name.value, by or getpass.getuser(), _given(why))
+    run(_change(None, entry, json), as_json=json)
 
 
 @pause.command("shop")
 def pause_shop(code: Shop, why: Why, by: By = None, json: AsJson = False) -> None:
     """Hold a shop's accounts until it is resumed. Shops that share an account pause with it."""
-    run(_change(code, None, _given(why), by or getpass.getuser(), json), as_json=json)
+    entry = shop_entry(Action.PAUSED, code.strip(), by or getpass.getuser(), _given(why))
+    run(_change(code, entry, json), as_json=json)
 
 
 @resume.command("pipeline")
-def resume_pipeline(name: Name, by: By = None, json: AsJson = False) -> None:
+def resume_pipeline(name: Name, why: WhyNow = "", by: By = None, json: AsJson = False) -> None:
     """Let a pipeline go on, also one that its breaker had paused."""
-    run(_change(None, name.value, None, by or getpass.getuser(), json), as_json=json)
+    entry = pipeline_entry(Action.RESUMED, name.value, by or getpass.getuser(), why.strip())
+    run(_change(None, entry, json), as_json=json)
 
 
 @resume.command("shop")
-def resume_shop(code: Shop, by: By = None, json: AsJson = False) -> None:
+def resume_shop(code: Shop, why: WhyNow = "", by: By = None, json: AsJson = False) -> None:
     """Let a shop go on, also one whose account had been refused."""
-    run(_change(code, None, None, by or getpass.getuser(), json), as_json=json)
+    entry = shop_entry(Action.RESUMED, code.strip(), by or getpass.getuser(), why.strip())
+    run(_change(code, entry, json), as_json=json)
 
 
 def _given(why: str) -> str:
@@ -63,31 +70,29 @@ def _given(why: str) -> str:
     return why.strip()
 
 
-async def _change(
-    shop: str | None, pipeline: str | None, why: str | None, by: str, json: bool
-) -> int:
-    action = Action.RESUMED if why is None else Action.PAUSED
+async def _change(shop: str | None, entry: AuditEntry, json: bool) -> int:
+    """Hold or let go what an entry of the audit log says.
+
+    Args:
+        shop: as it was typed; None for a pipeline.
+    """
     async with open_operator() as operator:
-        if pipeline is not None:
-            names = [pipeline_breaker(pipeline)]
-            entry = pipeline_entry(action, pipeline, by, why or "")
+        if shop is None:
+            names = [pipeline_breaker(entry.pipeline)]
         else:
-            names = await _accounts_of(operator, shop or "")
-            entry = shop_entry(action, (shop or "").strip(), by, why or "")
-        if why is not None:
-            snapshots = await hold(operator, names, by=by, why=why, entry=entry)
+            names = await _accounts_of(operator, shop)
+        if entry.action is Action.PAUSED:
+            snapshots = await hold(operator, names, entry=entry)
         else:
             snapshots = await let_go(operator, names, entry=entry)
     if snapshots is None:
         raise StoreUnavailable("Redis", _("away, nothing was changed"))
-    result = {name: snapshot.state.value for name, snapshot in snapshots.items()}
     if json:
-        print_json(result)
+        print_json({name: snapshot.state.value for name, snapshot in snapshots.items()})
     else:
-        for name, state in result.items():
-            typer.echo(
-                _("{what}: {breaker} is {state}", what=pipeline or shop, breaker=name, state=state)
-            )
+        what, language, now = shop or entry.pipeline, current_language(), utc_now()
+        for state in dict.fromkeys(breaker(s, language, now) for s in snapshots.values()):
+            typer.echo(f"{what}: {state}")
     return 0
 
 

@@ -18,6 +18,8 @@ from lib.source.engine import create_source_engine
 from lib.source.installation import Installation, Place
 from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
+from lib.tracking.audit import Action, AuditEntry, AuditLog
+from lib.tracking.mongo import open_client
 from tasks.configuration import read_settings, source_url
 
 app = typer.Typer(
@@ -76,7 +78,14 @@ async def _confirm(by: str, why: str, also: bool, json: bool) -> int:
     async with _open_source() as source:
         await asyncio.to_thread(source.installation.confirm, by=by, why=why, also=also)
         installation = await asyncio.to_thread(source.installation.read)
+    await _note(AuditEntry(Action.CONFIRMED, by, why, detail=str(installation.here)))
     return _report(installation, json)
+
+
+async def _note(entry: AuditEntry) -> None:
+    mongo = (await read_settings()).mongo
+    async with open_client(mongo) as client:
+        await AuditLog(client[mongo.database]).try_note(entry)
 
 
 def _report(installation: Installation, json: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from deployments.cli.context import AsJson, open_operator, print_json, run
 from deployments.cli.language import _, _n
 from deployments.cli.output import code, console, table, text
+from lib.tracking.audit import Action, AuditEntry
 from lib.tracking.persons import Persons
 
 app = typer.Typer(
@@ -54,6 +56,10 @@ async def _find(name: str, json: bool) -> int:
 async def _erase(name: str, json: bool) -> int:
     async with open_operator() as operator:
         erased = await Persons(operator.tracking.database).erase(name)
+        if erased:
+            # Without the name, which is to be gone.
+            entry = AuditEntry(Action.ERASED, getpass.getuser(), detail=str(erased))
+            await operator.audit.try_note(entry)
     if json:
         print_json({"erased": erased})
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from deployments.cli.status import refusal_of
 from lib.errors import AlreadySent, ConfigurationError, StoreUnavailable, SyncError
 from lib.models import StoredDocument, SyncStatus
 from lib.operations.operator import Operator
+from lib.operations.send import sent_entry
 from lib.pipelines import Pipeline, get_pipeline
 
 #: Seconds between two looks at the run, and until a run that has not begun is explained.
@@ -120,6 +122,8 @@ async def _send(
     async with open_operator() as operator:
         document = _to_be_sent(await one_document(operator, local_id, name, pharmacy_code), force)
         following = await start_run(pipeline, document, force)
+        entry = sent_entry(document.ref, getpass.getuser())
+        await operator.audit.try_note(entry)
         say(
             _(
                 "{pipeline} {document} of {shop}, now {status}: run {run}",

@@ -6,7 +6,6 @@ A comparison asks every store, so they run one after the other, and the latest a
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -20,7 +19,15 @@ from starlette.responses import Response
 from deployments.console.access import Right
 from deployments.console.web import Visitor, redirect, require
 from lib.daily_close.collect import DEFAULT_SAMPLE, read_close
-from lib.daily_close.files import MEDIA_TYPES, WRITERS, Format, checksums, file_name, verify
+from lib.daily_close.files import (
+    MEDIA_TYPES,
+    WRITERS,
+    Format,
+    audit_detail,
+    checksums,
+    file_name,
+    verify,
+)
 from lib.daily_close.proof import BadCloseFile, Signer, Verification
 from lib.daily_close.result import BadScope, DailyClose, Scope, State, make_scope, yesterday
 from lib.errors import StoreUnavailable, SyncError
@@ -29,7 +36,6 @@ from lib.pipelines import pharmacy_date
 from lib.services import Services
 from lib.tracking.audit import Action, AuditEntry, AuditFilter
 
-logger = logging.getLogger("dqg.console")
 router = APIRouter()
 
 OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
@@ -87,12 +93,6 @@ class Earlier:
         return cls(entry, scope, state == "closed", sums)
 
 
-def audit_detail(result: DailyClose, sums: Mapping[Format, str]) -> str:
-    """A close as the audit log keeps it; `Earlier.of` reads it."""
-    state = "closed" if result.is_closed else "not closed"
-    return ", ".join([str(result.scope), state, *(f"{k.value} {s}" for k, s in sums.items())])
-
-
 @dataclass(slots=True)
 class Comparisons:
     """The comparisons of this process; one at a time, for each asks every store."""
@@ -122,10 +122,8 @@ class Comparisons:
                 result = await read_close(services, made.scope, DEFAULT_SAMPLE)
                 made.sums = await asyncio.to_thread(checksums, result)
             detail = audit_detail(result, made.sums)
-            try:
-                await operator.audit.note(AuditEntry(Action.CLOSED_DAY, made.by, detail=detail))
-            except StoreUnavailable as error:
-                logger.warning("not in the audit log: %s by %s: %s", detail, made.by, error)
+            entry = AuditEntry(Action.CLOSED_DAY, made.by, detail=detail)
+            await operator.audit.try_note(entry)
             made.result = result
         except SyncError as error:
             made.failed = getattr(error, "store", None) or error.error_class

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from math import ceil
 
 from fastapi import APIRouter, Request
@@ -25,11 +24,9 @@ from deployments.console.web import (
     set_cookie,
     user_of,
 )
-from lib.errors import StoreUnavailable
 from lib.settings import Language
 from lib.tracking.audit import Action, AuditEntry
 
-logger = logging.getLogger("dqg.console")
 router = APIRouter()
 
 _YEAR = 365 * 24 * 3600
@@ -97,8 +94,5 @@ async def choose_language(request: Request) -> Response:
 async def _note(request: Request, entry: AuditEntry) -> None:
     """People can log in while MongoDB is away."""
     stores = console_of(request).stores
-    try:
-        if stores is not None:
-            await stores.audit.note(entry)
-    except StoreUnavailable as error:
-        logger.warning("not in the audit log: %s by %s: %s", entry.action, entry.by, error)
+    if stores is not None:
+        await stores.audit.try_note(entry)

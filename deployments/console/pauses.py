@@ -98,7 +98,7 @@ async def _change(visitor: Visitor, action: Action) -> Response:
     if not names:
         return await _page(visitor, problem="no_account")
     if action is Action.PAUSED:
-        done = await pause(operator, names, by=by, why=why, entry=entry)
+        done = await pause(operator, names, entry=entry)
     else:
         done = await resume(operator, names, entry=entry)
     if done is None:

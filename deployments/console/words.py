@@ -60,6 +60,8 @@ ACTIONS = {
     Action.RESUMED: N_("resumed"),
     Action.REVEALED: N_("looked at names"),
     Action.CLOSED_DAY: N_("closed a day"),
+    Action.CONFIRMED: N_("confirmed the database"),
+    Action.ERASED: N_("erased a name"),
     Action.LOGGED_IN: N_("logged in"),
     Action.LOGIN_REFUSED: N_("login refused"),
 }

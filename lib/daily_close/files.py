@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -41,6 +41,12 @@ def file_name(scope: Scope, kind: Format) -> str:
 def checksums(close: DailyClose) -> dict[Format, str]:
     """What each file of a close has for its checksum, without making the files."""
     return {Format.CSV: checksum(rows_of(close)), Format.XLSX: checksum(rows_of_workbook(close))}
+
+
+def audit_detail(close: DailyClose, sums: Mapping[Format, str]) -> str:
+    """A close as the audit log keeps it: `2026-11-02 SHOP01, not closed, csv …, xlsx …`."""
+    state = "closed" if close.is_closed else "not closed"
+    return ", ".join([str(close.scope), state, *(f"{k.value} {s}" for k, s in sums.items())])
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
-from lib.errors import StoreUnavailable
 from lib.operations.operator import Operator
 from lib.resilience.breaker_rules import BreakerSnapshot
 from lib.tracking.audit import Action, AuditEntry
 from lib.words.states import held
-
-logger = logging.getLogger("dqg.operations")
 
 
 def shop_breakers(operator: Operator, shop: str) -> list[str]:
@@ -23,7 +19,7 @@ def shop_breakers(operator: Operator, shop: str) -> list[str]:
 
 
 async def pause(
-    operator: Operator, names: Sequence[str], *, by: str, why: str, entry: AuditEntry
+    operator: Operator, names: Sequence[str], *, entry: AuditEntry
 ) -> dict[str, BreakerSnapshot] | None:
     """Force breakers open until they are resumed. Idempotent.
 
@@ -34,7 +30,7 @@ async def pause(
         How they are now; None where Redis is away, and nothing was changed.
     """
     for name in names:
-        await operator.breakers.force_open(name, held(by, why))
+        await operator.breakers.force_open(name, held(entry.by, entry.why))
     return await _noted(operator, names, entry)
 
 
@@ -54,10 +50,7 @@ async def _noted(
     snapshots = await operator.breakers.snapshot(names)
     if operator.redis_away():
         return None
-    try:
-        await operator.audit.note(entry)
-    except StoreUnavailable as error:
-        logger.warning("not in the audit log: %s by %s: %s", entry.action, entry.by, error)
+    await operator.audit.try_note(entry)
     return snapshots
 
 

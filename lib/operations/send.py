@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from lib.models import StoredDocument, SyncStatus
+from lib.models import DocumentRef, StoredDocument, SyncStatus
 from lib.operations.operator import Operator
 from lib.pipelines import Pipeline, get_pipeline
 from lib.tracking.audit import Action, AuditEntry
@@ -29,8 +29,13 @@ async def send_now(
         StoreUnavailable: who and why could not be kept, or Prefect is away; nothing is sent then.
         ConfigurationError: the pipeline is not deployed.
     """
-    ref = document.ref
-    entry = AuditEntry(
+    await operator.audit.note(sent_entry(document.ref, by, why))
+    return await start(get_pipeline(document.ref.pipeline), document)
+
+
+def sent_entry(ref: DocumentRef, by: str, why: str = "") -> AuditEntry:
+    """For the audit log."""
+    return AuditEntry(
         Action.SENT,
         by,
         why,
@@ -38,5 +43,3 @@ async def send_now(
         shops=[ref.shop_pharmacy_code],
         documents=[ref.local_id],
     )
-    await operator.audit.note(entry)
-    return await start(get_pipeline(ref.pipeline), document)

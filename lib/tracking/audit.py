@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from lib.errors import StoreUnavailable
 from lib.tracking.log_collections import AUDIT
 from lib.tracking.mongo import Database, mongo_errors
+
+logger = logging.getLogger("dqg.tracking")
 
 
 class Action(StrEnum):
@@ -22,6 +26,8 @@ class Action(StrEnum):
     RESUMED = "resumed"
     REVEALED = "revealed"  # looked at the names of persons in one document
     CLOSED_DAY = "closed_day"
+    CONFIRMED = "confirmed"  # a database as the one to send from
+    ERASED = "erased"  # a person's name in failure records
     LOGGED_IN = "logged_in"
     LOGIN_REFUSED = "login_refused"
 
@@ -74,7 +80,7 @@ class AuditFilter:
 
 
 class AuditLog:
-    """Appends to `audit` and reads it. Every method raises StoreUnavailable without MongoDB."""
+    """Appends to `audit` and reads it: raises StoreUnavailable without MongoDB."""
 
     def __init__(
         self, database: Database, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -89,6 +95,16 @@ class AuditLog:
         del row["at"]
         with mongo_errors():
             await self._entries.insert_one(row)
+
+    async def try_note(self, entry: AuditEntry) -> None:
+        """As `note`, for what may be done without MongoDB too: then a warning is all that is kept.
+
+        Raises nothing.
+        """
+        try:
+            await self.note(entry)
+        except StoreUnavailable as error:
+            logger.warning("not in the audit log: %s by %s: %s", entry.action, entry.by, error)
 
     async def find(self, wanted: AuditFilter, *, limit: int = 200) -> list[AuditEntry]:
         """Entries, newest first."""

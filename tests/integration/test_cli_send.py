@@ -50,6 +50,8 @@ def test_a_run_is_started_for_exactly_this_document(system: System) -> None:
         "force": False,
     }
     assert "worker" in found["waits_for"]
+    (kept,) = system.mongo.audit.find({})
+    assert (kept["action"], kept["documents"], kept["shops"]) == ("sent", ["HD-1"], ["SHOP02"])
 
 
 def test_a_paused_pool_is_named(system: System) -> None:

@@ -122,18 +122,25 @@ def test_wrong_usage_is_told_from_trouble() -> None:
 
 
 def test_a_pipeline_is_paused_with_its_reason_and_resumed(system: System) -> None:
-    dqg("pause", "pipeline", "sale", "--why", "portal maintenance", "--by", "lan")
+    shown = dqg("pause", "pipeline", "sale", "--why", "portal maintenance", "--by", "lan")
+    assert shown == "sale: stopped by hand by lan because: portal maintenance\n"
     held = dqg_json("status", status=1)["pipeline_breakers"]
     assert (held["sale"]["state"], held["import"]["state"]) == ("forced_open", "closed")
     assert held["sale"]["reason"] == "lan: portal maintenance"
-    assert dqg_json("resume", "pipeline", "sale") == {"pipeline:sale": "closed"}
+    words = ("resume", "pipeline", "sale", "--why", "it is over", "--by", "hoa")
+    assert dqg_json(*words) == {"pipeline:sale": "closed"}
+    entries = system.mongo.audit.find({}, sort=[("created_at", 1)])
+    assert [(row["action"], row["by"], row["why"]) for row in entries] == [
+        ("paused", "lan", "portal maintenance"),
+        ("resumed", "hoa", "it is over"),
+    ]
 
 
 def test_a_shop_is_paused_without_the_others_and_resumed(system: System) -> None:
     dqg("pause", "shop", "SHOP01", "--why", "stocktaking")
     held = dqg_json("status", status=1)["shop_breakers"]
     assert (held["SHOP01"]["state"], held["SHOP02"]["state"]) == ("forced_open", "closed")
-    dqg("resume", "shop", "SHOP01")
+    assert dqg("resume", "shop", "SHOP01") == "SHOP01: good\n"
     assert dqg_json("status", status=1)["shop_breakers"]["SHOP01"]["state"] == "closed"
 
 

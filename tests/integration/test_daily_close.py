@@ -101,6 +101,9 @@ def test_a_day_is_closed_with_a_file_that_proves_it(sent: System, folder: Path) 
     assert (row["state"], row["logs"], row["api"]) == ("accepted", "accepted", "present")
     assert "TOMORROW" not in path.read_text("utf-8")
     assert "Bí Mật" not in path.read_text("utf-8")
+    (kept,) = sent.mongo.audit.find({})
+    assert kept["action"] == "closed_day"
+    assert kept["detail"].startswith(f"{DAY}, closed, csv {found['sha256']}, xlsx ")
 
 
 def test_the_same_day_closed_again_has_the_same_checksum(sent: System) -> None:

@@ -166,8 +166,7 @@ async def test_no_run_claims_sends_or_fails_anything_there(moved: System) -> Non
     assert moved.mongo.sync_failures.count_documents({}) == 0
 
 
-@pytest.mark.usefixtures("moved")
-def test_a_person_sees_it_and_confirms_it() -> None:
+def test_a_person_sees_it_and_confirms_it(moved: System) -> None:
     assert "SQLPROD01" in dqg("installation", "show", status=1)
     dqg("installation", "confirm", status=2)
     dqg("installation", "confirm", "--why", " ", status=2)
@@ -176,6 +175,8 @@ def test_a_person_sees_it_and_confirms_it() -> None:
     assert [record["valid"] for record in found["records"]] == [True, False]
     assert found["records"][0]["why"] == "new server"
     assert "lan" in dqg("installation", "show")
+    (kept,) = moved.mongo.audit.find({})
+    assert (kept["action"], kept["by"], kept["why"]) == ("confirmed", "lan", "new server")
     assert dqg_json("installation", "show")["here"] == {
         name: found["records"][0][name] for name in ("server", "database")
     }
