@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
 from datetime import datetime, time, timedelta
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from deployments.console.language import N_, translations
 from deployments.console.web import Visitor, language_of, require
 from lib.daily_close.csv_file import safe_cell
 from lib.pipelines import PHARMACY_ZONE
+from lib.settings import Language
 from lib.tracking.audit import Action, AuditEntry, AuditFilter
 from lib.words.documents import KINDS
 
@@ -46,12 +46,13 @@ async def audit(visitor: Annotated[Visitor, Depends(require(Right.AUDIT))]) -> R
 async def audit_file(visitor: Annotated[Visitor, Depends(require(Right.AUDIT))]) -> Response:
     operator, _ = await visitor.console.operator()
     entries = await operator.audit.find(_wanted(visitor), limit=_EXPORTED)
-    say = translations(language_of(visitor.request)).gettext
+    language = language_of(visitor.request)
+    say = translations(language).gettext
     out = io.StringIO(newline="")
     writer = csv.writer(out, quoting=csv.QUOTE_ALL)
     writer.writerow([say(head) for head in _HEADS])
     for entry in entries:
-        writer.writerow([safe_cell(cell) for cell in _row(entry, say)])
+        writer.writerow([safe_cell(cell) for cell in _row(entry, language)])
     # With a byte order mark, by which Excel knows that it is UTF-8.
     return Response(
         out.getvalue().encode("utf-8-sig"),
@@ -60,7 +61,8 @@ async def audit_file(visitor: Annotated[Visitor, Depends(require(Right.AUDIT))])
     )
 
 
-def _row(entry: AuditEntry, say: Callable[[str], str]) -> list[str]:
+def _row(entry: AuditEntry, language: Language) -> list[str]:
+    say = translations(language).gettext
     return [
         words.full_moment(entry.at),
         entry.by,
@@ -69,7 +71,7 @@ def _row(entry: AuditEntry, say: Callable[[str], str]) -> list[str]:
         ", ".join(entry.shops),
         ", ".join(entry.documents),
         entry.why,
-        entry.detail,
+        words.entry_detail(entry, language),
     ]
 
 

@@ -26,6 +26,7 @@ from lib.daily_close.files import (
     audit_detail,
     checksums,
     file_name,
+    read_audit_detail,
     verify,
 )
 from lib.daily_close.proof import BadCloseFile, Signer, Verification
@@ -89,8 +90,7 @@ class Earlier:
 
     @classmethod
     def of(cls, entry: AuditEntry) -> Earlier:
-        scope, state, sums = (*entry.detail.split(", ", 2), "", "")[:3]
-        return cls(entry, scope, state == "closed", sums)
+        return cls(entry, *read_audit_detail(entry.detail))
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,12 +12,14 @@ from jinja2.runtime import Context
 
 from deployments.console.access import Right, Role
 from deployments.console.language import N_, translations
+from lib.daily_close.files import read_audit_detail
 from lib.daily_close.result import Difference, Kind, Note
+from lib.models import LogStatus
 from lib.operations.decision import Effect
 from lib.pipelines import PHARMACY_ZONE
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.settings import Language
-from lib.tracking.audit import Action
+from lib.tracking.audit import Action, AuditEntry
 from lib.words import documents, states
 from lib.words.documents import CLASSES, FIELDS, KINDS, STATUSES, hint
 
@@ -65,6 +67,17 @@ ACTIONS = {
     Action.LOGGED_IN: N_("logged in"),
     Action.LOGIN_REFUSED: N_("login refused"),
 }
+#: Stores of ours that may be away; the others have names.
+_PARTS = {"source database": N_("the sales software's database")}
+#: What the details of an event are made of.
+_DETAILS = CLASSES | {
+    "submit": N_("sent"),
+    "look_up": N_("looked up"),
+    "update": N_("correction sent"),
+    LogStatus.SUCCESS: N_("accepted by the national database"),
+    LogStatus.FAILED: N_("refused"),
+    LogStatus.RELEASED: N_("waits to be sent again"),
+}
 _LOOK_AT_PORTAL = N_(
     "Look the document up at the portal. What the portal shows is right: enter its national code "
     "here if it is there."
@@ -81,6 +94,7 @@ _DIFFERENCE_HINTS = {
         "Undo the change in the sales software, or report it at the portal as a correction."
     ),
 }
+_DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)")
 _STATUS = re.compile(r"^(?:HTTP (?:#|\d+): )?(?:(?:Dòng|line) #: )?", re.IGNORECASE)
 
 
@@ -125,6 +139,38 @@ def finding(context: Context, found: Difference | Note) -> str:
     return found.said(_language(context))
 
 
+@pass_context
+def parts(context: Context, names: Iterable[str]) -> str:
+    """Stores that are away."""
+    return ", ".join(said(context, _PARTS.get(name, name)) for name in names)
+
+
+@pass_context
+def details(context: Context, text: str) -> str:
+    """The details of an event, without the terms of programs."""
+    return ", ".join(said(context, _DETAILS.get(part, part)) for part in text.split(", "))
+
+
+def days(text: str) -> str:
+    """The days of a daily close as people write them: `02/11/2026 – 03/11/2026 SHOP01`."""
+    return _DAY.sub(r"\3/\2/\1", text).replace("..", " – ")
+
+
+def entry_detail(entry: AuditEntry, language: Language) -> str:
+    """What else belongs to an entry of the audit log."""
+    if entry.action is not Action.CLOSED_DAY:
+        return entry.detail
+    scope, is_closed, sums = read_audit_detail(entry.detail)
+    state = N_("closed: everything is accepted and all agree") if is_closed else N_("not closed")
+    return ", ".join(filter(None, (days(scope), translations(language).gettext(state), sums)))
+
+
+@pass_context
+def detail(context: Context, entry: AuditEntry) -> str:
+    """See `entry_detail`."""
+    return entry_detail(entry, _language(context))
+
+
 def mood(snapshot: BreakerSnapshot | None) -> str:
     """The class of a state's colour; the words say the same."""
     if snapshot is None:
@@ -160,6 +206,10 @@ FILTERS: dict[str, Callable[..., str]] = {
     "account_state": account_state,
     "mood": mood,
     "finding": finding,
+    "parts": parts,
+    "details": details,
+    "days": days,
+    "detail": detail,
     "number": number,
     "without_status": without_status,
     "first_upper": first_upper,

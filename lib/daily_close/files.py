@@ -49,6 +49,12 @@ def audit_detail(close: DailyClose, sums: Mapping[Format, str]) -> str:
     return ", ".join([str(close.scope), state, *(f"{k.value} {s}" for k, s in sums.items())])
 
 
+def read_audit_detail(text: str) -> tuple[str, bool, str]:
+    """Scope, whether it was closed, and checksums, of what `audit_detail` wrote."""
+    scope, state, sums = (*text.split(", ", 2), "", "")[:3]
+    return scope, state == "closed", sums
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write all or nothing, replacing what is there.
 
