@@ -318,7 +318,7 @@ def test_days_are_compared_and_their_files_prove_themselves(
         assert "Tệp đã bị sửa" in person.upload("/close/verify", file=changed.encode()).text
         assert person.upload("/close/verify", file=b"something").status_code == 422
         assert person.upload("/close/verify", file=b"x" * 33_000_000).status_code == 413
-        assert "2026-11-01..2026-11-02" in person.get("/audit?action=closed_day", 200)
+        assert "01/11/2026 – 02/11/2026" in person.get("/audit?action=closed_day", 200)
 
 
 def test_a_shop_is_compared_alone_and_what_makes_no_sense_is_not(console: str) -> None:

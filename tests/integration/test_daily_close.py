@@ -227,7 +227,7 @@ def test_a_document_entered_by_hand_is_no_difference(sent: System) -> None:
 def test_an_account_that_is_refused_leaves_its_sample_unknown(sent: System) -> None:
     sent.set_password("SHOP02", "wrong")
     found = close(status=1)
-    assert found["notes"] == ["1 documents could not be looked up: account"]
+    assert found["notes"] == ["1 documents could not be looked up: The shop's login was refused"]
     assert found["differences"] == []
 
 
@@ -237,7 +237,7 @@ def test_without_mongodb_the_rest_is_compared_and_the_day_stays_open(
     monkeypatch.setenv("DQG_MONGO__URL", f"mongodb://{NOWHERE}")
     monkeypatch.setenv("DQG_MONGO__TIMEOUT", "0.5")
     found = close(status=1)
-    assert found["notes"] == ["the logs were not compared: MongoDB is away"]
+    assert found["notes"] == ["the logs were not compared: MongoDB does not answer"]
     assert found["states"]["accepted"] == 4
     assert found["shops"][0]["logged"] is None
 
