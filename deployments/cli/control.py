@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import getpass
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from lib.clock import utc_now
 
 from deployments.cli.context import (
     AsJson,
@@ -90,7 +90,7 @@ async def _change(shop: str | None, entry: AuditEntry, json: bool) -> int:
     if json:
         print_json({name: snapshot.state.value for name, snapshot in snapshots.items()})
     else:
-        what, language, now = shop or entry.pipeline, current_language(), utc_now()
+        what, language, now = shop or entry.pipeline, current_language(), datetime.now(UTC)
         for state in dict.fromkeys(breaker(s, language, now) for s in snapshots.values()):
             typer.echo(f"{what}: {state}")
     return 0
