@@ -324,7 +324,7 @@ async def test_a_row_that_changed_while_it_was_sent_is_noted(
     await send_all(system)
     assert system.statuses("sale") == {"EDITED": "SYNC_SUCCESS", "TAKEN": "CANCELLED"}
     notes = {log["local_id"]: " ".join(log["notes"]) for log in system.mongo.task_logs.find()}
-    assert "was changed" in notes["EDITED"]
+    assert "bị sửa trong lúc gửi" in notes["EDITED"]
     assert "CANCELLED" in notes["TAKEN"]
     assert "EDITED: the outcome is on record" in caplog.text
     (log,) = system.mongo.task_logs.find({"local_id": "EDITED"})
