@@ -328,7 +328,7 @@ async def test_a_row_that_changed_while_it_was_sent_is_noted(
     assert "CANCELLED" in notes["TAKEN"]
     assert "EDITED: the outcome is on record" in caplog.text
     (log,) = system.mongo.task_logs.find({"local_id": "EDITED"})
-    assert any("was changed" in event.details for event in events_of_log(log))
+    assert any("bị sửa trong lúc gửi" in event.details for event in events_of_log(log))
 
 
 def touch(system: System, local_id: str = "HD-1") -> None:
