@@ -150,10 +150,8 @@ class TrackingStore:
         if outcome.kind is OutcomeKind.ACCEPTED:
             values["payload_digest"] = outcome.payload_digest
         if record.notes:
-            values |= {
-                "notes": [said(note, self._language) for note in record.notes],
-                "row_changed_at": self._clock(),
-            }
+            notes = [said(note, self._language) for note in record.notes]
+            values |= {"notes": notes, "row_changed_at": self._clock()}
         closing = self._record_log(record, _STATUS_AFTER[outcome.kind], values)
         if outcome.kind is OutcomeKind.FAILED:
             failure = self._failure(record, outcome)
@@ -168,11 +166,10 @@ class TrackingStore:
 
         An acceptance stays open: it is still to be saved from there.
         """
+        text = say(self._language, "another process has the document now, and goes on with it")
         values = {
             "status": LogStatus.RELEASED.value,
-            "message": say(
-                self._language, "another process has the document now, and goes on with it"
-            ),
+            "message": text,
             "closed_at": self._clock(),
         }
         under_way = {"$in": [LogStatus.PENDING.value, LogStatus.RUNNING.value]}

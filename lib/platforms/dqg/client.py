@@ -171,9 +171,10 @@ class NationalApiClient:
                 Phrase("login: the user name is longer than {most} characters", most=_MAX_USERNAME)
             )
         if len(password) > _MAX_PASSWORD:
-            raise AccountRefused(
-                Phrase("login: the password is longer than {most} characters", most=_MAX_PASSWORD)
+            text = Phrase(
+                "login: the password is longer than {most} characters", most=_MAX_PASSWORD
             )
+            raise AccountRefused(text)
         request = self._client.build_request(
             "POST",
             f"{self._settings.base_url}/tai_khoan/dang_nhap",
@@ -205,9 +206,8 @@ class NationalApiClient:
                     await response.aclose()
             return Reply(response.status_code, dict(response.headers.items()), body)
         except _NOT_SENT as error:
-            failure: SyncError = Unavailable(
-                Phrase("cannot reach the national API: {error}", error=_name(error))
-            )
+            text = Phrase("cannot reach the national API: {error}", error=_name(error))
+            failure: SyncError = Unavailable(text)
         except Exception as error:
             failure = lost(Phrase("no answer from the national API: {error}", error=_name(error)))
         # Raised here, where the httpx error with the request in it is no longer attached.
