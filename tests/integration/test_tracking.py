@@ -113,7 +113,7 @@ async def test_a_lost_claim_closes_its_own_entry_and_no_other(
     rows = {row["_id"]: row for row in await database.task_logs.find().to_list()}
     assert rows["token-1/1"]["status"] == "RELEASED"
     assert rows["token-1/1"]["closed_at"]
-    assert "lost" in rows["token-1/1"]["message"]
+    assert "tiến trình khác" in rows["token-1/1"]["message"]
     assert rows["token-1/2"]["status"] == rows["token-2/1"]["status"] == "PENDING"
 
 

@@ -25,6 +25,7 @@ from lib.platforms.dqg.tokens import TokenCache
 from lib.sanitize import MASK, hide_secrets, printable, shorten
 from lib.settings import ApiSettings
 from lib.settings.sending import is_http_address
+from lib.words.language import N_
 from lib.words.phrase import Phrase
 
 _MAX_USERNAME = 50
@@ -167,14 +168,11 @@ class NationalApiClient:
         if not account.username.strip() or not password:
             raise AccountRefused(Phrase("login: user name or password is blank"))
         if len(account.username) > _MAX_USERNAME:
-            raise AccountRefused(
-                Phrase("login: the user name is longer than {most} characters", most=_MAX_USERNAME)
-            )
+            text = N_("login: the user name is longer than {most} characters")
+            raise AccountRefused(Phrase(text, most=_MAX_USERNAME))
         if len(password) > _MAX_PASSWORD:
-            text = Phrase(
-                "login: the password is longer than {most} characters", most=_MAX_PASSWORD
-            )
-            raise AccountRefused(text)
+            text = N_("login: the password is longer than {most} characters")
+            raise AccountRefused(Phrase(text, most=_MAX_PASSWORD))
         request = self._client.build_request(
             "POST",
             f"{self._settings.base_url}/tai_khoan/dang_nhap",
@@ -206,8 +204,8 @@ class NationalApiClient:
                     await response.aclose()
             return Reply(response.status_code, dict(response.headers.items()), body)
         except _NOT_SENT as error:
-            text = Phrase("cannot reach the national API: {error}", error=_name(error))
-            failure: SyncError = Unavailable(text)
+            why = Phrase("cannot reach the national API: {error}", error=_name(error))
+            failure: SyncError = Unavailable(why)
         except Exception as error:
             failure = lost(Phrase("no answer from the national API: {error}", error=_name(error)))
         # Raised here, where the httpx error with the request in it is no longer attached.
