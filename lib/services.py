@@ -57,6 +57,9 @@ class RateLimited:
         """See `CallContext.permit`. Raises Throttled."""
         await self._services.rate_limiter.acquire(self._names)
 
+    def ensure_held(self) -> None:
+        """See `CallContext.ensure_held`."""
+
     def note(self, attempt: Attempt) -> None:
         """See `CallContext.note`."""
 

@@ -25,12 +25,22 @@ class CallContext(Protocol):
     """What the calls about one document need of their surroundings."""
 
     async def permit(self, action: Action) -> None:
-        """Awaited right before each HTTP request leaves.
+        """Awaited before each HTTP request is begun.
 
         A call may have waited long for its turn, so what held before need not hold any more.
 
         Raises:
             SyncError: the request must not leave.
+        """
+        ...
+
+    def ensure_held(self) -> None:
+        """Called when a connection is there and the first byte of a request is about to leave.
+
+        Waiting for the connection may have taken long, or the process may have stood still.
+
+        Raises:
+            SyncError: the permit does not hold any more; nothing has left.
         """
         ...
 

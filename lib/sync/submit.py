@@ -48,6 +48,14 @@ class RecordContext:
         await self._batch.services.rate_limiter.acquire(self._names)
         if action is not Action.LOOK_UP:
             await self._batch.mark_sending(self._record)
+        self.ensure_held()
+
+    def ensure_held(self) -> None:
+        """See `CallContext.ensure_held`.
+
+        Raises:
+            ClaimLost: the claim is over, or too little of the lease is left.
+        """
         self._batch.lease.ensure_held()
 
     def note(self, attempt: Attempt) -> None:

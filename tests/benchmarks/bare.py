@@ -70,6 +70,9 @@ class Unconditional:
     async def permit(self, action: Action) -> None:
         """Nothing is in the way."""
 
+    def ensure_held(self) -> None:
+        """There is no claim."""
+
     def note(self, attempt: Attempt) -> None:
         self._record.attempts.append(attempt)
 

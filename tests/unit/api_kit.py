@@ -105,6 +105,7 @@ class Rig:
 
     Attributes:
         permit: asked before each call; raises to hold it back.
+        ensure_held: asked once more before the first byte of a call.
     """
 
     def __init__(self, client: NationalApiClient, api: ApiSettings) -> None:
@@ -112,6 +113,7 @@ class Rig:
         self.waits: list[float] = []
         self.attempts: list[Attempt] = []
         self.permit: Callable[[Action], Awaitable[None]] = allowed
+        self.ensure_held: Callable[[], None] = lambda: None
 
     async def submit(
         self,
@@ -183,7 +185,10 @@ async def listening(*replies: bytes, tls: ssl.SSLContext | None = None) -> Async
     queue = list(replies)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            return  # nothing came over this connection
         length = next(
             (
                 int(line.split(b":")[1])

@@ -19,14 +19,17 @@ from lib.platforms.platform import Action
 from tests.unit.api_kit import (
     ACCEPTED,
     BASE,
+    LOGIN,
     NATIONAL,
     PASSWORD,
     Server,
     Step,
     answer,
     everything_said,
+    listening,
     make_account,
     make_payload,
+    raw,
     rig,
 )
 
@@ -170,6 +173,21 @@ async def test_a_look_up_needs_a_permit_as_well() -> None:
         with pytest.raises(ClaimLost):
             await api.look_up()
     assert server.calls == []
+
+
+async def test_a_process_that_stood_still_while_it_connected_sends_nothing() -> None:
+    def over() -> None:
+        raise ClaimLost("the lease ran out")
+
+    replies = LOGIN, raw(json.dumps(ACCEPTED).encode())
+    async with listening(*replies) as url, rig(base_url=url) as api:
+        api.ensure_held = over
+        with pytest.raises(ClaimLost):
+            await api.submit()
+        api.ensure_held = lambda: None
+        # The server still has its answer to the first request that it sees.
+        assert (await api.submit()).national_id == NATIONAL
+    assert api.outcomes[0] == ("submit", None, "claim_lost")
 
 
 async def test_each_request_asks_for_its_own_permit_and_says_what_it_does() -> None:

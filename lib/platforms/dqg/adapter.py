@@ -222,6 +222,7 @@ class DqgPlatform:
         at, started = self._clock(), time.perf_counter()
         status: int | None = None
         error_class: str | None = "cancelled"
+        call.request.extensions["trace"] = _at_the_first_byte(context.ensure_held)
         try:
             reply = await self._client.send(call.request, token, lost=call.lost)
             status, error_class = reply.status, "unexpected"
@@ -319,6 +320,16 @@ class DqgPlatform:
         if isinstance(unasked, SyncError):
             raise unasked
         return unasked
+
+
+def _at_the_first_byte(check: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:
+    """A "trace" extension of an httpx request that calls `check` when its connection is there."""
+
+    async def trace(event: str, _: object) -> None:
+        if event.endswith("send_request_headers.started"):
+            check()
+
+    return trace
 
 
 def _names(payload: Payload) -> tuple[str, ...]:

@@ -206,6 +206,8 @@ class NationalApiClient:
         except _NOT_SENT as error:
             why = Phrase("cannot reach the national API: {error}", error=_name(error))
             failure: SyncError = Unavailable(why)
+        except SyncError:
+            raise
         except Exception as error:
             failure = lost(Phrase("no answer from the national API: {error}", error=_name(error)))
         # Raised here, where the httpx error with the request in it is no longer attached.
@@ -286,11 +288,10 @@ class Connections(httpx.AsyncBaseTransport):
     and when it ends: at 64 connections that is most of the CPU time of sending a document.
 
     A transport is used again only after an exchange that ended cleanly: its response was read to
-    the end, and the server sent nothing beyond it. Any other one is closed: it may be stuck, or
-    hold what the next request would take for its answer.
+    the end, and nothing came beyond it, which the next request would take for its answer.
 
-    Used within one event loop. Raises what the transports raise, and `httpx.PoolTimeout` for a
-    request that has waited for one longer than its timeout allows: then nothing has been sent.
+    Raises what the transports raise, and `httpx.PoolTimeout` for a request that has waited for one
+    longer than its timeout allows: then nothing has been sent. Used within one event loop.
 
     Args:
         make: a transport for one connection.
@@ -361,8 +362,7 @@ async def _close(transport: httpx.AsyncBaseTransport) -> None:
 def has_unread_bytes(transport: httpx.AsyncBaseTransport) -> bool:
     """Whether a connection has read more than the answer: that would become the next one.
 
-    What has arrived but was not read yet is no concern: httpcore closes an idle connection on
-    which something has arrived.
+    httpcore itself closes an idle connection on which something has arrived unread.
     """
     pool = getattr(transport, "_pool", None)
     connection: object = next(iter(getattr(pool, "connections", ())), None)
