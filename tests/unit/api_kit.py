@@ -188,7 +188,8 @@ async def listening(*replies: bytes, tls: ssl.SSLContext | None = None) -> Async
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError:
-            return  # nothing came over this connection
+            writer.close()  # nothing came over this connection
+            return
         length = next(
             (
                 int(line.split(b":")[1])
