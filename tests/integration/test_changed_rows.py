@@ -31,7 +31,7 @@ UPDATES = pytest.mark.settings(api={"update": True})
 async def send_all(system: System) -> str | None:
     lease = timedelta(seconds=60)
     token = system.source.claims.claim(SALE, token=str(uuid4()), limit=50, lease=lease).token
-    return (await sale(claim_token=token, return_state=True)).message
+    return (await sale(claim_token=token, granularity="task", return_state=True)).message
 
 
 def set_pending(system: System, local_id: str = "HD-1", **values: Any) -> None:

@@ -5,6 +5,7 @@ That a whole installation is found well is tested end to end.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -89,16 +90,18 @@ def test_a_paused_schedule_is_named(system: System) -> None:
     ]
 
 
-@pytest.mark.anyio
-async def test_a_paused_pool_is_named(system: System) -> None:
+async def _pause(pool: str, paused: bool) -> None:
     async with get_client() as client:
-        await client.update_work_pool("sale", WorkPoolUpdate(is_paused=True))
+        await client.update_work_pool(pool, WorkPoolUpdate(is_paused=paused))
+
+
+def test_a_paused_pool_is_named(system: System) -> None:
+    asyncio.run(_pause("sale", True))
     try:
-        done = await _in_a_process(system)
+        found = examine()
     finally:
-        async with get_client() as client:
-            await client.update_work_pool("sale", WorkPoolUpdate(is_paused=False))
-    (fault,) = faults(done, "work-pools")
+        asyncio.run(_pause("sale", False))
+    (fault,) = faults(found, "work-pools")
     assert "prefect work-pool resume sale" in fault
 
 
@@ -269,10 +272,9 @@ def test_each_wrong_setting_is_a_finding(system: System, monkeypatch: pytest.Mon
     ]
 
 
-@pytest.mark.anyio
-async def test_a_wrong_clock_is_named(system: System) -> None:
+def test_a_wrong_clock_is_named(system: System) -> None:
     clock = Path("tests") / "faults" / "clock"
-    found = await _in_a_process(
+    found = _in_a_process(
         system, {"PYTHONPATH": str(ROOT / clock), "PYTHON_CLOCK_SHIFT_SECONDS": "-3600"}
     )
     (fault,) = faults(found, "clocks")
@@ -286,10 +288,10 @@ def test_a_person_sees_a_table(system: System) -> None:
     assert "3 faults" in shown
 
 
-async def _in_a_process(system: System, environment: dict[str, str] | None = None) -> Any:
+def _in_a_process(system: System, environment: dict[str, str]) -> Any:
     """What the command says as a person starts it."""
     api_url = PREFECT_API_URL.value()
-    done = subprocess.run(  # noqa: ASYNC221
+    done = subprocess.run(
         [sys.executable, "-m", "deployments.cli", "doctor", "--json"],
         cwd=ROOT,
         env={
@@ -297,7 +299,7 @@ async def _in_a_process(system: System, environment: dict[str, str] | None = Non
             **system.environment,
             "PREFECT_API_URL": api_url or "",
             "PREFECT_HOME": str(PREFECT_HOME.value()),
-            **(environment or {}),
+            **environment,
         },
         capture_output=True,
         text=True,
