@@ -17,7 +17,8 @@ from tests.faults.suite import SCENARIOS, Group, run_group
 
 pytestmark = pytest.mark.timeout(900)
 
-DOCUMENTS = 60
+#: For each pipeline that a group has.
+DOCUMENTS = 20
 SEED = 1
 #: A few documents are claimed by few runs, which start soon.
 LEASE_SECONDS = 15.0
@@ -62,7 +63,8 @@ def test_every_scenario_is_here() -> None:
 
 @pytest.mark.parametrize("group", GROUPS.values(), ids=list(GROUPS))
 def test_nothing_is_lost_sent_twice_or_wrongly_failed(bench: Bench, group: Group) -> None:
-    results = run_group(bench, group, DOCUMENTS, SEED)
+    documents = DOCUMENTS * len({pipeline for each in group.values() for pipeline in each})
+    results = run_group(bench, group, documents, SEED)
     lines = [line for result in results for line in result_lines(result)]
     assert all(result.clean for result in results), "\n".join(lines)
     assert all(result.faults for result in results), "\n".join(lines)
