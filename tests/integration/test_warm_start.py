@@ -286,3 +286,14 @@ def test_the_memory_of_the_preloaded_process_does_not_grow(shared: Machine) -> N
     growth = (server.memory_info().rss - before) / 80 * RUNS_TO_SHOW
     assert growth < ALLOWED_GROWTH
     wait_until(lambda: server.num_fds() <= files, "the last run's files are closed")
+
+
+def test_a_fork_server_that_should_be_ready_is_not_waited_for_long(tmp_path: Path) -> None:
+    """One that is stuck costs each run seconds: they start cold."""
+    path = tmp_path / "s.socket"
+    path.touch()
+    assert launcher.START_SECONDS - 60 < launcher.patience(str(path)) <= launcher.START_SECONDS
+    os.utime(path, (0, 0))
+    assert launcher.patience(str(path)) == launcher.ANSWER_SECONDS
+    path.unlink()
+    assert launcher.patience(str(path)) == launcher.ANSWER_SECONDS

@@ -20,6 +20,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterator, Mapping
 
 MODULE = "prefect.engine"
@@ -35,6 +36,8 @@ STARTED = b"s"
 STATUS = struct.Struct("i")
 #: The fork server imports first and answers then; a slow machine needs a while.
 START_SECONDS = 120.0
+#: One that has had that time answers at once, unless it is stuck.
+ANSWER_SECONDS = 15.0
 FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 
 #: Variables that programs read when they start or import: a fork server has them as its runs do.
@@ -94,7 +97,7 @@ def request_run(module: str) -> socket.socket:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
         try:
             socket.send_fds(connection, [b"r"], [0, 1, 2, request])
-            connection.settimeout(START_SECONDS)
+            connection.settimeout(patience(path))
             if connection.recv(1) == STARTED:
                 connection.settimeout(None)
                 _forward(numbers, connection)
@@ -180,6 +183,15 @@ def _become_fork_server(listener: socket.socket, path: str, version: str) -> Non
         os.execve(server[0], server, shared_environment())  # noqa: S606 - the interpreter itself
     finally:
         os._exit(1)
+
+
+def patience(path: str) -> float:
+    """Seconds to wait for the fork server of that socket, which it got when it was started."""
+    try:
+        age = time.time() - os.stat(path).st_mtime
+    except FileNotFoundError:
+        return ANSWER_SECONDS  # it has just ended, and says so
+    return min(max(ANSWER_SECONDS, START_SECONDS - age), START_SECONDS)
 
 
 def log_path(path: str) -> str:
