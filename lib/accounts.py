@@ -13,7 +13,7 @@ from lib.models import Account, comparable
 from lib.settings import ApiSettings
 from lib.settings.encryption import PasswordBox
 from lib.source.accounts import ShopAccount
-from lib.words.phrase import Phrase
+from lib.words.language import Phrase
 
 
 def account_key(base_url: str, username: str, password: SecretStr) -> str:

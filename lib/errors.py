@@ -37,8 +37,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.words.documents import finding
-from lib.words.language import Language, say
-from lib.words.phrase import Phrase, said
+from lib.words.language import Language, Phrase, said, say
 
 
 class SyncError(Exception):

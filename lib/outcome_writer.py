@@ -16,7 +16,7 @@ from lib.record import Record
 from lib.settings import SyncSettings
 from lib.source.store import Source
 from lib.tracking.writer import TrackingStore
-from lib.words.phrase import Phrase
+from lib.words.language import Phrase
 from lib.write_batcher import WriteBatcher
 
 logger = logging.getLogger("dqg.outcomes")

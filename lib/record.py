@@ -14,8 +14,7 @@ import unicodedata
 
 from lib.errors import ChangedAfterAcceptance, Conflict, SyncError
 from lib.models import Acceptance, Attempt, Document, DocumentRef, Outcome, Payload, comparable
-from lib.words.language import N_
-from lib.words.phrase import Phrase
+from lib.words.language import N_, Phrase
 
 _WARNINGS_KEPT = 20
 

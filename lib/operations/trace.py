@@ -100,6 +100,11 @@ async def read_trace(
             found.away[store] = str(error)
 
     await asyncio.gather(ask("SQL", read_rows()), ask("MongoDB", read_records()))
+    # Whichever store answered first.
+    order = [pipeline.name for pipeline in pipelines]
+    found.documents = dict(
+        sorted(found.documents.items(), key=lambda entry: (order.index(entry[0][0]), entry[0][1]))
+    )
     # Last: the records name the runs.
     await ask("Prefect", _add_runs(found, pipelines, read_runs))
     return found

@@ -33,7 +33,7 @@ from lib.resilience.breaker_rules import (
 )
 from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script
 from lib.settings import BreakerSettings
-from lib.words.phrase import Phrase
+from lib.words.language import Phrase
 
 logger = logging.getLogger("dqg.breaker")
 

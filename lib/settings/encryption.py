@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from lib.errors import PasswordUnreadable
-from lib.words.phrase import Phrase
+from lib.words.language import Phrase
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet

@@ -17,7 +17,7 @@ from lib.models import Acceptance, Document, EarlierAcceptance, LogStatus
 from lib.pipelines import Pipeline
 from lib.record import Record
 from lib.services import Services
-from lib.words.phrase import Phrase
+from lib.words.language import Phrase
 from lib.write_batcher import WriteBatcher
 
 logger = logging.getLogger("dqg.batch")

@@ -45,8 +45,7 @@ from lib.sanitize import shorten
 from lib.services import Services
 from lib.settings import Language, SyncSettings
 from lib.sync.batch import Batch
-from lib.words.language import say
-from lib.words.phrase import said
+from lib.words.language import said, say
 
 #: Only these cost an attempt, and only where many do not fail in the same way. Everything else is
 #: not the document's fault: an account, a setting, a store, or an error in our code.

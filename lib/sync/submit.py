@@ -24,7 +24,7 @@ from lib.resilience.breaker_rules import BreakerState
 from lib.sanitize import sanitize_exceptions
 from lib.sync.batch import Batch, finish_all, sending
 from lib.sync.outcomes import breaker_names, record_outcome, report_failure
-from lib.words.phrase import Phrase
+from lib.words.language import Phrase
 
 logger = logging.getLogger("dqg.submission")
 

@@ -21,8 +21,7 @@ from lib.settings import MongoSettings, SyncSettings
 from lib.tracking.failures import record_decision, ref_of
 from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS, ensure_indexes
 from lib.tracking.mongo import BufferedWrites, Write, mongo_errors, open_client
-from lib.words.language import say
-from lib.words.phrase import said
+from lib.words.language import said, say
 
 logger = logging.getLogger("dqg.tracking")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -247,15 +249,16 @@ async def test_refused_accounts_are_probed_in_turn_by_logins_that_hold_up_nothin
 ) -> None:
     assert await look(system) == 1
     assert set(refused_logins(system).values()) == {1}
-    for number in range(7):
-        system.add("sale", f"GOOD-{number}", shop="SHOP01")
+    deadline, numbers = time.monotonic() + 60, count()
+    # A cool-down may be longer than a look.
+    while min(refused_logins(system).values()) < 2:
+        assert time.monotonic() < deadline, f"not each had its turn: {refused_logins(system)}"
+        system.add("sale", f"GOOD-{next(numbers)}", shop="SHOP01")
         before = refused_logins(system).total()
         assert await look(system) == 1, "no process per shop"
         assert refused_logins(system).total() - before <= 2
         assert ended(system, "GOOD")
-    tried = refused_logins(system)
-    assert len(tried) == len(WRONG)
-    assert min(tried.values()) >= 2, "each has had its turn"
+    assert len(refused_logins(system)) == len(WRONG)
     assert ended(system, "HD", "PENDING_SYNC")
     assert {system.document("sale", f"HD-{shop}").attempts for shop in WRONG} == {0}
 

@@ -9,8 +9,7 @@ import pickle
 import pytest
 
 from lib.errors import AccountRefused, Forbidden, Unavailable
-from lib.words.language import Language
-from lib.words.phrase import Phrase, pack, said, unpack
+from lib.words.language import Language, Phrase, pack, said, unpack
 
 NESTED = Phrase(
     "{text} (the API does not have the document)",

@@ -30,7 +30,7 @@ from lib.platforms.dqg.response import Reply
 from lib.platforms.platform import Action, CallContext, Lookup
 from lib.sanitize import PERSONAL_FIELDS
 from lib.settings import ApiSettings, Language
-from lib.words.phrase import Phrase
+from lib.words.language import Phrase
 
 logger = logging.getLogger("dqg.platform")
 

@@ -25,8 +25,7 @@ from lib.platforms.dqg.tokens import TokenCache
 from lib.sanitize import MASK, hide_secrets, printable, shorten
 from lib.settings import ApiSettings
 from lib.settings.sending import is_http_address
-from lib.words.language import N_
-from lib.words.phrase import Phrase
+from lib.words.language import N_, Phrase
 
 _MAX_USERNAME = 50
 _MAX_PASSWORD = 30

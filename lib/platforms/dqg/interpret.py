@@ -46,7 +46,7 @@ from lib.platforms.dqg.response import Answer, Reply
 from lib.platforms.platform import Lookup
 from lib.sanitize import shorten
 from lib.settings import ApiSettings
-from lib.words.phrase import Phrase
+from lib.words.language import Phrase
 
 #: An answer to a login is read without any.
 _DEFAULTS = ApiSettings()

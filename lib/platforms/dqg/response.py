@@ -16,7 +16,7 @@ from typing import Final
 
 from lib.platforms.dqg.wording import is_about_route, is_system_error, names_only_the_status
 from lib.sanitize import hide_secrets, printable, redact, shorten
-from lib.words.phrase import Phrase
+from lib.words.language import Phrase
 
 #: Statuses that some servers send within the body under HTTP 200.
 _MIRRORED = frozenset({401, 403, 408, 409, 425, 429, *range(500, 600)})

@@ -22,7 +22,7 @@ from lib.models import Account
 from lib.platforms.dqg.interpret import Token, is_usable
 from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script
 from lib.settings import ApiSettings, RedisSettings
-from lib.words.phrase import Phrase, pack, unpack
+from lib.words.language import Phrase, pack, unpack
 
 logger = logging.getLogger("dqg.tokens")
 
