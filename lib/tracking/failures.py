@@ -16,6 +16,7 @@ from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
 
+from lib.errors import InvalidDocument
 from lib.models import DocumentRef
 from lib.pipelines import get_pipeline
 from lib.source.store import Source
@@ -225,11 +226,13 @@ def reasons_of(row: Mapping[str, Any], drug_codes: Sequence[str | None]) -> list
     """Why one document failed: a reason a wrong field, else the one of its error's text."""
     error_class = row.get("error_class") or ""
     if fields := row.get("field_errors"):
+        own = error_class == InvalidDocument.error_class
         return [
             Reason(
                 error_class,
                 item["field"],
-                normalised(item["reason"]),
+                # Numbers that our own check names are the same for every document.
+                item["reason"] if own else normalised(item["reason"]),
                 _code_of_line(drug_codes, item.get("line")),
             )
             for item in fields

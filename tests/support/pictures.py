@@ -15,6 +15,10 @@ from tests.support.ui import Ui
 REFUSED = "HD-S02-000905"
 #: One that was accepted; it stands in the form, which is not submitted.
 ACCEPTED = "HD-S01-000101"
+#: One whose lot number is blank.
+BLANK = "HD-S01-000901"
+#: The day of the demo's faulty documents.
+CLOSED = "2026-11-09"
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 
@@ -52,21 +56,39 @@ def take_pictures(ui: Ui, system: System, folder: Path) -> None:
 
 
 def take_console_pictures(page: Page, console: DemoConsole, folder: Path) -> None:
-    """Write the pictures of the console, as the administrator of the demo sees it.
+    """Write the pictures of the console: of the administrator's desk, and of a shop's telephone.
 
     Raises:
         AssertionError, playwright's Error: a page does not show what its picture is for.
     """
+    administrator, shop = DEMO_USERS
     page.set_viewport_size({"width": 1200, "height": 800})
-    page.goto(f"{console.url}/login")
-    page.get_by_label("Tên đăng nhập").fill(DEMO_USERS[0].name)
-    page.get_by_label("Mật khẩu").fill(console.password)
-    page.get_by_role("button", name="Đăng nhập").click()
-    expect(page.get_by_role("heading", name="Tổng quan hôm nay")).to_be_visible()
+    _log_in(page, console, administrator.name)
     page.screenshot(path=folder / "console-overview.png")
     page.goto(f"{console.url}/causes")
     expect(page.get_by_role("article").first).to_contain_text("Cần làm")
     page.screenshot(path=folder / "console-causes.png")
+    page.goto(f"{console.url}/close")
+    page.get_by_label("Từ ngày").fill(CLOSED)
+    page.get_by_label("Đến ngày").fill(CLOSED)
+    page.get_by_role("button", name="Đối chiếu").click()
+    expect(page.get_by_role("link", name="Tải về Excel")).to_be_visible()
+    page.screenshot(path=folder / "console-close.png", full_page=True)
+
+    page.get_by_role("button", name="Đăng xuất").click()
+    page.set_viewport_size({"width": 390, "height": 844})
+    _log_in(page, console, shop.name)
+    page.goto(f"{console.url}/documents?code={BLANK}")
+    expect(page.get_by_text("dòng 1, số lô")).to_be_visible()
+    page.screenshot(path=folder / "console-phone.png")
+
+
+def _log_in(page: Page, console: DemoConsole, name: str) -> None:
+    page.goto(f"{console.url}/login")
+    page.get_by_label("Tên đăng nhập").fill(name)
+    page.get_by_label("Mật khẩu").fill(console.password)
+    page.get_by_role("button", name="Đăng nhập").click()
+    expect(page.get_by_role("heading", name="Tổng quan hôm nay")).to_be_visible()
 
 
 def first_run(system: System, name: str) -> tuple[str, str]:

@@ -11,6 +11,8 @@ import typer
 from deployments.cli.output import duration
 from deployments.cli.selection import parse_age
 from lib.tracking.failures import FailureFilter, group_failures, normalised
+from lib.words.documents import reason
+from lib.words.language import Language
 
 
 def failure(record_id: int, **values: Any) -> dict[str, Any]:
@@ -70,6 +72,13 @@ def test_field_errors_name_field_and_drug_code_of_their_line() -> None:
     groups = group_failures(rows, {("sale", 1): ["A", "B"], ("sale", 2): ["C", "B"]})
     found = {(g.reason.field, g.reason.drug_code): len(g.refs) for g in groups}
     assert found == {("so_lo", "B"): 2, ("ngay_ban", ""): 1}
+
+
+def test_what_our_own_check_finds_keeps_its_numbers_in_every_language() -> None:
+    found = {"field": "loai_phieu_xuat", "line": None, "reason": "must be one of 1, 2"}
+    (group,) = group_failures([failure(1, error_class="invalid", field_errors=[found])])
+    said = reason(group.reason.text, Language.VIETNAMESE)
+    assert said == "phải là một trong các số 1, 2"
 
 
 def test_a_group_keeps_its_name_when_others_come_and_go() -> None:
