@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from deployments.local.parts.console import DEMO_USERS, DemoConsole
 from deployments.local.system import System
 from tests.support.ui import Ui
+from tests.support.waiting import wait_until
 
 #: A document of the demo that the national API refuses.
 REFUSED = "HD-S02-000905"
@@ -50,6 +51,16 @@ def take_pictures(ui: Ui, system: System, folder: Path) -> None:
     ui.shows("không có trong danh mục")
     ui.picture(folder / "failed-record.png", height=850)
 
+    wait_until(
+        lambda: (
+            httpx.get(
+                f"{system.prefect.api_url}/artifacts/orchestrate-summary/latest", trust_env=False
+            ).is_success
+        ),
+        "`orchestrate` shows what it did when its minute is over",
+        timeout=180,
+        poll=1,
+    )
     ui.open_latest_artifact("orchestrate-summary")
     ui.shows("cancellation")
     ui.picture(folder / "orchestrate-summary.png", width=1800, height=440)
