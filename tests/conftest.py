@@ -20,12 +20,13 @@ from deployments.local.parts.stores import start_mongo, start_redis
 from deployments.local.sandbox.client import SandboxAdmin
 from deployments.local.supervisor.stack import Stack
 from deployments.migrations import BUSINESS, SYNC, migrate
+from tests.support.browser import chromium
 from tests.support.sandbox import Sandbox
 from tests.support.snapshots import Snapshots, copy_database
 from tests.support.system import deployed, prefect_server, system
 
 # In one place: a fixture that two files bring in is made twice.
-__all__ = ["deployed", "prefect_server", "system"]
+__all__ = ["chromium", "deployed", "prefect_server", "system"]
 
 
 TESTS = Path(__file__).parent

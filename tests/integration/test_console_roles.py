@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from flows.pipelines import sale
 from lib.pipelines import SALE
-from tests.support.browser import PROGRAMS, find_browser, open_page
+from tests.support.browser import open_page
 from tests.support.console import PASSWORD, add_users, running_console
 from tests.support.snapshots import Snapshots
 from tests.support.system import System
@@ -27,18 +26,6 @@ pytestmark = [
     ),
 ]
 UNKNOWN = {"drug_code": "DQG99999999"}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    """The system's browser. Without one the tests are skipped, but not where they must run."""
-    program = find_browser()
-    if program is None:
-        reason = f"none of {', '.join(PROGRAMS)} is on PATH"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return program
 
 
 def send_some(system: System) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Error, Page, sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -30,6 +31,18 @@ _ARGUMENTS = (
 def find_browser() -> str | None:
     """The system's Chromium, None where there is none."""
     return next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The system's browser. Without one the tests are skipped, but not where they must run."""
+    program = find_browser()
+    if program is None:
+        reason = f"none of {', '.join(PROGRAMS)} is on PATH"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return program
 
 
 @contextmanager

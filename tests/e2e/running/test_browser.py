@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from lib.pipelines import SALE
 from lib.settings import SourceSettings
 from lib.source.engine import create_source_engine
 from lib.source.tables import build_tables
-from tests.support.browser import PROGRAMS, find_browser, open_page
+from tests.support.browser import open_page
 from tests.support.documents import insert_document
 from tests.support.pictures import FOLDER, take_pictures
 from tests.support.ui import Ui
@@ -27,18 +26,6 @@ DEPLOYMENTS = [
     deployment["name"]
     for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"]
 ]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    """The system's browser. Without one the tests are skipped, but not where they must run."""
-    program = find_browser()
-    if program is None:
-        reason = f"none of {', '.join(PROGRAMS)} is on PATH"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return program
 
 
 def test_a_single_invoice_is_sent_from_the_run_form(
