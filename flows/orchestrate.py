@@ -1,7 +1,8 @@
 """Finds pending documents, claims them in batches and hands each batch to its work pool.
 
-Scheduled every minute, one run at a time; a run looks every two seconds until the next one is
-near. It moves claim tokens, never documents.
+Scheduled every minute; a run looks every two seconds until the next one is due, and ends while that
+one begins, so that somebody always looks. Claims are guarded in the database: two runs that look at
+once take different documents. It moves claim tokens, never documents.
 """
 
 from __future__ import annotations
@@ -16,19 +17,12 @@ from uuid import uuid4
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
 
 from lib.models import Claim
 from lib.pipelines import PIPELINES
 from lib.settings import SyncSettings
-from lib.sync.planning import (
-    ClaimPlan,
-    Gathering,
-    claim_bounds,
-    seconds_to_look,
-    suspects_together,
-)
+from lib.sync.planning import ClaimPlan, Gathering, claim_bounds, suspects_together
 from lib.sync.probes import probe_accounts
 from tasks.alerts import emit_alert_events
 from tasks.artifacts import show_summary
@@ -37,13 +31,10 @@ from tasks.documents import claim_documents
 from tasks.planning import count_due, plan_pipeline, read_summary
 from tasks.runtime import open_services, scheduler_run_name
 
-#: For the last round, the summary and the alerts: the next run is refused while this one goes on.
-LAST_SECONDS = 4.0
-
 
 @flow(name="orchestrate", flow_run_name=scheduler_run_name)
 async def orchestrate() -> State[Any]:
-    """Claim and dispatch whatever becomes due until the next scheduled run is near.
+    """Claim and dispatch whatever becomes due until the next scheduled run is due.
 
     Leaves a summary of every pipeline. A look that finds nothing leaves no trace.
     """
@@ -63,7 +54,7 @@ async def orchestrate() -> State[Any]:
 
 
 async def due_pipelines(sync: SyncSettings) -> AsyncIterator[Iterable[str]]:
-    """All pipelines, then those with due documents, until the next scheduled run is near."""
+    """All pipelines, then those with due documents, until the next scheduled run is due."""
     yield PIPELINES
     gathering = Gathering(sync.orchestrate_gather, sync.batch_size)
     is_last = not sync.orchestrate_seconds
@@ -78,9 +69,7 @@ async def due_pipelines(sync: SyncSettings) -> AsyncIterator[Iterable[str]]:
 def _seconds_left(period: float) -> float:
     now = datetime.now(UTC)
     elapsed = now - (flow_run.scheduled_start_time or now)
-    # A worker takes the next run, or has it refused, this long before its time.
-    ahead = get_current_settings().worker.prefetch_seconds
-    return seconds_to_look(elapsed.total_seconds(), period, ahead + LAST_SECONDS)
+    return max(0.0, period - elapsed.total_seconds())
 
 
 async def dispatch_round(pipelines: Iterable[str]) -> Round:

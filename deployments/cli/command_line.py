@@ -95,13 +95,17 @@ def whole(app: typer.Typer, places: Mapping[str, Place]) -> TyperGroup:
 
 
 def _translate_help(command: Any, ctx: Any) -> None:
+    """Its help in the language that is set, in plain text: drawing boxes takes twice the time."""
     command.context_class = _Context
+    command.rich_markup_mode = None
     command.options_metavar = _("[OPTIONS]")
     if isinstance(command, TyperGroup):
         command.subcommand_metavar = _("COMMAND [ARGS]...")
     for part in (command, *command.params, command.get_help_option(ctx)):
         if getattr(part, "help", None):
             part.help = _(help_key(part.help))
+    # Else the list of commands would show only what fits into a line.
+    command.short_help = (command.help or "").split("\n")[0]
     for subcommand in getattr(command, "commands", {}).values():
         _translate_help(subcommand, ctx)
 

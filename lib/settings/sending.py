@@ -198,7 +198,7 @@ class SyncSettings(Section):
         ge=0,
         le=3600,
         description="seconds between scheduled runs of `orchestrate`; each run looks for due "
-        "documents until the next one is near. 0: once per run",
+        "documents until the next one is due. 0: once per run",
     )
     orchestrate_poll: Seconds = Field(2, description="seconds between two looks in that time")
     orchestrate_gather: float = Field(

@@ -215,19 +215,6 @@ class Gathering:
         return ripe
 
 
-def seconds_to_look(elapsed: float, period: float, reserve: float) -> float:
-    """How long a run of `orchestrate` may look until the next scheduled one is near.
-
-    A run that is busy past that moment has cost the next one its place, and goes on for it.
-
-    Args:
-        elapsed: seconds since the run's scheduled time; below 0 where it began earlier.
-        period: seconds between scheduled runs.
-        reserve: how many of them are left for the end of this run.
-    """
-    return (period - reserve - elapsed) % period
-
-
 def _may_claim(
     summary: PipelineSummary,
     pool: PoolState,

@@ -59,8 +59,7 @@ async def test_pending_documents_are_claimed_logged_and_dispatched(system: Syste
     assert set(system.statuses("sale").values()) == {"SYNC_SUCCESS"}
 
 
-#: A worker takes runs ten seconds ahead where nothing else is set, so this one looks for two.
-BRIEFLY = {"orchestrate_seconds": 16, "orchestrate_poll": 0.1}
+BRIEFLY = {"orchestrate_seconds": 2, "orchestrate_poll": 0.1}
 
 
 @pytest.mark.settings(sync=BRIEFLY)

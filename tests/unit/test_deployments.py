@@ -99,11 +99,11 @@ def test_schedules_are_what_they_are_meant_to_be() -> None:
     }
 
 
-def test_the_scheduler_has_a_pool_of_its_own_and_runs_one_at_a_time() -> None:
-    for name in ("orchestrate", "reconcile"):
+def test_the_scheduler_has_a_pool_of_its_own_and_runs_do_not_pile_up() -> None:
+    for name, limit in (("orchestrate", 3), ("reconcile", 1)):
         assert DEPLOYMENTS[name]["work_pool"]["name"] == SCHEDULER_POOL
         assert DEPLOYMENTS[name]["concurrency_limit"] == {
-            "limit": 1,
+            "limit": limit,
             "collision_strategy": "CANCEL_NEW",
         }
 

@@ -23,7 +23,6 @@ from lib.sync.planning import (
     batch_sizes,
     plan_claims,
     plan_from,
-    seconds_to_look,
 )
 from tests.properties.world import CountingApi, make_services
 from tests.support.recording import Answer, Recorder
@@ -175,14 +174,6 @@ def test_a_full_batch_does_not_wait() -> None:
     for now in range(3):
         assert gathering.ripe({"sale": 100}, now) == {"sale"}
     assert gathering.ripe({"sale": 99}, now=3) == set()
-
-
-def test_a_run_looks_until_the_next_one_is_near_and_goes_on_where_it_is_too_late_for_that() -> None:
-    assert seconds_to_look(elapsed=0, period=60, reserve=5) == 55
-    assert seconds_to_look(elapsed=-1, period=60, reserve=5) == 56
-    assert seconds_to_look(elapsed=54, period=60, reserve=5) == 1
-    assert seconds_to_look(elapsed=56, period=60, reserve=5) == 59
-    assert seconds_to_look(elapsed=3600, period=60, reserve=5) == 55
 
 
 def open_shop(held_batches: int) -> Recorder:
