@@ -20,6 +20,7 @@ from typing import Any
 from prefect import Flow, flow, tags
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.runtime import flow_run
+from prefect.states import Failed
 
 from lib.errors import ClaimLost, ConfigurationError, Interrupted, Paused
 from lib.pipelines import CANCELLATION, IMPORT, SALE, Pipeline, get_pipeline
@@ -65,7 +66,11 @@ async def run_pipeline(
     token = claim_token or str(flow_run.id)
     async with open_services() as services:
         if local_id:
-            await claim_document(pipeline.name, local_id, pharmacy_code or None, token, force)
+            claimed: State[Any] = await claim_document(  # type: ignore[misc]
+                pipeline.name, local_id, pharmacy_code or None, token, force, return_state=True
+            )
+            if claimed.is_failed():
+                return Failed(message=claimed.message)
         documents = await load_documents(pipeline.name, token)
         if not documents:
             return empty_batch(token)

@@ -67,22 +67,26 @@ async def claim_documents(
 @task(cache_policy=NO_CACHE, task_run_name="claim-{local_id}")
 async def claim_document(
     pipeline: str, local_id: str, pharmacy_code: str | None, token: str, force: bool
-) -> Claim:
-    """Claim one document by its local id, whatever its status.
+) -> State[Any]:
+    """Claim one document by its local id, whatever its status; see `Claims.claim_one`.
 
-    Raises:
-        DocumentNotFound, AmbiguousDocument, DocumentBusy, AlreadySent, BeforeCutOff.
+    Failed, with the reason as its message, where it may not be sent. Raises nothing, like `submit`.
     """
     services = current_services()
-    return await asyncio.to_thread(
-        services.source.claims.claim_one,
-        get_pipeline(pipeline),
-        local_id=local_id,
-        pharmacy_code=pharmacy_code,
-        token=token,
-        lease=services.settings.sync.lease,
-        force=force,
-    )
+    sync = services.settings.sync
+    try:
+        claim = await asyncio.to_thread(
+            services.source.claims.claim_one,
+            get_pipeline(pipeline),
+            local_id=local_id,
+            pharmacy_code=pharmacy_code,
+            token=token,
+            lease=sync.lease,
+            force=force,
+        )
+    except SyncError as error:
+        return Failed(message=error.said(sync.language), data=error)
+    return Completed(message=f"held by {token}", data=claim)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="load-{pipeline}")

@@ -24,7 +24,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from lib.errors import DocumentBusy
 from lib.models import Claim, DocumentRef, HeldClaim, SyncStatus, comparable
 from lib.pipelines import Pipeline
 from lib.source.claim_statements import (
@@ -42,7 +41,7 @@ from lib.source.dialects import (
     update_rows,
     utc_in,
 )
-from lib.source.documents import choose_one, pending_shops
+from lib.source.documents import busy, choose_one, pending_shops
 from lib.source.rows import (
     after_vanished,
     belongs,
@@ -151,7 +150,6 @@ class Claims:
             AlreadySent: it is SYNC_SUCCESS and `force` was not given.
             BeforeCutOff: it is dated before the cut-off and `force` was not given.
         """
-        busy = DocumentBusy(f"{pipeline.name} document {local_id!r} is being sent by another run")
         header = self._tables.header(pipeline)
 
         def work(connection: Connection) -> DocumentRef:
@@ -176,13 +174,13 @@ class Claims:
             )
             connection.execute(end_expired_statement(self._tables, pipeline, chosen))
             if not self._take(connection, pipeline, [chosen], token, lease, early=True):
-                raise busy
+                raise busy(pipeline, local_id, pharmacy_code)
             return chosen
 
         try:
             return Claim(token, pipeline.name, (self._run(work),))
         except IntegrityError:
-            raise busy from None
+            raise busy(pipeline, local_id, pharmacy_code) from None
 
     def renew(self, pipeline: Pipeline, token: str, lease: timedelta) -> int:
         """Extend the lease of the documents a token still holds: its holder lives. Idempotent.

@@ -42,6 +42,8 @@ from lib.source.rows import (
 )
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
+from lib.words.documents import KINDS
+from lib.words.language import Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +329,7 @@ def choose_one(
     cut_off: date | None,
 ) -> DocumentRef:
     """The row that a run for one document takes; see `Claims.claim_one` for rules and errors."""
-    label = f"{pipeline.name} document {local_id!r}"
+    label = name_of(pipeline, local_id, pharmacy_code)
     header = tables.header(pipeline)
     query = (
         select(
@@ -341,26 +343,47 @@ def choose_one(
         .order_by(header.c.id)
     )
     if pharmacy_code is not None:
-        label += f" of pharmacy {pharmacy_code}"
         query = query.where(header.c.pharmacy_code == code_value(pharmacy_code))
     rows: Sequence[Row[Any]] = connection.execute(query).all()
     if not rows:
-        raise DocumentNotFound(f"there is no {label}")
+        raise DocumentNotFound(Phrase("there is no {document}", document=label))
     pharmacies = {comparable(row.pharmacy_code): row.pharmacy_code.strip() for row in rows}
     if len(pharmacies) > 1:
         raise AmbiguousDocument(
-            f"there is more than one {label}: name the pharmacy, "
-            f"one of {', '.join(sorted(pharmacies.values()))}"
+            Phrase(
+                "there is more than one {document}: name the pharmacy, one of {pharmacies}",
+                document=label,
+                pharmacies=", ".join(sorted(pharmacies.values())),
+            )
         )
     if any(row.live for row in rows):
-        raise DocumentBusy(f"{label} is being sent by another run")
+        raise busy(pipeline, local_id, pharmacy_code)
     statuses = {row.id: SyncStatus.read(row.status) for row in rows}
     pending = [row for row in rows if statuses[row.id] == SyncStatus.PENDING]
     chosen = (pending or rows)[0]
     if statuses[chosen.id] == SyncStatus.SUCCESS and not force:
-        raise AlreadySent(f"{label} is already accepted; only force sends it again")
+        raise AlreadySent(
+            Phrase("{document} is already accepted; only force sends it again", document=label)
+        )
     if not chosen.in_scope and not force:
         raise BeforeCutOff(
-            f"{label} is dated before {cut_off} (DQG_SYNC__NOT_BEFORE); only force sends it"
+            Phrase(
+                "{document} is dated before {day} (DQG_SYNC__NOT_BEFORE); only force sends it",
+                document=label,
+                day=cut_off,
+            )
         )
     return to_ref(pipeline, chosen)
+
+
+def name_of(pipeline: Pipeline, local_id: str, pharmacy_code: str | None) -> Phrase:
+    """A document as messages to people name it."""
+    name = Phrase("{kind} {local_id}", kind=Phrase(KINDS[pipeline.name]), local_id=repr(local_id))
+    if pharmacy_code is None:
+        return name
+    return Phrase("{document} of pharmacy {code}", document=name, code=pharmacy_code)
+
+
+def busy(pipeline: Pipeline, local_id: str, pharmacy_code: str | None) -> DocumentBusy:
+    label = name_of(pipeline, local_id, pharmacy_code)
+    return DocumentBusy(Phrase("{document} is being sent by another run", document=label))

@@ -60,3 +60,19 @@ async def test_a_document_that_waits_for_its_account_is_not_failed(
     by_hand = await sale(local_invoice_id=local_id, return_state=True)
     assert (by_hand.name, by_hand.is_failed()) == ("Waiting", False)
     assert system.document("sale", local_id).status == "PENDING_SYNC"
+
+
+async def test_a_document_that_cannot_be_sent_by_hand_says_why_in_words(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    system.add("sale", "SENT")
+    await run_batch(system, "sale")
+    said = {
+        local_id: (await sale(local_invoice_id=local_id, return_state=True)).message
+        for local_id in ("MISSPELT", "SENT")
+    }
+    assert said == {
+        "MISSPELT": "không có Hóa đơn bán 'MISSPELT'",
+        "SENT": "Hóa đơn bán 'SENT' đã được tiếp nhận; chỉ gửi lại khi chọn force",
+    }
+    assert "Traceback" not in caplog.text
