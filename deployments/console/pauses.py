@@ -31,8 +31,6 @@ async def pauses(visitor: Annotated[Visitor, Depends(require(Right.PAUSES))]) ->
 
 @router.post("/pauses/pause")
 async def stop(visitor: Annotated[Visitor, Depends(require(Right.PAUSE))]) -> Response:
-    if not visitor.value("why"):
-        return await _page(visitor, problem="why")
     return await _change(visitor, Action.PAUSED)
 
 
@@ -84,8 +82,10 @@ async def _last_accepted(operator: Operator) -> datetime | None:
 
 
 async def _change(visitor: Visitor, action: Action) -> Response:
-    operator, _ = await visitor.console.operator()
     by, why = visitor.user.name, visitor.value("why")
+    if not why:
+        return await _page(visitor, problem="why")
+    operator, _ = await visitor.console.operator()
     pipeline, shop = visitor.value("pipeline"), visitor.value("shop")
     if pipeline:
         if pipeline not in PIPELINES:

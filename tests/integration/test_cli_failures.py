@@ -252,3 +252,16 @@ def test_open_failures_are_counted_by_shop_also_of_earlier_days(failed: System) 
     assert found["open_failures"] == {"import": 0, "sale": 3, "cancellation": 0}
     dqg("requeue", "U-2", "--yes", "--why", "x")
     assert dqg_json("status", status=1)["open_failures"]["sale"] == 2
+
+
+@pytest.mark.settings(mongo={"mask_personal_names": False})
+def test_erasing_a_person_is_on_record_without_the_name(system: System) -> None:
+    name = "Nguyễn Thị Bí Mật"
+    system.add("sale", "U-1", line=UNKNOWN, customer_name=name)
+    send_pending(system)
+    assert [row["local_id"] for row in dqg_json("person", "find", name)["documents"]] == ["U-1"]
+    assert dqg_json("person", "erase", name, "--yes") == {"erased": 1}
+    assert dqg_json("person", "find", name) == {"documents": []}
+    (entry,) = system.mongo.audit.find({"action": "erased"})
+    assert (entry["by"], entry["detail"]) == (getpass.getuser(), "1")
+    assert name not in repr(entry)

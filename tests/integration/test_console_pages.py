@@ -236,10 +236,14 @@ def test_a_shop_is_paused_and_resumed_in_words(operator: Browserless, failed: Sy
     assert operator.post("/pauses/pause", shop="SHOP02", why="kiểm kê").status_code == 303
     assert "bị operator dừng bằng tay vì: kiểm kê" in operator.get("/pauses", 200)
     assert dqg_json("status", status=1)["shop_breakers"]["SHOP02"]["state"] == "forced_open"
-    assert operator.post("/pauses/resume", shop="SHOP02").status_code == 303
+    assert operator.post("/pauses/resume", shop="SHOP02").status_code == 422
+    assert operator.post("/pauses/resume", shop="SHOP02", why="kiểm xong").status_code == 303
     assert dqg_json("status", status=1)["shop_breakers"]["SHOP02"]["state"] == "closed"
-    actions = [row["action"] for row in failed.mongo.audit.find({"shops": "SHOP02"})]
-    assert actions == ["paused", "resumed"]
+    kept = failed.mongo.audit.find({"shops": "SHOP02"})
+    assert [(row["action"], row["why"]) for row in kept] == [
+        ("paused", "kiểm kê"),
+        ("resumed", "kiểm xong"),
+    ]
 
 
 def test_what_the_command_line_does_is_in_the_audit_log_too(
