@@ -279,6 +279,9 @@ class AccountRefused(SyncError):
     error_class = "account"
 
 
+_UNAUTHORIZED = 401
+
+
 class Forbidden(AccountRefused):
     """A call was refused (403, or 401 right after a login) though the account could log in.
 
@@ -301,6 +304,11 @@ class Forbidden(AccountRefused):
     ) -> None:
         super().__init__(message, http_status=http_status, answer=answer, maybe_stored=maybe_stored)
         self.by_firewall = by_firewall
+
+    @property
+    def of_token(self) -> bool:
+        """The API did not take a token that it had just given: no word about the document."""
+        return self.http_status == _UNAUTHORIZED
 
     def as_rejection(self) -> Rejected:
         """The same as a refusal of the document, once others of the account passed."""

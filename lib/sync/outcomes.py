@@ -286,8 +286,9 @@ async def report_failure(
         changed(judgement.transition)
         await breakers.release_probe((pipeline,))
         record.failure = error
-        if judgement.own:
+        if judgement.own and not error.of_token:
             return error.as_rejection()
+        record.own_failure = record.own_failure or judgement.own
     elif isinstance(error, AccountRefused):
         changed(await breakers.trip(account, error.said(language)))
         await breakers.release_probe((pipeline,))

@@ -153,6 +153,19 @@ async def test_one_forbidden_document_is_refused_while_others_of_the_account_pas
     assert ended(system, "GOOD")
 
 
+async def test_a_document_whose_tokens_get_lost_is_not_refused_for_it(system: System) -> None:
+    system.add("sale", "HD-UNLUCKY", shop="SHOP02", sale_date=YESTERDAY)
+    # Three refused calls are one failure: a stale token, a new one, and one after a pause.
+    fail(system, "HD-UNLUCKY", status=401, body={"code": 401, "mess": "no"}, times=9)
+    for number in range(12):
+        system.add("sale", f"GOOD-{number}", shop="SHOP02")
+        await look(system)
+        if ended(system, "HD-UNLUCKY"):
+            break
+    assert ended(system, "HD-UNLUCKY"), statuses(system)
+    assert ended(system, "GOOD"), statuses(system)
+
+
 async def test_an_account_that_may_send_nothing_opens_its_breaker_and_costs_nothing_then(
     system: System,
 ) -> None:
