@@ -31,6 +31,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
+from pydantic import BaseModel
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deployments.server.warm_start.launcher import (
@@ -49,8 +50,11 @@ PR_SET_PDEATHSIG = 1
 PRELOADED = (
     *("prefect.engine", "prefect.flow_engine", "prefect.task_engine", "prefect._internal.metrics"),
     *("prefect.deployments.steps.core", "prefect.deployments.steps.pull"),
+    *("prefect.utilities.visualization", "fastapi.encoders", "anyio._backends._asyncio"),
     *("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.mssql.pyodbc"),
 )
+#: Without the libraries of the system that it needs, a driver cannot be imported.
+DRIVERS = ("psycopg", "pyodbc")
 
 
 @dataclass(slots=True)
@@ -256,9 +260,13 @@ def preload() -> OwnCode:
     """Import what runs import; returns the project's own modules, which are no longer imported."""
     for name in PRELOADED:
         importlib.import_module(name)
+    for name in DRIVERS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     flows = importlib.import_module("flows")
     for info in pkgutil.walk_packages(flows.__path__, "flows."):
         importlib.import_module(info.name)
+    _complete(BaseModel)
     own = {
         name: module
         for name, module in sys.modules.items()
@@ -269,6 +277,14 @@ def preload() -> OwnCode:
     # A run executes this one as its main program.
     del sys.modules["prefect.engine"]
     return OwnCode(own)
+
+
+def _complete(model: type[BaseModel]) -> None:
+    """Build the validators that Prefect's models leave until they are first used."""
+    for inner in model.__subclasses__():
+        if not inner.__pydantic_complete__:
+            inner.model_rebuild(raise_errors=False)
+        _complete(inner)
 
 
 def become_run(files: Sequence[int], own_code: OwnCode) -> None:
