@@ -104,6 +104,11 @@ def compare(parts: Parts, options: Options) -> dict[str, Any]:
     if fixed.idle:
         print("\nwith nothing to do, percent of one core\n")
         print(report.idle_table(fixed.idle, {key: ALL_WAYS[key].label for key in fixed.idle}))
+    if fixed.sharing:
+        print(f"\n{costs.RUNS} batch runs at once, taken by each of two workers of their pool\n")
+        print(
+            report.table(["workers", "one", "other"], [[k, *v] for k, v in fixed.sharing.items()])
+        )
     if goals:
         print("\n" + goals_table(goals))
     return {
@@ -127,6 +132,10 @@ def _costs(parts: Parts, options: Options) -> costs.Costs:
             say(f"{ALL_WAYS[key].label}: idle {100 * report.cores_of(found.idle[key]):.1f} %")
     found.commands |= costs.commands(parts, ALL_WAYS["auto"])
     say(", ".join(f"dqg {name}: {seconds:.2f} s" for name, seconds in found.commands.items()))
+    for limit in (None, costs.SHARE):
+        text = "no --limit" if limit is None else f"--limit {limit}"
+        found.sharing[text] = costs.sharing(parts, ALL_WAYS["auto"], limit)
+        say(f"{costs.RUNS} runs, two workers, {text}: {found.sharing[text]}")
     found.claims |= growth.claim_growth(parts, options.pending, say)
     return found
 

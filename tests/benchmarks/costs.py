@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import httpx
 
-from deployments.local.parallel import run_command
-from deployments.local.parts.servers import prefect_client_environment
+from deployments.local.parallel import at_once, run_command
+from deployments.local.parts.servers import prefect_client_environment, start_worker
 from lib.pipelines import SALE
 from tests.benchmarks.meters import CLIENT, Meter
 from tests.benchmarks.parts import Parts
@@ -22,13 +23,17 @@ from tests.benchmarks.runs import BenchmarkFailed
 from tests.benchmarks.site import Site, new_site
 from tests.benchmarks.ways import Way
 
-RUNS = 6
+RUNS = 8
 #: Enough that there are sales for every run.
 _DOCUMENTS = 60
 _LEASE = timedelta(minutes=5)
 _DAY = 86_400
 _SETTLE_SECONDS = 20.0
 _DEADLINE = 120.0
+#: So long that a worker's runs are still under way when the other one looks.
+_LONG_CALL_MS = 3000
+#: Runs each of two workers takes at once, where that is limited.
+SHARE = 2
 
 
 @dataclass
@@ -39,6 +44,7 @@ class Costs:
     idle: dict[str, dict[str, float]] = field(default_factory=dict)
     commands: dict[str, float] = field(default_factory=dict)
     claims: dict[int, float] = field(default_factory=dict)
+    sharing: dict[str, list[int]] = field(default_factory=dict)
 
 
 def cpu_of_a_run(parts: Parts, way: Way) -> float:
@@ -110,28 +116,79 @@ def _command(site: Site, arguments: Sequence[str]) -> tuple[float, float]:
     return cpu, time.monotonic() - begin
 
 
+def sharing(parts: Parts, way: Way, limit: int | None) -> list[int]:
+    """How many of `RUNS` batch runs, ordered at once, each of two workers of the pool takes.
+
+    Args:
+        limit: of each worker.
+
+    Raises:
+        BenchmarkFailed: not every run was taken by one of the two.
+    """
+    site = new_site(parts, documents=_DOCUMENTS, latency_ms=_LONG_CALL_MS, settings=way.settings)
+    stack, names = parts.stack, [f"shares-{limit or 'all'}-{number}" for number in (1, 2)]
+    starts = [partial(_start_sharing, site, name, limit) for name in names]
+    at_once(stack, *starts)
+    with _prefect(site) as client:
+        # A worker that looks while they are being ordered must not find only the first of them.
+        _pause(client, paused=True)
+        runs = [_order_batch(site, client) for _ in range(RUNS)]
+        _pause(client, paused=False)
+        for run_id in runs:
+            _finish(client, run_id)
+    logs = [stack.log_file(name).read_text(encoding="utf-8") for name in names]
+    for name in names:
+        stack.remove(name)
+    site.close()
+    taken = [sum(f"submitting flow run '{run_id}'" in log for run_id in runs) for log in logs]
+    if sum(taken) != RUNS:
+        raise BenchmarkFailed(f"of {RUNS} runs the workers have taken {taken}")
+    return sorted(taken, reverse=True)
+
+
+def _start_sharing(site: Site, name: str, limit: int | None) -> str:
+    parts = site.parts
+    return start_worker(parts.stack, parts.prefect, SALE.work_pool, site.environment, name, limit)
+
+
+def _pause(client: httpx.Client, *, paused: bool) -> None:
+    client.patch(f"/work_pools/{SALE.work_pool}", json={"is_paused": paused}).raise_for_status()
+
+
+def _prefect(site: Site) -> httpx.Client:
+    return httpx.Client(base_url=site.parts.prefect.api_url, timeout=30, trust_env=False)
+
+
 def _run_batch(site: Site) -> None:
     """Have a worker run a batch of one sale, to its end."""
-    token, pending = str(uuid4()), site.pending()
-    site.store.claims.claim(SALE, token=token, limit=1, lease=_LEASE)
-    api = site.parts.prefect.api_url
-    with httpx.Client(base_url=api, timeout=30, trust_env=False) as client:
-        found = client.get(f"/deployments/name/{SALE.deployment}").raise_for_status().json()
-        run = client.post(
-            f"/deployments/{found['id']}/create_flow_run",
-            json={
-                "state": {"type": "SCHEDULED"},
-                "parameters": {"claim_token": token, "granularity": "task"},
-            },
-        )
-        run_id = run.raise_for_status().json()["id"]
-        deadline = time.monotonic() + _DEADLINE
-        while client.get(f"/flow_runs/{run_id}").json()["state_type"] != "COMPLETED":
-            if time.monotonic() > deadline:
-                raise BenchmarkFailed(f"a run of {SALE.name} has not completed")
-            time.sleep(0.2)
+    pending = site.pending()
+    with _prefect(site) as client:
+        _finish(client, _order_batch(site, client))
     if site.pending() != pending - 1:
         raise BenchmarkFailed(f"a run of {SALE.name} has not sent its document")
+
+
+def _order_batch(site: Site, client: httpx.Client) -> str:
+    """The id of a new run, which has claimed one sale."""
+    token = str(uuid4())
+    site.store.claims.claim(SALE, token=token, limit=1, lease=_LEASE)
+    found = client.get(f"/deployments/name/{SALE.deployment}").raise_for_status().json()
+    run = client.post(
+        f"/deployments/{found['id']}/create_flow_run",
+        json={
+            "state": {"type": "SCHEDULED"},
+            "parameters": {"claim_token": token, "granularity": "task"},
+        },
+    )
+    return str(run.raise_for_status().json()["id"])
+
+
+def _finish(client: httpx.Client, run_id: str) -> None:
+    deadline = time.monotonic() + _DEADLINE
+    while client.get(f"/flow_runs/{run_id}").json()["state_type"] != "COMPLETED":
+        if time.monotonic() > deadline:
+            raise BenchmarkFailed(f"a run of {SALE.name} has not completed")
+        time.sleep(0.2)
 
 
 def _pending_sale(site: Site) -> str:

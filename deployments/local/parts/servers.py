@@ -143,12 +143,14 @@ def start_worker(
     pool: str,
     environment: Mapping[str, str],
     name: str | None = None,
+    limit: int | None = None,
 ) -> str:
     """Start a process worker for an existing work pool; return the name of its part.
 
     Args:
         environment: for the flows it runs.
         name: of the part and of the worker, needed where a pool has several.
+        limit: runs it takes at once, None without a limit.
 
     Raises:
         PartFailed: it did not start, or there is no such pool.
@@ -161,6 +163,7 @@ def start_worker(
                 *(sys.executable, "-m", "prefect", "--no-prompt", "worker", "start"),
                 *("--pool", pool, "--name", name, "--type", "process"),
                 "--no-create-pool-if-not-found",
+                *(() if limit is None else ("--limit", str(limit))),
             ],
             ready=lambda: _check_worker(server, pool, name),
             stage=Stage.WORKER,
