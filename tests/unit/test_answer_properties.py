@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lib.errors import Rejected, SyncError
@@ -185,6 +185,7 @@ person_names = st.text(alphabet="ABĐEÊGHNguyễnThịMai '-\"\\", min_size=4, 
 
 @settings(max_examples=200, deadline=None)
 @given(person_names, st.text(alphabet="0123456789 .,;", max_size=20), st.booleans())
+@example(name="\\uAAAA", around="", escaped=False)
 def test_a_persons_name_never_comes_out_of_an_answer(name: str, around: str, escaped: bool) -> None:
     body = {"code": 400, "mess": f"{around} {name} {around}", "data": [{"echo": name}]}
 

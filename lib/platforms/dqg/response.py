@@ -266,7 +266,8 @@ class Answer:
                 text = json.dumps(self.data, ensure_ascii=False)
             except (ValueError, RecursionError):
                 text = self.raw
-            # What is still escaped was so twice: JSON within a JSON text.
+            # What is still escaped was so twice, JSON within JSON; or a name looks like that.
+            text = redact(text, self.names)
             return re.sub(r"\\+u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)
         return html.unescape(self.raw) if self.is_html else self.raw
 
