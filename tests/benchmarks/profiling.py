@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lib.pipelines import PIPELINES
 from tests.benchmarks import report
 from tests.benchmarks.options import Options
 from tests.benchmarks.parts import Parts, restart_prefect
@@ -90,17 +91,22 @@ VARIANTS: tuple[tuple[str, dict[str, str], str], ...] = (
 
 def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
     """Profile batch run and server, then compare settings; print both, give both for JSON."""
-    counts = {
-        "task": options.documents,
-        "flow": min(options.documents, 200),
-    }
+    subflows = min(options.documents, 200)
+    # One document of each pipeline: what remains is what a run costs.
+    counts = (("task", options.documents), ("flow", subflows), ("task", len(PIPELINES)))
     samples = parts.stack.state_dir / "samples"
-    batches = {way: _batch_profile(parts, samples, way, counts[way], say) for way in counts}
-    server, parts = _server_profile(parts, samples, counts["flow"], say)
-    for way, profile in batches.items():
-        _show(f"batch run at granularity {way}", profile, counts[way])
-    _show("Prefect server at granularity flow", server, counts["flow"])
-    compared = {"flow": min(counts["flow"], 100), "task": min(counts["task"], 500)}
+    batches = {
+        f"{documents} documents at granularity {way}": (
+            documents,
+            _batch_profile(parts, samples, way, documents, say),
+        )
+        for way, documents in counts
+    }
+    server, parts = _server_profile(parts, samples, subflows, say)
+    for what, (documents, profile) in batches.items():
+        _show(f"batch runs, {what}", profile, documents)
+    _show("Prefect server at granularity flow", server, subflows)
+    compared = {"flow": min(subflows, 100), "task": min(options.documents, 500)}
     rows = []
     for number, (name, settings, lost) in enumerate(VARIANTS if not options.small else ()):
         parts = restart_prefect(parts, f"prefect-{number}", settings)
@@ -115,8 +121,10 @@ def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
     if rows:
         print("\n" + variants_table(rows))
     return {
-        "batches": {way: _as_json(profile, counts[way]) for way, profile in batches.items()},
-        "server": _as_json(server, counts["flow"]),
+        "batches": {
+            what: _as_json(profile, documents) for what, (documents, profile) in batches.items()
+        },
+        "server": _as_json(server, subflows),
         "settings": [
             {"name": name, "lost": lost, **{k: r.as_json() for k, r in row.items()}}
             for name, lost, row in rows
@@ -126,10 +134,11 @@ def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
 
 def _batch_profile(parts: Parts, samples: Path, way: str, documents: int, say: Say) -> Profile:
     """Of the batch runs' processes."""
-    with _sampled(parts, samples / way, BATCH_COMMAND):
+    folder = samples / f"{way}-{documents}"
+    with _sampled(parts, folder, BATCH_COMMAND):
         measure(parts, way, ALL_WAYS[way], documents=documents, latency_ms=LATENCY_MS)
-    say(f"batch runs at granularity {way} are sampled")
-    return read_profile(samples / way, BATCH_FILE)
+    say(f"batch runs of {documents} documents at granularity {way} are sampled")
+    return read_profile(folder, BATCH_FILE)
 
 
 def _server_profile(parts: Parts, samples: Path, subflows: int, say: Say) -> tuple[Profile, Parts]:

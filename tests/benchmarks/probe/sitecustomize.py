@@ -47,11 +47,23 @@ def _sample(folder: str) -> None:
     sampler.start(Path(folder))
 
 
+def _sample_forked() -> None:
+    """A forked run gets its environment after this module, and its module by `runpy`."""
+    import runpy
+
+    original = runpy.run_module
+
+    def run_module(name: str, *arguments: Any, **options: Any) -> Any:
+        if os.environ.get("BENCH_SAMPLED_COMMAND") == name:
+            _sample(os.environ["BENCH_SAMPLES"])
+        return original(name, *arguments, **options)
+
+    runpy.run_module = run_module
+
+
 if "PREFECT_API_URL" in os.environ:
     _count_calls()
-if (
-    "BENCH_SAMPLES" in os.environ
-    and sys.platform == "linux"
-    and os.environ["BENCH_SAMPLED_COMMAND"] in " ".join(sys.orig_argv)
-):
-    _sample(os.environ["BENCH_SAMPLES"])
+if sys.platform == "linux":
+    if os.environ.get("BENCH_SAMPLED_COMMAND", "-") in " ".join(sys.orig_argv):
+        _sample(os.environ["BENCH_SAMPLES"])
+    _sample_forked()
