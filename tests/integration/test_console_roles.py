@@ -148,6 +148,7 @@ def test_an_operator_sends_a_cause_again_and_pauses(
             open_from_menu(page, "Tổng quan")
             expect(page.get_by_role("alert")).to_contain_text("Hóa đơn bán")
             open_from_menu(page, "Tạm dừng")
+            kind.get_by_label("Lý do").fill("cổng đã trở lại")
             kind.get_by_role("button", name="Cho chạy lại").click()
             expect(kind).to_contain_text("tốt")
 
