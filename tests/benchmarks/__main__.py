@@ -93,14 +93,15 @@ def compare(parts: Parts, options: Options) -> dict[str, Any]:
         for key in STEADY_WAYS
         if key in options.ways
     ]
-    fixed = _costs(parts, options)
-    goals = goals_of_ways(results) + goals_of_waits(steady)
-    goals += goals_of_costs(fixed.a_run, fixed.idle, fixed.commands, fixed.claims)
     print("\nCPU in milliseconds a document; API calls, events and SQL a document\n")
     print(report.ways_table(results))
     if steady:
         print(f"\nfrom PENDING_SYNC to SYNC_SUCCESS, API at {STEADY_LATENCY_MS} ms\n")
         print(report.steady_table(steady))
+    # After the tables above: whatever fails here, they were printed.
+    fixed = _costs(parts, options)
+    goals = goals_of_ways(results) + goals_of_waits(steady)
+    goals += goals_of_costs(fixed.a_run, fixed.idle, fixed.commands, fixed.claims)
     if fixed.idle:
         print("\nwith nothing to do, percent of one core\n")
         print(report.idle_table(fixed.idle, {key: ALL_WAYS[key].label for key in fixed.idle}))

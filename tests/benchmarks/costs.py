@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -112,7 +111,7 @@ def _command(site: Site, arguments: Sequence[str]) -> tuple[float, float]:
     # What counts the calls of the others would cost a short command more than it needs itself.
     del environment["PYTHONPATH"]
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    command = [str(Path(sys.executable).with_name("dqg")), *arguments]
+    command = [sys.executable, "-m", "deployments.cli", *arguments]
     run_command(parts.stack, f"dqg-{arguments[0].strip('-')}", command, environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
