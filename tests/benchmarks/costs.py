@@ -16,6 +16,7 @@ import httpx
 
 from deployments.local.parallel import at_once, run_command
 from deployments.local.parts.servers import prefect_client_environment, start_worker
+from deployments.local.supervisor.stack import Stack
 from lib.pipelines import SALE
 from tests.benchmarks.meters import CLIENT, Meter
 from tests.benchmarks.parts import Parts
@@ -139,15 +140,27 @@ def sharing(parts: Parts, way: Way, limit: int | None) -> list[int]:
         _pause(client, paused=False)
         for run_id in runs:
             _finish(client, run_id)
-    logs = [stack.log_file(name).read_text(encoding="utf-8") for name in names]
+    taken = _finished_by(stack, names)
     for name in names:
         stack.remove(name)
     site.close()
-    # A worker may try to submit what the other one has just taken; only one shows its output.
-    taken = [len(re.findall(r"Flow run '.*' - Finished", log)) for log in logs]
     if sum(taken) != RUNS:
         raise BenchmarkFailed(f"of {RUNS} runs the workers have taken {taken}")
     return sorted(taken, reverse=True)
+
+
+def _finished_by(stack: Stack, workers: Sequence[str]) -> list[int]:
+    """How many runs each has shown the end of; what it shows comes a moment after the end itself.
+
+    Counted is not what a worker submits: it may try to take what the other has just taken.
+    """
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        logs = [stack.log_file(name).read_text(encoding="utf-8") for name in workers]
+        found = [len(re.findall(r"Flow run '.*' - Finished", log)) for log in logs]
+        if sum(found) >= RUNS or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
 
 
 def _start_sharing(site: Site, name: str, limit: int | None) -> str:
