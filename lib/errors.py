@@ -285,7 +285,8 @@ _UNAUTHORIZED = 401
 class Forbidden(AccountRefused):
     """A call was refused (403, or 401 right after a login) though the account could log in.
 
-    Whether the account is at fault or this document is judged by other documents of the account.
+    Whether the account is at fault or this document is judged by other documents of the account; a
+    401 speaks of the token, so it never refuses a document.
 
     Attributes:
         by_firewall: a page of a firewall, proxy or gateway said so, not the API itself.

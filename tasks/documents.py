@@ -75,7 +75,7 @@ async def claim_document(
     services = current_services()
     sync = services.settings.sync
     try:
-        claim = await asyncio.to_thread(
+        await asyncio.to_thread(
             services.source.claims.claim_one,
             get_pipeline(pipeline),
             local_id=local_id,
@@ -86,7 +86,7 @@ async def claim_document(
         )
     except SyncError as error:
         return Failed(message=error.said(sync.language), data=error)
-    return Completed(message=f"held by {token}", data=claim)
+    return Completed(message=f"held by {token}")
 
 
 @task(cache_policy=NO_CACHE, task_run_name="load-{pipeline}")

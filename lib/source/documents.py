@@ -385,5 +385,6 @@ def name_of(pipeline: Pipeline, local_id: str, pharmacy_code: str | None) -> Phr
 
 
 def busy(pipeline: Pipeline, local_id: str, pharmacy_code: str | None) -> DocumentBusy:
+    """The error for a document that is under a live claim."""
     label = name_of(pipeline, local_id, pharmacy_code)
     return DocumentBusy(Phrase("{document} is being sent by another run", document=label))

@@ -139,7 +139,7 @@ def wait_for_orchestrator(site: Site) -> None:
 
 
 def end_orchestrators(site: Site) -> None:
-    """Cancel what is left of the orchestrator: it looks for a minute, and only one may run."""
+    """Cancel what is left of the orchestrator: it looks for a minute, and few may run at once."""
     with httpx.Client(base_url=site.parts.prefect.api_url, timeout=30, trust_env=False) as client:
         unfinished = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}}
         body = {"flows": {"name": {"any_": ["orchestrate"]}}, "flow_runs": unfinished}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterIdempotencyKey,
 )
 from prefect.client.schemas.objects import FlowRun
+from prefect.runtime import flow_run
 
 from flows.orchestrate import orchestrate
 from flows.pipelines import sale
@@ -70,6 +72,18 @@ async def test_a_look_that_finds_nothing_leaves_no_trace(system: System) -> None
     async with get_client() as client:
         tasks = await client.read_task_runs(flow_run_filter=run)
     assert [task.name.rsplit("-", 1)[0] for task in tasks] == ["emit_alert_events"]
+
+
+@pytest.mark.settings(sync={"orchestrate_seconds": 60, "orchestrate_poll": 0.1})
+async def test_a_run_that_begins_after_its_minute_looks_at_once_and_ends(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = datetime.now(UTC) - timedelta(seconds=70)
+    monkeypatch.setitem(flow_run.FIELDS, "scheduled_start_time", lambda: due)
+    system.add("sale", "HD-1")
+    # The next one has begun: this one must not stay for its minute.
+    state = await asyncio.wait_for(orchestrate(return_state=True), 30)
+    assert state.message == "1 documents dispatched in 1 batches"
 
 
 async def test_two_orchestrators_at_once_dispatch_each_document_once(system: System) -> None:

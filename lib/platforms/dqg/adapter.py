@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import httpx
 
 from lib.errors import (
-    AccountRefused,
+    Forbidden,
     OutcomeUnknown,
     PossibleDuplicateUnknown,
     Rejected,
@@ -199,7 +199,7 @@ class DqgPlatform:
                 result = await self._attempt(call, token, context)
             if not isinstance(result, SyncError):
                 return result
-            if isinstance(result, AccountRefused) and result.http_status == 401:
+            if isinstance(result, Forbidden) and result.of_token:
                 await self._client.drop_token(account, token)
                 if is_new:
                     if tried_again:

@@ -64,6 +64,7 @@ def _sample_forked() -> None:
 if "PREFECT_API_URL" in os.environ:
     _count_calls()
 if sys.platform == "linux":
-    if os.environ.get("BENCH_SAMPLED_COMMAND", "-") in " ".join(sys.orig_argv):
+    wanted = os.environ.get("BENCH_SAMPLED_COMMAND")
+    if wanted and wanted in " ".join(sys.orig_argv):
         _sample(os.environ["BENCH_SAMPLES"])
     _sample_forked()
