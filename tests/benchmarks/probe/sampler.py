@@ -41,6 +41,8 @@ class Sampler:
         """
         own = threading.get_ident()
         native = {thread.ident: thread.native_id for thread in threading.enumerate()}
+        # After a fork the main thread is still listed under its parent's number.
+        native[own] = threading.get_native_id()
         for ident, top in sys._current_frames().items():
             thread = native.get(ident)
             if thread is None:
