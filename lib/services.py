@@ -11,7 +11,7 @@ from datetime import timedelta
 from sqlalchemy import URL
 
 from lib.accounts import AccountDirectory
-from lib.alerts.state import AlertStandings
+from lib.alerts.state import AlertStateStore
 from lib.metrics.recorder import Metrics, open_metrics
 from lib.models import Attempt
 from lib.outcome_writer import OutcomeWriter
@@ -42,7 +42,7 @@ class Services:
     platform: Platform
     outcomes: OutcomeWriter
     tokens: TokenCache
-    alerts: AlertStandings
+    alerts: AlertStateStore
     metrics: Metrics = field(default_factory=Metrics)
 
 
@@ -103,6 +103,6 @@ async def open_services(settings: Settings, source_url: str | URL) -> AsyncItera
             platform=DqgPlatform(client, settings.api, language=settings.sync.language),
             outcomes=OutcomeWriter(source, tracking, settings.sync, metrics=metrics),
             tokens=tokens,
-            alerts=AlertStandings(redis, settings.redis.prefix),
+            alerts=AlertStateStore(redis, settings.redis.prefix),
             metrics=metrics,
         )

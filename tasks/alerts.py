@@ -12,7 +12,7 @@ from prefect.events.clients import get_events_client
 from prefect.events.related import related_resources_from_run_context
 
 from lib.alerts.collect import observe, read_facts
-from lib.alerts.conditions import Change, PlaceState, digest_due, judge
+from lib.alerts.conditions import Change, ShopPharmacyState, compare, digest_due
 from lib.alerts.messages import message_of
 from lib.models import PipelineSummary
 from lib.services import Services
@@ -21,7 +21,7 @@ from tasks.runtime import current_services
 
 @task(cache_policy=NO_CACHE)
 async def emit_alert_events(
-    backlog: Sequence[PipelineSummary], paused: Sequence[PlaceState]
+    backlog: Sequence[PipelineSummary], paused: Sequence[ShopPharmacyState]
 ) -> list[str]:
     """Emit an event for every change since the last time; returns the events' names.
 
@@ -35,14 +35,14 @@ async def emit_alert_events(
     services, now = current_services(), datetime.now(UTC)
     settings = services.settings.alerts
     known = await services.alerts.read()
-    conditions = await observe(services, backlog, paused, known.standings, now)
-    changes = judge(
+    conditions = await observe(services, backlog, paused, known.alert_states, now)
+    changes = compare(
         conditions,
-        known.standings,
+        known.alert_states,
         now.timestamp(),
         reminder_seconds=settings.reminder_hours * 3600,
     )
-    changes += digest_due(known.standings, settings.routes, settings.digest_at, now)
+    changes += digest_due(known.alert_states, settings.routes, settings.digest_at, now)
     if changes:
         await _emit(services, changes, known.generation)
     for change in changes:

@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.deployments import arun_deployment
 
-from lib.alerts.conditions import PlaceState
+from lib.alerts.conditions import ShopPharmacyState
 from lib.models import Claim, LogStatus
 from lib.pipelines import get_pipeline
 from lib.settings import Granularity
@@ -58,7 +58,7 @@ class Round:
     dispatched: Counter[str] = field(default_factory=Counter)
     notes: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
-    accounts: dict[str, tuple[PlaceState, ...]] = field(default_factory=dict)
+    accounts: dict[str, tuple[ShopPharmacyState, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -92,7 +92,7 @@ class Round:
         return total
 
     @property
-    def paused_accounts(self) -> list[PlaceState]:
+    def paused_accounts(self) -> list[ShopPharmacyState]:
         """Of all pipelines, the paused shops' accounts."""
         return [state for states in self.accounts.values() for state in states]
 

@@ -65,7 +65,7 @@ async def repair_logs() -> Repairs:
         repair.set_aside_deadly,
         repair.save_accepted,
         repair.close_left_open,
-        repair.settle_failures,
+        repair.resolve_failures,
         repair.check_drift,
         repair.find_changed,
     )

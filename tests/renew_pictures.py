@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deployments.local.errors import LauncherError
 from deployments.local.parts.console import start_console
-from deployments.local.supervisor.service import PartFailed
+from deployments.local.supervisor.service import ServiceFailed
 from deployments.local.supervisor.stack import Stack
 from deployments.local.system import start_system
 from tests.support.browser import PROGRAMS, find_browser, open_page
@@ -33,7 +33,7 @@ def main() -> int:
                     take_pictures(Ui(page, system.prefect.ui_url), system, FOLDER)
                     console = start_console(stack, system.prefect, system.environment)
                     take_console_pictures(page, console, FOLDER)
-        except (PartFailed, LauncherError, AssertionError) as problem:
+        except (ServiceFailed, LauncherError, AssertionError) as problem:
             print(f"error: {problem}", file=sys.stderr)
             return 1
     print(f"the pictures are in {FOLDER}")

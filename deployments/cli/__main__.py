@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from deployments.cli import VERSION
-from deployments.cli.command_line import CommandLine, Place
+from deployments.cli.command_line import CommandLine, LazyCommand
 from deployments.cli.language import N_
 
 #: Every command, in the order of the list that `dqg --help` shows.
 COMMANDS = {
-    "status": Place(
+    "status": LazyCommand(
         "status",
         "status",
         N_(
@@ -20,60 +20,60 @@ COMMANDS = {
             "status is 1."
         ),
     ),
-    "failures": Place("failures", "app", N_("Documents that failed, and why.")),
-    "send": Place(
+    "failures": LazyCommand("failures", "app", N_("Documents that failed, and why.")),
+    "send": LazyCommand(
         "send",
         "send",
         N_("Send one document now, whatever its status, and follow it to its end."),
     ),
-    "trace": Place(
+    "trace": LazyCommand(
         "trace",
         "trace",
         N_("Everything that happened to a document, in order of time, from all stores."),
     ),
-    "requeue": Place(
+    "requeue": LazyCommand(
         "repair",
         "requeue",
         N_("Make failed documents pending again: one, those of a filter, or a whole group."),
     ),
-    "resolve": Place(
+    "resolve": LazyCommand(
         "repair",
         "resolve",
         N_("Mark a failed document as entered by hand at the portal: it is never sent again."),
     ),
-    "pause": Place("control", "pause", N_("Send nothing of a pipeline or shop for now.")),
-    "resume": Place("control", "resume", N_("Let a pipeline or shop go on.")),
-    "config": Place("configuration", "app", N_("The settings.")),
-    "accounts": Place("accounts", "app", N_("How the passwords of AccountShop are stored.")),
-    "alerts": Place("alerts", "app", N_("Messages to people: where they go.")),
-    "doctor": Place(
+    "pause": LazyCommand("control", "pause", N_("Send nothing of a pipeline or shop for now.")),
+    "resume": LazyCommand("control", "resume", N_("Let a pipeline or shop go on.")),
+    "config": LazyCommand("configuration", "app", N_("The settings.")),
+    "accounts": LazyCommand("accounts", "app", N_("How the passwords of AccountShop are stored.")),
+    "alerts": LazyCommand("alerts", "app", N_("Messages to people: where they go.")),
+    "doctor": LazyCommand(
         "doctor.command",
         "doctor",
         N_("Look at every part of the installation, and say what to do about what is wrong."),
     ),
-    "installation": Place(
+    "installation": LazyCommand(
         "installation",
         "app",
         N_("Which database documents are sent from: a restored copy sends nothing."),
     ),
-    "person": Place(
+    "person": LazyCommand(
         "person",
         "app",
         N_("Persons named in failure records: find them, and erase their names."),
     ),
-    "close": Place(
+    "close": LazyCommand(
         "close",
         "app",
         N_("Close days: compare every document of them across all stores, and write the proof."),
     ),
-    "console": Place("console", "app", N_("The web console, and who may use it.")),
+    "console": LazyCommand("console", "app", N_("The web console, and who may use it.")),
 }
 
 
 class Dqg(CommandLine):
     """`dqg` and its commands."""
 
-    places = COMMANDS
+    lazy_commands = COMMANDS
 
 
 app = typer.Typer(

@@ -28,7 +28,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="do it; without it only what wo
 _BLANK = SecretStr("")
 
 
-class Form(StrEnum):
+class PasswordState(StrEnum):
     """How a password is stored."""
 
     PLAIN = "plain"
@@ -39,11 +39,11 @@ class Form(StrEnum):
 
 
 _WORDS = {
-    Form.PLAIN: N_("plain"),
-    Form.ENCRYPTED: N_("encrypted"),
-    Form.OLDER_KEY: N_("encrypted with an older key"),
-    Form.UNREADABLE: N_("encrypted, no key fits"),
-    Form.BLANK: N_("no password"),
+    PasswordState.PLAIN: N_("plain"),
+    PasswordState.ENCRYPTED: N_("encrypted"),
+    PasswordState.OLDER_KEY: N_("encrypted with an older key"),
+    PasswordState.UNREADABLE: N_("encrypted, no key fits"),
+    PasswordState.BLANK: N_("no password"),
 }
 
 
@@ -52,12 +52,12 @@ class Result:
     """What becomes of one account; `after` None: nothing has been changed."""
 
     account: ShopAccount
-    before: Form
+    before: PasswordState
     wanted: bool
-    after: Form | None = None
+    after: PasswordState | None = None
 
     @property
-    def now(self) -> Form:
+    def now(self) -> PasswordState:
         return self.after or self.before
 
 
@@ -98,7 +98,7 @@ async def _convert(yes: bool, json: bool, change: Change) -> int:
                     await _carry_out(operator, box, result, change)
                     advance(1)
     (_print_json if json else _print)(results, yes)
-    return ATTENTION if any(result.now is Form.UNREADABLE for result in results) else 0
+    return ATTENTION if any(result.now is PasswordState.UNREADABLE for result in results) else 0
 
 
 async def _look(operator: Operator, box: PasswordBox, change: Change) -> list[Result]:
@@ -106,7 +106,7 @@ async def _look(operator: Operator, box: PasswordBox, change: Change) -> list[Re
     for account in await asyncio.to_thread(operator.source.accounts.all):
         stored = StoredPassword(account.password, account.encrypted_password)
         form = _form(box, stored)
-        wanted = form is not Form.UNREADABLE and change(box, stored) != stored
+        wanted = form is not PasswordState.UNREADABLE and change(box, stored) != stored
         results.append(Result(account, form, wanted))
     return results
 
@@ -116,18 +116,20 @@ async def _carry_out(operator: Operator, box: PasswordBox, result: Result, chang
         operator.source.accounts.change_password, result.account, lambda before: change(box, before)
     )
     # None: the account was deleted meanwhile, and no password of it is left.
-    result.after = Form.BLANK if stored is None else _form(box, stored)
+    result.after = PasswordState.BLANK if stored is None else _form(box, stored)
 
 
-def _form(box: PasswordBox, stored: StoredPassword) -> Form:
+def _form(box: PasswordBox, stored: StoredPassword) -> PasswordState:
     if stored.is_plain:
-        return Form.PLAIN
+        return PasswordState.PLAIN
     if not stored.encrypted:
-        return Form.BLANK
+        return PasswordState.BLANK
     try:
-        return Form.ENCRYPTED if box.is_current(stored.encrypted) else Form.OLDER_KEY
+        return (
+            PasswordState.ENCRYPTED if box.is_current(stored.encrypted) else PasswordState.OLDER_KEY
+        )
     except PasswordUnreadable:
-        return Form.UNREADABLE
+        return PasswordState.UNREADABLE
 
 
 def _encrypted(box: PasswordBox, stored: StoredPassword) -> StoredPassword:
@@ -137,7 +139,7 @@ def _encrypted(box: PasswordBox, stored: StoredPassword) -> StoredPassword:
         PasswordUnreadable: what was encrypted does not decrypt to what it was.
     """
     form = _form(box, stored)
-    if form not in (Form.PLAIN, Form.OLDER_KEY):
+    if form not in (PasswordState.PLAIN, PasswordState.OLDER_KEY):
         return stored
     password = stored.plain if stored.is_plain else box.decrypt(stored.encrypted or "")
     token = box.encrypt(password)
@@ -174,7 +176,7 @@ def _print(results: list[Result], yes: bool) -> None:
     title = _n("{count} account in AccountShop", "{count} accounts in AccountShop", len(results))
     out.print(table(title, [_("before"), _("now"), number(_("accounts"))], rows))
     for result in results:
-        if result.now is Form.UNREADABLE:
+        if result.now is PasswordState.UNREADABLE:
             out.print(
                 Text(
                     _(

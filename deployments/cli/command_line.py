@@ -21,7 +21,7 @@ from deployments.cli.language import N_, _, help_key, load_language, use_languag
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LazyCommand:
     """Where a command is, and its line in the list of commands.
 
     Attributes:
@@ -57,7 +57,7 @@ class CommandLine(TyperGroup):
     """The whole command line. Its list of commands is shown without importing any of them."""
 
     context_class = _Context
-    places: ClassVar[Mapping[str, Place]]
+    lazy_commands: ClassVar[Mapping[str, LazyCommand]]
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         use_language(load_language())
@@ -81,15 +81,15 @@ class CommandLine(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None:
-            command = self.places[name].load(name)
+            command = self.lazy_commands[name].load(name)
             _translate_help(command, ctx)
         return name, command, rest
 
 
-def whole(app: typer.Typer, places: Mapping[str, Place]) -> TyperGroup:
+def whole(app: typer.Typer, commands: Mapping[str, LazyCommand]) -> TyperGroup:
     """The command line with every command imported, for tools that look at all of it."""
     group = typer.main.get_group(app)
-    group.commands = {name: place.load(name) for name, place in places.items()}
+    group.commands = {name: command.load(name) for name, command in commands.items()}
     group.params = typer.main.get_command(app).params
     return group
 

@@ -19,7 +19,7 @@ from deployments.cli.language import _, current_language
 from deployments.cli.selection import check_shop
 from lib.errors import DocumentNotFound, StoreUnavailable
 from lib.operations.operator import Operator
-from lib.operations.pause import pause as hold
+from lib.operations.pause import pause as pause_breakers
 from lib.operations.pause import pipeline_entry, shop_breakers, shop_entry
 from lib.operations.pause import resume as let_go
 from lib.resilience.breaker import pipeline_breaker
@@ -82,7 +82,7 @@ async def _change(shop: str | None, entry: AuditEntry, json: bool) -> int:
         else:
             names = await _accounts_of(operator, shop)
         if entry.action is Action.PAUSED:
-            snapshots = await hold(operator, names, entry=entry)
+            snapshots = await pause_breakers(operator, names, entry=entry)
         else:
             snapshots = await let_go(operator, names, entry=entry)
     if snapshots is None:

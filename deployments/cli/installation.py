@@ -15,7 +15,7 @@ from deployments.cli.language import _
 from deployments.cli.output import code, console, local_time, table, text, use_zone
 from lib.errors import UnconfirmedDatabase
 from lib.source.engine import create_source_engine
-from lib.source.installation import Installation, Place
+from lib.source.installation import DatabaseName, Installation
 from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
 from lib.tracking.audit import Action, AuditEntry, AuditLog
@@ -139,5 +139,5 @@ def _report(installation: Installation, json: bool) -> int:
     return ATTENTION if refusal else 0
 
 
-def _place(place: Place) -> dict[str, Any]:
+def _place(place: DatabaseName) -> dict[str, Any]:
     return {"server": place.server, "database": place.database}

@@ -21,10 +21,10 @@ from deployments.local.parts.console import start_console
 from deployments.local.preflight import check_machine
 from deployments.local.progress import Display, Meter, Snapshot, make_display
 from deployments.local.state import empty_state
-from deployments.local.supervisor.service import PartFailed
+from deployments.local.supervisor.service import ServiceFailed
 from deployments.local.supervisor.stack import Stack
 from deployments.local.system import System, check_complete, start_system
-from deployments.local.verdict import SHOWN, judge
+from deployments.local.verdict import SHOWN, find_problems
 from lib.errors import StoreUnavailable, SyncError
 from lib.pipelines import PIPELINES
 
@@ -43,7 +43,7 @@ def main() -> int:
         check_machine(options.state_dir)
         with empty_state(options.state_dir) as lock:
             return run(options, console, lock)
-    except (LauncherError, PartFailed, SyncError, httpx.HTTPError) as problem:
+    except (LauncherError, ServiceFailed, SyncError, httpx.HTTPError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -55,7 +55,7 @@ def run(options: Options, console: Console, lock: int) -> int:
     """Everything between a locked, empty state folder and the exit status.
 
     Raises:
-        LauncherError, PartFailed: the system cannot go on.
+        LauncherError, ServiceFailed: the system cannot go on.
     """
     begin = time.monotonic()
 
@@ -78,7 +78,7 @@ def run(options: Options, console: Console, lock: int) -> int:
         watch = Watch(system, display)
         limit = options.deadline_for(len(system.plan.documents))
         end = watch.until_done(deadline=limit if options.exit_when_done else None)
-        wrong = judge(system)
+        wrong = find_problems(system)
         for line in summary_lines(end, wrong):
             display.say(line)
         if options.exit_when_done:
@@ -146,7 +146,7 @@ class Watch:
         """Watch until interrupted; tells once of each part that stops."""
         told: set[str] = set()
         while True:
-            stopped = set(self._system.stack.stopped_parts())
+            stopped = set(self._system.stack.stopped_services())
             for name in sorted(stopped - told):
                 self._display.say(str(self._system.stack.failure(name)))
             told = stopped

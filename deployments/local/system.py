@@ -86,7 +86,7 @@ def start_system(
         report: receives what has been done.
 
     Raises:
-        PartFailed, LauncherError: a part or a step failed.
+        ServiceFailed, LauncherError: a part or a step failed.
     """
     passwords = {account.usr: secrets.token_urlsafe(12) for account in DEMO_ACCOUNTS}
     accounts = [replace(account, pwd=passwords[account.usr]) for account in DEMO_ACCOUNTS]
@@ -199,5 +199,5 @@ def _settings_environment(*layers: Mapping[str, Mapping[str, object]]) -> dict[s
 
 def check_complete(system: System) -> None:
     """Raise LauncherError, with the end of its log, if a part has stopped unexpectedly."""
-    for name in system.stack.stopped_parts():
+    for name in system.stack.stopped_services():
         raise LauncherError(str(system.stack.failure(name)))

@@ -15,7 +15,7 @@ SHOWN = 20
 Key = tuple[str, str, str]
 
 
-def judge(system: System) -> list[str]:
+def find_problems(system: System) -> list[str]:
     """Compare source database and sandbox with the plan; every disagreement is one line.
 
     Raises:

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from lib.alerts.conditions import (
     AlertKind,
+    AlertState,
     Condition,
-    PlaceState,
-    Standing,
+    ShopPharmacyState,
     account_conditions,
     breaker_conditions,
     deadline_conditions,
@@ -32,8 +32,8 @@ _ACCOUNT = f"{AlertKind.ACCOUNT}:"
 async def observe(
     services: Services,
     backlog: Sequence[PipelineSummary],
-    paused: Sequence[PlaceState],
-    standings: Mapping[str, Standing],
+    paused: Sequence[ShopPharmacyState],
+    alert_states: Mapping[str, AlertState],
     now: datetime,
 ) -> list[Condition]:
     """The state of every subject that anything is known of now.
@@ -41,7 +41,7 @@ async def observe(
     Args:
         backlog: counts of each pipeline.
         paused: accounts of the shops that nothing was claimed for.
-        standings: what was reported last; an account that was reported is looked at again.
+        alert_states: what was reported last; an account that was reported is looked at again.
 
     Raises:
         StoreUnavailable: the source database or Redis is away; nothing is known then.
@@ -55,7 +55,7 @@ async def observe(
     )
     own = {summary.pipeline: pipeline_breaker(summary.pipeline) for summary in backlog}
     snapshots = await services.breakers.snapshot(list(own.values()))
-    told = await _look_again(services, standings)
+    told = await _look_again(services, alert_states)
     bounds = [(pipeline, bounds_of(pipeline.name, limits, now)) for pipeline in pipelines]
     late = await asyncio.to_thread(services.source.counts.deadlines, bounds)
     services.alerts.require_redis()
@@ -98,13 +98,13 @@ async def read_facts(services: Services) -> Facts:
 
 
 async def _look_again(
-    services: Services, standings: Mapping[str, Standing]
-) -> dict[str, list[PlaceState]]:
+    services: Services, alert_states: Mapping[str, AlertState]
+) -> dict[str, list[ShopPharmacyState]]:
     """By subject, the accounts that were reported to be refused, as they are now."""
     refused = {
-        key.removeprefix(_ACCOUNT): standing.places
-        for key, standing in standings.items()
-        if standing.raised and key.startswith(_ACCOUNT)
+        key.removeprefix(_ACCOUNT): alert_state.places
+        for key, alert_state in alert_states.items()
+        if alert_state.raised and key.startswith(_ACCOUNT)
     }
     names = {
         place: services.accounts.breaker_name(*place)
@@ -115,7 +115,7 @@ async def _look_again(
     known = await services.tokens.known({name.removeprefix("account:") for name in names.values()})
     return {
         subject: [
-            PlaceState(
+            ShopPharmacyState(
                 place,
                 snapshots[names[place]],
                 logged_in=names[place].removeprefix("account:") in known,

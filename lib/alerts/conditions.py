@@ -1,6 +1,6 @@
 """What alerts report: one message when a state turns bad, one when it is good again.
 
-`observe` looks at what `orchestrate` knows, `judge` compares that with what was reported before
+`observe` looks at what `orchestrate` knows, `compare` compares that with what was reported before
 (`lib.alerts.state`), and what has changed is a message (`lib.alerts.messages`) in an event for
 Prefect, whose automations (`deployments/server/alerts/`) send it. While a state stays bad it is
 repeated after some hours.
@@ -65,11 +65,11 @@ EVENTS = frozenset(f"dqg.{kind}.{verb}" for kind, verbs in _VERBS.items() for ve
 EVERYBODY = "everybody"
 
 #: A shop and the pharmacy code its documents carry: where an account is looked up.
-Place = tuple[str, str]
+ShopPharmacy = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AlertState:
     """What was reported last of one subject.
 
     Attributes:
@@ -81,13 +81,13 @@ class Standing:
 
     raised: bool = False
     changes: int = 0
-    places: tuple[Place, ...] = ()
+    places: tuple[ShopPharmacy, ...] = ()
     since: float | None = None
     reported: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceState:
+class ShopPharmacyState:
     """What is known of the account behind a place now.
 
     Attributes:
@@ -95,7 +95,7 @@ class PlaceState:
         logged_in: whether a token of this login is known; None where it was not checked.
     """
 
-    place: Place
+    place: ShopPharmacy
     breaker: BreakerSnapshot
     logged_in: bool | None = None
 
@@ -124,7 +124,7 @@ class Condition:
     where: str
     raised: bool
     why: str
-    places: tuple[Place, ...] = ()
+    places: tuple[ShopPharmacy, ...] = ()
     route: str = ""
 
     @property
@@ -146,7 +146,7 @@ class Change:
     """
 
     condition: Condition
-    before: Standing
+    before: AlertState
     now: float = 0.0
 
     @property
@@ -163,9 +163,9 @@ class Change:
         return self.condition.key
 
     @property
-    def after(self) -> Standing:
+    def after(self) -> AlertState:
         raised = self.condition.raised
-        return Standing(
+        return AlertState(
             raised,
             self.before.changes + 1,
             self.condition.places,
@@ -199,9 +199,9 @@ class Change:
         return [EVERYBODY, *own]
 
 
-def judge(
+def compare(
     conditions: Iterable[Condition],
-    standings: Mapping[str, Standing],
+    alert_states: Mapping[str, AlertState],
     now: float = 0.0,
     *,
     reminder_seconds: float = 0.0,
@@ -214,7 +214,7 @@ def judge(
     """
     changes = []
     for condition in conditions:
-        change = Change(condition, standings.get(condition.key, Standing()), now)
+        change = Change(condition, alert_states.get(condition.key, AlertState()), now)
         quiet = now - (change.before.reported or 0.0)
         is_due = change.is_reminder and 0 < reminder_seconds <= quiet
         if condition.raised != change.before.raised or is_due:
@@ -285,8 +285,8 @@ def breaker_conditions(breakers: Mapping[str, BreakerSnapshot]) -> list[Conditio
 
 
 def account_conditions(
-    paused: Iterable[PlaceState],
-    told: Mapping[str, Iterable[PlaceState]],
+    paused: Iterable[ShopPharmacyState],
+    told: Mapping[str, Iterable[ShopPharmacyState]],
 ) -> list[Condition]:
     """Of each account that is refused, or was when it was reported last.
 
@@ -295,7 +295,7 @@ def account_conditions(
         told: by subject, what is known now of the places of a refusal that was reported.
     """
     found: dict[str, Condition] = {}
-    refused: defaultdict[str, list[PlaceState]] = defaultdict(list)
+    refused: defaultdict[str, list[ShopPharmacyState]] = defaultdict(list)
     for state in paused:
         if state.refused:
             refused[account_subject(state.breaker.name)].append(state)
@@ -347,7 +347,7 @@ def deadline_conditions(
 
 
 def digest_due(
-    standings: Mapping[str, Standing], routes: Iterable[str], at: time | None, now: datetime
+    alert_states: Mapping[str, AlertState], routes: Iterable[str], at: time | None, now: datetime
 ) -> list[Change]:
     """The digests of this morning that were not sent: for everybody, and for each route.
 
@@ -362,7 +362,7 @@ def digest_due(
     found = []
     for route in ("", *routes):
         digest = Condition(AlertKind.DIGEST, route or EVERYBODY, route, False, "", route=route)
-        before = standings.get(digest.key, Standing())
+        before = alert_states.get(digest.key, AlertState())
         if (before.reported or 0.0) < begin.timestamp():
             found.append(Change(digest, before, now.timestamp()))
     return found
@@ -375,7 +375,7 @@ def account_subject(breaker_name: str) -> str:
 
 
 def _of_account(
-    subject: str, places: tuple[Place, ...], raised: bool, reason: str | None
+    subject: str, places: tuple[ShopPharmacy, ...], raised: bool, reason: str | None
 ) -> Condition:
     shops = sorted({shop for shop, _ in places})
     named = ", ".join(shops[:_SHOPS_NAMED])

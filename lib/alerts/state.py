@@ -10,18 +10,18 @@ from uuid import uuid4
 from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 
-from lib.alerts.conditions import Standing
+from lib.alerts.conditions import AlertState
 from lib.errors import StoreUnavailable
 from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script, redis_errors
 
 #: Nothing was checked for this time: then everything counts as good again.
 _KEEP_MS = 30 * 24 * 3600 * 1000
 _GENERATION = "generation"
-_STANDING = TypeAdapter(Standing)
+_ALERT_STATE = TypeAdapter(AlertState)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AlertSnapshot:
     """What was reported, by key of the subject.
 
     Attributes:
@@ -30,10 +30,10 @@ class Told:
     """
 
     generation: str
-    standings: Mapping[str, Standing]
+    alert_states: Mapping[str, AlertState]
 
 
-class AlertStandings:
+class AlertStateStore:
     """One hash, a field a subject.
 
     There is no stand-in for Redis: a process that does not know what was reported would report it
@@ -46,7 +46,7 @@ class AlertStandings:
         self._replace = redis.register_script(read_script("replace_if_equal.lua"))
         self._fallback = fallback or fallback_for(redis)
 
-    async def read(self) -> Told:
+    async def read(self) -> AlertSnapshot:
         """Of every subject that ever changed, what was reported last."""
         with redis_errors():
             if await self._redis.type(self._key) not in ("hash", "none"):
@@ -57,15 +57,17 @@ class AlertStandings:
                 pipe.hgetall(self._key)
                 *_, found = await pipe.execute()
             generation = found.pop(_GENERATION)
-            standings = {key: _standing(text) for key, text in found.items()}
-            foreign = [key for key, standing in standings.items() if standing is None]
+            alert_states = {key: _alert_state(text) for key, text in found.items()}
+            foreign = [key for key, alert_state in alert_states.items() if alert_state is None]
             if foreign:
                 await self._redis.hdel(self._key, *foreign)
-        return Told(generation, {key: s for key, s in standings.items() if s is not None})
+        return AlertSnapshot(
+            generation, {key: s for key, s in alert_states.items() if s is not None}
+        )
 
-    async def write(self, key: str, before: Standing, after: Standing) -> bool:
+    async def write(self, key: str, before: AlertState, after: AlertState) -> bool:
         """Note what has been reported; False where another process did so first."""
-        old = "" if before == Standing() else _text(before)
+        old = "" if before == AlertState() else _text(before)
         with redis_errors():
             done = await self._replace(keys=[self._key], args=[key, old, _text(after), _KEEP_MS])
         return bool(done)
@@ -76,14 +78,14 @@ class AlertStandings:
             raise StoreUnavailable("Redis", "away, so nothing is known of breakers")
 
 
-def _text(standing: Standing) -> str:
-    return json.dumps(asdict(standing), ensure_ascii=False)
+def _text(alert_state: AlertState) -> str:
+    return json.dumps(asdict(alert_state), ensure_ascii=False)
 
 
-def _standing(text: str) -> Standing | None:
+def _alert_state(text: str) -> AlertState | None:
     """None for what is no text of ours, which `write` could not replace: it counts as absent."""
     try:
-        standing = _STANDING.validate_json(text)
+        alert_state = _ALERT_STATE.validate_json(text)
     except ValidationError:
         return None
-    return standing if _text(standing) == text else None
+    return alert_state if _text(alert_state) == text else None

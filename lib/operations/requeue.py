@@ -114,7 +114,7 @@ async def record(
         detail=detail,
     )
     try:
-        await operator.tracking.settle_failures(refs, state=action.value, by=by, why=why)
+        await operator.tracking.record_decision(refs, state=action.value, by=by, why=why)
         await operator.audit.note(entry)
     except StoreUnavailable as error:
         raise NotRecorded(error.store, action.value, len(refs)) from error

@@ -144,7 +144,7 @@ class Corrections:
         )
         if not self._is_accepted(connection, ref, national_id):
             return False
-        self._settle_accepted(connection, pipeline, ref, national_id, message, digest)
+        self._record_accepted(connection, pipeline, ref, national_id, message, digest)
         return True
 
     def _is_accepted(
@@ -171,7 +171,7 @@ class Corrections:
             return None, None
         return SyncStatus.read(row[0]), row[1]
 
-    def _settle_accepted(
+    def _record_accepted(
         self,
         connection: Connection,
         pipeline: Pipeline,

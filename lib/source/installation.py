@@ -19,7 +19,7 @@ from lib.source.transactions import Transactions, translate_errors
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatabaseName:
     """A database: SQL Server's name of the server, or PostgreSQL's identifier of the cluster."""
 
     server: str
@@ -37,7 +37,7 @@ class Record:
         replaces: what was recorded before does not count any more.
     """
 
-    place: Place
+    place: DatabaseName
     recorded_at: datetime
     recorded_by: str
     why: str
@@ -48,7 +48,7 @@ class Record:
 class Installation:
     """Where this is, and what was recorded, newest first."""
 
-    here: Place
+    here: DatabaseName
     records: tuple[Record, ...]
 
     def valid(self) -> Iterator[Record]:
@@ -108,10 +108,10 @@ def _read(connection: Connection, tables: SourceTables) -> Installation:
             f"the service needs to read it"
         ) from error
     return Installation(
-        Place(rows[0].here_server, rows[0].here_database),
+        DatabaseName(rows[0].here_server, rows[0].here_database),
         tuple(
             Record(
-                Place(row.server_name, row.database_name),
+                DatabaseName(row.server_name, row.database_name),
                 row.recorded_at.replace(tzinfo=UTC),
                 row.recorded_by,
                 row.why,

@@ -113,7 +113,7 @@ class Outcomes:
         lengths = self._lengths_of(connection, pipeline)
         delivery = self._tables.delivery
         ended = set(
-            connection.execute(settle_statement(self._tables, pipeline, outcomes)).scalars()
+            connection.execute(outcome_statement(self._tables, pipeline, outcomes)).scalars()
         )
         settled = [outcome for outcome in outcomes if outcome.ref.record_id in ended]
         missed = [outcome for outcome in outcomes if outcome.ref.record_id not in ended]
@@ -192,7 +192,7 @@ def column_lengths(
 # -- the statements: one for rows of ours, one for the pharmacy's ----------------------------------
 
 
-def settle_statement(
+def outcome_statement(
     tables: SourceTables, pipeline: Pipeline, outcomes: Sequence[Outcome]
 ) -> Update:
     """Ends the claims of outcomes whose token still holds; answers with their record ids.

@@ -282,31 +282,31 @@ async def report_failure(
         # The API works and knows the account: it refuses this document only.
         changed(*await breakers.succeeded(permit))
     elif isinstance(error, Forbidden):
-        judgement = await breakers.failed(account, document, shop, error.said(language))
-        changed(judgement.transition)
+        counted = await breakers.failed(account, document, shop, error.said(language))
+        changed(counted.transition)
         await breakers.release_probe((pipeline,))
         record.failure = error
-        if judgement.own and not error.of_token:
+        if counted.own and not error.of_token:
             return error.as_rejection()
-        record.own_failure = record.own_failure or judgement.own
+        record.own_failure = record.own_failure or counted.own
     elif isinstance(error, AccountRefused):
         changed(await breakers.trip(account, error.said(language)))
         await breakers.release_probe((pipeline,))
     elif isinstance(error, Unavailable | OutcomeUnknown | WrongEndpoint):
         if isinstance(error, Unavailable) and error.retry_after and error.http_status == _TOO_MANY:
             await services.rate_limiter.block_for(account, error.retry_after)
-        judgement = await breakers.failed(pipeline, document, shop, error.said(language))
-        changed(judgement.transition)
+        counted = await breakers.failed(pipeline, document, shop, error.said(language))
+        changed(counted.transition)
         await breakers.release_probe((account,))
         record.failure = error
-        record.own_failure = record.own_failure or judgement.own
+        record.own_failure = record.own_failure or counted.own
     else:
         await breakers.release_probe(permit.names)
     return error
 
 
 async def outage_seconds(services: Services, record: Record) -> float | None:
-    """How long what the record failed at is out, by the judgement of many; None where it is not.
+    """How long what the record failed at is out, as many documents show; None where it is not.
 
     A document that failed while others passed pays with an attempt, whatever the breaker is now.
     A pipeline of few documents opens no breaker: it is out as well where another document failed

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from lib.alerts.conditions import PlaceState
+from lib.alerts.conditions import ShopPharmacyState
 from lib.models import PipelineSummary
 from lib.pipelines import Pipeline, PoolState
 from lib.resilience.breaker import pipeline_breaker
@@ -52,7 +52,7 @@ class ClaimPlan:
     avoided_shops: frozenset[str] = frozenset()
     probe_shops: frozenset[str] = frozenset()
     note: str = ""
-    accounts: tuple[PlaceState, ...] = ()
+    accounts: tuple[ShopPharmacyState, ...] = ()
     probing: bool = False
 
 
@@ -93,7 +93,7 @@ async def plan_claims(services: Services, pipeline: Pipeline, pool: PoolState) -
         sync=sync,
         settings=services.settings.breaker,
     )
-    states = (PlaceState((s.code, s.pharmacy_code), snapshots[names[s.code]]) for s in shops)
+    states = (ShopPharmacyState((s.code, s.pharmacy_code), snapshots[names[s.code]]) for s in shops)
     return replace(plan, accounts=tuple(s for s in states if s.place[0] in plan.paused_shops))
 
 

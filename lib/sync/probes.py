@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterable
 from enum import StrEnum
 
-from lib.alerts.conditions import PlaceState
+from lib.alerts.conditions import ShopPharmacyState
 from lib.errors import AccountRefused, OutcomeUnknown, Paused, SyncError, Unavailable, WrongEndpoint
 from lib.models import Acceptance, DocumentRef, LogStatus, Payload
 from lib.pipelines import Pipeline, get_pipeline
@@ -35,7 +35,7 @@ class Reach(StrEnum):
     UNKNOWN = "unknown"  # it cannot be asked, or too little is known to ask about
 
 
-async def probe_accounts(services: Services, paused: Iterable[PlaceState]) -> int:
+async def probe_accounts(services: Services, paused: Iterable[ShopPharmacyState]) -> int:
     """Try the login of some refused accounts whose cool-down is over; returns how many.
 
     Bounded by `DQG_BREAKER__LOGIN_PROBES`, and in turn: one that is refused again cools down, and
@@ -72,7 +72,7 @@ def is_due(breaker: BreakerSnapshot) -> bool:
     return breaker.state is BreakerState.HALF_OPEN and breaker.seconds_left == 0
 
 
-async def _try_login(services: Services, state: PlaceState) -> None:
+async def _try_login(services: Services, state: ShopPharmacyState) -> None:
     breakers, changed = services.breakers, services.metrics.breakers_changed
     name = state.breaker.name
     try:

@@ -145,7 +145,7 @@ async def close_left_open(services: Services, repairs: Repairs) -> None:
     repairs.note("log entries left open: closed now", closed)
 
 
-async def settle_failures(services: Services, repairs: Repairs) -> None:
+async def resolve_failures(services: Services, repairs: Repairs) -> None:
     """Mark failure records resolved whose document has been accepted since.
 
     Raises:
@@ -162,7 +162,7 @@ async def settle_failures(services: Services, repairs: Repairs) -> None:
             if (document := documents.get((ref.pipeline, ref.record_id))) is not None
             and document.status == SyncStatus.SUCCESS
         }
-        await services.tracking.settle_failures(accepted, state="resolved", by="reconcile", why=why)
+        await services.tracking.record_decision(accepted, state="resolved", by="reconcile", why=why)
         repairs.note(kind, map(_label, accepted))
 
 

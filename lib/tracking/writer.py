@@ -184,7 +184,7 @@ class TrackingStore:
         for future in [self._writes.put_nowait(self._log(ref, token, values)) for ref in refs]:
             await future
 
-    async def settle_failures(
+    async def record_decision(
         self, refs: Iterable[DocumentRef], *, state: str, by: str, why: str
     ) -> int:
         """Moves failure records that are not resolved to another state; returns how many.

@@ -18,7 +18,7 @@ from deployments.local.errors import LauncherError
 from deployments.local.launcher import INTERRUPTED
 from deployments.local.preflight import check_machine
 from deployments.local.state import empty_state
-from deployments.local.supervisor.service import PartFailed
+from deployments.local.supervisor.service import ServiceFailed
 from deployments.local.supervisor.stack import Stack
 from tests.benchmarks import costs, growth, report
 from tests.benchmarks.goals import goals_of_costs, goals_of_waits, goals_of_ways, goals_table
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         ):
             results = _run(s, options, arguments)
             _write(options.state_dir / RESULTS, results)
-    except (LauncherError, PartFailed, BenchmarkFailed) as problem:
+    except (LauncherError, ServiceFailed, BenchmarkFailed) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -56,7 +56,8 @@ def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
         counts = _median(lambda: _count(site))
         search = _median(lambda: person.get("/documents?code=X-5", 200))
         row = _median(lambda: _find(site))
-        say(f"overview {overview:.0f} ms, search {search:.0f} ms")
+        pages = {page: _median(lambda page=page: person.get(page, 200)) for page in PAGES}
+        say(", ".join(f"{page} {milliseconds:.0f} ms" for page, milliseconds in pages.items()))
         process = _process_of(console.url)
         _ask(person, requests // 10)
         before = process.memory_info().rss / 1e6

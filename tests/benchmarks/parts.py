@@ -113,7 +113,7 @@ def start_parts(stack: Stack) -> Iterator[Parts]:
     """Start stores, sandbox and Prefect server, with pools and deployments, schedules paused.
 
     Raises:
-        PartFailed, LauncherError: a part or a step failed.
+        ServiceFailed, LauncherError: a part or a step failed.
     """
     passwords = {account.usr: secrets.token_urlsafe(12) for account in DEMO_ACCOUNTS}
     accounts = [replace(account, pwd=passwords[account.usr]) for account in DEMO_ACCOUNTS]

@@ -17,7 +17,7 @@ from celery import Celery
 from deployments.local.errors import LauncherError
 from deployments.local.parallel import at_once, run_command
 from deployments.local.parts.servers import prefect_client_environment, start_worker
-from deployments.local.supervisor.service import NotReady, Part, Stage
+from deployments.local.supervisor.service import NotReady, Service, Stage
 from deployments.local.supervisor.stack import ROOT
 from deployments.local.system import POOLS
 from deployments.server.work_pools import TEMPLATES
@@ -172,7 +172,7 @@ def celery(pool: str, concurrency: int) -> Callable[[Site, bool], AbstractContex
                 raise NotReady("it answers no ping")
 
         name = f"celery-{pool}"
-        worker = Part(
+        worker = Service(
             name=name,
             command=[
                 *(sys.executable, "-m", "celery", "-A", "tests.benchmarks.celery_app", "worker"),

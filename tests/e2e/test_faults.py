@@ -11,7 +11,7 @@ import pytest
 
 from deployments.local.supervisor.stack import Stack
 from lib.pipelines import CANCELLATION, IMPORT, SALE
-from tests.faults.bench import Bench, open_bench
+from tests.faults.harness import Harness, open_harness
 from tests.faults.report import result_lines
 from tests.faults.suite import SCENARIOS, Group, run_group
 
@@ -49,12 +49,12 @@ GROUPS: dict[str, Group] = {
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     with (
         Stack(tmp_path_factory.mktemp("faults")) as stack,
-        open_bench(stack, lease_seconds=LEASE_SECONDS) as bench,
+        open_harness(stack, lease_seconds=LEASE_SECONDS) as harness,
     ):
-        yield bench
+        yield harness
 
 
 def test_every_scenario_is_here() -> None:
@@ -62,9 +62,9 @@ def test_every_scenario_is_here() -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS.values(), ids=list(GROUPS))
-def test_nothing_is_lost_sent_twice_or_wrongly_failed(bench: Bench, group: Group) -> None:
+def test_nothing_is_lost_sent_twice_or_wrongly_failed(harness: Harness, group: Group) -> None:
     documents = DOCUMENTS * len({pipeline for each in group.values() for pipeline in each})
-    results = run_group(bench, group, documents, SEED)
+    results = run_group(harness, group, documents, SEED)
     lines = [line for result in results for line in result_lines(result)]
     assert all(result.clean for result in results), "\n".join(lines)
     assert all(result.faults for result in results), "\n".join(lines)

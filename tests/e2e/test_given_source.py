@@ -13,7 +13,7 @@ from deployments.local.errors import LauncherError
 from deployments.local.parts.postgres import PostgresServer
 from deployments.local.supervisor.stack import Stack
 from deployments.local.system import check_empty, start_system
-from deployments.local.verdict import judge
+from deployments.local.verdict import find_problems
 from deployments.migrations import BUSINESS, migrate
 from lib.settings import SourceSettings
 from tests.support.running import SETTINGS, drain
@@ -44,7 +44,7 @@ def test_every_document_of_a_given_database_ends_as_planned(
     ):
         assert system.source_url == source_url
         drain(system)
-        assert judge(system) == []
+        assert find_problems(system) == []
 
 
 def test_a_database_that_is_not_empty_is_refused_before_anything_starts(

@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 
 from deployments.local.parts.postgres import PostgresServer
 from deployments.local.parts.servers import check_http
-from deployments.local.supervisor.service import Part, Stage
+from deployments.local.supervisor.service import Service, Stage
 from deployments.local.supervisor.stack import ROOT, Stack, free_port
 from deployments.migrations import BUSINESS, migrate
 from lib.pipelines import SALE
@@ -99,7 +99,7 @@ class Checkout:
                 check_http(url)
 
         self.stack.add(
-            Part(
+            Service(
                 name=name,
                 command=shlex.split(self.read(line)),
                 ready=ready,

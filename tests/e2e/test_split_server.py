@@ -28,7 +28,7 @@ from deployments.cli.doctor.encryption import prefect_exposure
 from deployments.containers.compose.prepare import prepare
 from deployments.local.parts.postgres import SUPERUSER, PostgresServer
 from deployments.local.parts.servers import check_http
-from deployments.local.supervisor.service import NotReady, Part, Stage
+from deployments.local.supervisor.service import NotReady, Service, Stage
 from deployments.local.supervisor.stack import ROOT, Stack, free_port
 from tests.support.compose import SECRETS_FOLDER, secret_targets, services
 from tests.support.waiting import wait_until
@@ -91,8 +91,8 @@ class Containers:
         return f"http://127.0.0.1:{self.api_ports[name]}/api"
 
     def start_api(self, name: str) -> None:
-        def make_part(port: int) -> Part:
-            return Part(
+        def make_service(port: int) -> Service:
+            return Service(
                 name=name,
                 command=self.command(name, port=port),
                 environment=self.environment(name),
@@ -102,7 +102,7 @@ class Containers:
                 ready_seconds=180,
             )
 
-        self.api_ports[name] = self.stack.add_on_free_port(make_part)
+        self.api_ports[name] = self.stack.add_on_free_port(make_service)
 
     def start(self, name: str, stage: Stage, **more: str) -> None:
         environment = self.environment(name, **more)
@@ -113,7 +113,7 @@ class Containers:
                 raise NotReady(done.stderr)
 
         self.stack.add(
-            Part(
+            Service(
                 name=name,
                 command=self.command(name),
                 environment=environment,
@@ -183,7 +183,7 @@ def start_redis_of_the_file(stack: Stack, secrets: Path, folder: Path) -> int:
     )
     password = (secrets / "redis_password").read_text("utf-8")
 
-    def make_part(port: int) -> Part:
+    def make_service(port: int) -> Service:
         def ready() -> None:
             try:
                 with redis.Redis(port=port, password=password, socket_timeout=5) as client:
@@ -191,7 +191,7 @@ def start_redis_of_the_file(stack: Stack, secrets: Path, folder: Path) -> int:
             except redis.RedisError as error:
                 raise NotReady(str(error)) from error
 
-        return Part(
+        return Service(
             name="split-redis",
             command=[shell, option, f"{script} --bind 127.0.0.1 --port {port}"],
             ready=ready,
@@ -199,7 +199,7 @@ def start_redis_of_the_file(stack: Stack, secrets: Path, folder: Path) -> int:
             directory=folder,
         )
 
-    return stack.add_on_free_port(make_part)
+    return stack.add_on_free_port(make_service)
 
 
 @pytest.fixture(scope="module")

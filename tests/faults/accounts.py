@@ -11,71 +11,71 @@ from sqlalchemy import update
 from deployments.local.demo.chain import SHOPS
 from deployments.local.sandbox.client import SandboxAdmin
 from lib.models import SyncStatus
-from tests.faults.bench import ACCOUNT_PAUSE
-from tests.faults.trial import Trial
+from tests.faults.harness import ACCOUNT_PAUSE
+from tests.faults.scenario import ScenarioRun
 
 STORM_PERIOD = 1.0
 STORMS = 30
 NEW_PASSWORD = "changed-by-hand"
 
 
-def token_storm(trial: Trial) -> None:
+def token_storm(run: ScenarioRun) -> None:
     """The API forgets every token once a second while many submissions are under way."""
-    sandbox = trial.sandbox
+    sandbox = run.sandbox
     # Logins slow enough that everything that is under way meets at them.
     slow_login = sandbox.add_fault("latency", operation="login", ms=800)
-    slow = trial.slow_down(300)
-    trial.seed_documents()
-    trial.wait(lambda: trial.count("accepted"), "a first acceptance")
+    slow = run.slow_down(300)
+    run.seed_documents()
+    run.wait(lambda: run.count("accepted"), "a first acceptance")
     for usr, count in sandbox.summary()["logins"].items():
-        trial.expect(count["ok"] == 1, f"{usr}: {count['ok']} logins before any token was lost")
+        run.expect(count["ok"] == 1, f"{usr}: {count['ok']} logins before any token was lost")
     # A token lost between its login and its first use is, to the client, an account refused: the
     # shop pauses. Quick answers keep that rare.
-    trial.end_faults([slow_login, *slow])
-    trial.healed()
+    run.end_faults([slow_login, *slow])
+    run.healed()
     with _storm(sandbox) as storms:
-        trial.wait_all_accepted()
-    trial.note_faults("all tokens forgotten", storms[0])
-    trial.expect(trial.count("duplicates") == 0, "a document was sent again after a lost token")
+        run.wait_all_accepted()
+    run.note_faults("all tokens forgotten", storms[0])
+    run.expect(run.count("duplicates") == 0, "a document was sent again after a lost token")
     for usr, count in sandbox.summary()["logins"].items():
-        trial.expect(
+        run.expect(
             count["ok"] <= 1 + storms[0],
             f"{usr}: {count['ok']} logins for {storms[0]} times without tokens",
         )
 
 
-def wrong_password(trial: Trial) -> None:
+def wrong_password(run: ScenarioRun) -> None:
     """A shop's password is wrong: the shop pauses, the others go on; then it is corrected."""
     shop = SHOPS[1]
-    trial.sandbox.set_password(shop.account, NEW_PASSWORD)
-    trial.fault("wrong password")
-    plan = trial.seed_documents()
+    run.sandbox.set_password(shop.account, NEW_PASSWORD)
+    run.fault("wrong password")
+    plan = run.seed_documents()
     locked = [ref for ref in plan.documents if ref.shop_pharmacy_code == shop.code]
     others = len(plan.documents) - len(locked)
-    trial.wait(lambda: trial.count("accepted") >= others, "the other shops' documents")
-    trial.wait(lambda: not trial.busy(), "the paused shop is left in peace")
-    rows = trial.rows()
+    run.wait(lambda: run.count("accepted") >= others, "the other shops' documents")
+    run.wait(lambda: not run.busy(), "the paused shop is left in peace")
+    rows = run.rows()
     touched = [
         ref
         for ref in locked
         if rows[(ref.pipeline, ref.record_id)].status is not SyncStatus.PENDING
-        or trial.spent_attempts(ref, rows)
+        or run.spent_attempts(ref, rows)
     ]
-    trial.expect(not touched, f"{len(touched)} documents of the paused shop cost an attempt")
+    run.expect(not touched, f"{len(touched)} documents of the paused shop cost an attempt")
     refused = [
         call["at"]
-        for call in trial.sandbox.calls()
+        for call in run.sandbox.calls()
         if call["operation"] == "login" and call["status"] != 200
     ]
     early = [at for at in refused if at < refused[0] + ACCOUNT_PAUSE]
-    trial.expect(refused, "nobody tried the wrong password")
-    trial.expect(len(early) <= 2, f"{len(early)} logins before the shop paused")
-    table = trial.bench.tables.accounts
-    with trial.bench.engine.begin() as connection:
+    run.expect(refused, "nobody tried the wrong password")
+    run.expect(len(early) <= 2, f"{len(early)} logins before the shop paused")
+    table = run.harness.tables.accounts
+    with run.harness.engine.begin() as connection:
         connection.execute(
             update(table).where(table.c.account == shop.account).values(password=NEW_PASSWORD)
         )
-    trial.healed()
+    run.healed()
 
 
 @contextmanager

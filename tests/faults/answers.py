@@ -12,9 +12,9 @@ from sqlalchemy import func, select, update
 from deployments.local.demo.documents import DemoPlan
 from lib.pipelines import Pipeline, get_pipeline
 from lib.settings import BreakerSettings
-from tests.faults.bench import BREAKER_PAUSE
-from tests.faults.judgement import order_violations
-from tests.faults.trial import Trial
+from tests.faults.assertions import order_violations
+from tests.faults.harness import BREAKER_PAUSE
+from tests.faults.scenario import ScenarioRun
 
 #: Each with what it does to a call; most hide that the document was stored.
 _MISBEHAVIOUR: dict[str, dict[str, Any]] = {
@@ -37,84 +37,84 @@ OPENS_AT = BreakerSettings().documents + 1
 _LONG_RETRY_AFTER = 6
 
 
-def answers(trial: Trial) -> None:
+def answers(run: ScenarioRun) -> None:
     """Answers that are missing, cut off or senseless, before and after a document is stored."""
-    each = trial.documents // len(trial.pipelines)
+    each = run.documents // len(run.pipelines)
     # Some apart, where there are enough documents, so that few of them wait for a breaker.
     most = max(0, each - len(_MISBEHAVIOUR))
     rules = {
-        kind: trial.add_fault(times=max(1, each // 40), skip=min(number, most), **fault)
+        kind: run.add_fault(times=max(1, each // 40), skip=min(number, most), **fault)
         for number, (kind, fault) in enumerate(_MISBEHAVIOUR.items())
     }
-    trial.seed_documents()
-    trial.wait(lambda: all(map(trial.fired, rules.values())), "every fault has met a call")
-    trial.healed()
-    trial.wait(trial.is_done, "every document final and free")
+    run.seed_documents()
+    run.wait(lambda: all(map(run.fired, rules.values())), "every fault has met a call")
+    run.healed()
+    run.wait(run.is_done, "every document final and free")
     for kind, ids in rules.items():
-        trial.note_faults(kind, trial.fired(ids))
+        run.note_faults(kind, run.fired(ids))
 
 
-def no_look_up(trial: Trial) -> None:
+def no_look_up(run: ScenarioRun) -> None:
     """The API has no look-up: what it may have is sent again, and it says that it has it."""
-    own = [pipeline.resource for pipeline in trial.pipelines]
-    trial.sandbox.set_options(no_lookup_for=own, reject_duplicates_for=own)
-    trial.ids_known = False
-    unanswered = trial.add_fault(
-        "accept_then_hang", seconds=10, times=max(1, trial.documents // (50 * len(trial.pipelines)))
+    own = [pipeline.resource for pipeline in run.pipelines]
+    run.sandbox.set_options(no_lookup_for=own, reject_duplicates_for=own)
+    run.ids_known = False
+    unanswered = run.add_fault(
+        "accept_then_hang", seconds=10, times=max(1, run.documents // (50 * len(run.pipelines)))
     )
-    trial.seed_documents()
-    trial.wait(lambda: trial.fired(unanswered), "a document stored and not answered")
-    trial.healed()
-    trial.wait(trial.is_done, "every document final and free")
-    trial.note_faults("stored, no answer", trial.fired(unanswered))
-    trial.expect(trial.count("duplicates"), "no document was sent a second time")
+    run.seed_documents()
+    run.wait(lambda: run.fired(unanswered), "a document stored and not answered")
+    run.healed()
+    run.wait(run.is_done, "every document final and free")
+    run.note_faults("stored, no answer", run.fired(unanswered))
+    run.expect(run.count("duplicates"), "no document was sent a second time")
 
 
-def outage(trial: Trial) -> None:
+def outage(run: ScenarioRun) -> None:
     """Every call is answered 503 for a while: calls stop but for few probes; then it is over."""
-    down = trial.add_fault("status", status=503)
-    trial.seed_documents(max(trial.documents // 3, 8 * len(trial.pipelines)))
+    down = run.add_fault("status", status=503)
+    run.seed_documents(max(run.documents // 3, 8 * len(run.pipelines)))
     # A pipeline of fewer documents opens no breaker, and yet none of them may be given up.
-    seeded = Counter(ref.pipeline for ref in trial.plan.documents)
+    seeded = Counter(ref.pipeline for ref in run.plan.documents)
     breakers = [f"dqg:breaker:pipeline:{p}" for p, n in seeded.items() if n >= OPENS_AT]
-    trial.wait(
-        lambda: all(b'"open_until"' in (trial.bench.redis.get(name) or b"") for name in breakers),
+    run.wait(
+        lambda: all(b'"open_until"' in (run.harness.redis.get(name) or b"") for name in breakers),
         "every breaker open",
     )
     # Those that come now were never tried, so their order shows in what age they are claimed.
-    backlog = trial.seed_documents(trial.documents - len(trial.plan.documents))
-    _spread_ages(trial, backlog)
-    trial.wait(lambda: not trial.busy(), "calls have stopped")
-    opened, began = trial.sandbox.last_call(), time.monotonic()
-    trial.wait(lambda: _probed_again(trial, opened), "a second round of probes")
-    _check_probes(trial, trial.calls(opened), time.monotonic() - began)
-    trial.note_faults("answer 503", trial.fired(down))
-    accepted = trial.count("accepted")
-    trial.expect(accepted == 0, f"{accepted} documents accepted in the outage")
-    trial.end_faults(down)
-    trial.healed()
-    trial.wait_all_accepted()
-    for pipeline in trial.pipelines:
-        trial.problems += _order_problems(trial, pipeline, backlog)
+    backlog = run.seed_documents(run.documents - len(run.plan.documents))
+    _spread_ages(run, backlog)
+    run.wait(lambda: not run.busy(), "calls have stopped")
+    opened, began = run.sandbox.last_call(), time.monotonic()
+    run.wait(lambda: _probed_again(run, opened), "a second round of probes")
+    _check_probes(run, run.calls(opened), time.monotonic() - began)
+    run.note_faults("answer 503", run.fired(down))
+    accepted = run.count("accepted")
+    run.expect(accepted == 0, f"{accepted} documents accepted in the outage")
+    run.end_faults(down)
+    run.healed()
+    run.wait_all_accepted()
+    for pipeline in run.pipelines:
+        run.problems += _order_problems(run, pipeline, backlog)
 
 
-def throttled(trial: Trial) -> None:
+def throttled(run: ScenarioRun) -> None:
     """The API answers 429 with a Retry-After: the pace drops to what it asks."""
-    short = trial.add_fault(
+    short = run.add_fault(
         "status",
         status=429,
         retry_after=1,
         probability=0.4,
-        times=max(4, trial.documents // (5 * len(trial.pipelines))),
+        times=max(4, run.documents // (5 * len(run.pipelines))),
     )
-    long = trial.add_fault("status", status=429, retry_after=_LONG_RETRY_AFTER, times=1)
-    trial.seed_documents()
-    trial.wait(lambda: trial.fired(short) and trial.fired(long), "somebody throttled")
-    trial.healed()
-    trial.wait_all_accepted()
-    trial.note_faults("answer 429", trial.fired(short))
-    trial.note_faults("answer 429 with a long wait", trial.fired(long))
-    calls = trial.calls()
+    long = run.add_fault("status", status=429, retry_after=_LONG_RETRY_AFTER, times=1)
+    run.seed_documents()
+    run.wait(lambda: run.fired(short) and run.fired(long), "somebody throttled")
+    run.healed()
+    run.wait_all_accepted()
+    run.note_faults("answer 429", run.fired(short))
+    run.note_faults("answer 429 with a long wait", run.fired(long))
+    calls = run.calls()
     for fault_id in long:
         told = next(call for call in calls if fault_id in call["faults"])
         # What was under way when the answer came could not know of it.
@@ -124,40 +124,40 @@ def throttled(trial: Trial) -> None:
             if call["usr"] == told["usr"]
             and told["at"] + 2.5 < call["at"] < told["at"] + _LONG_RETRY_AFTER
         ]
-        trial.expect(
+        run.expect(
             not after,
             f"{len(after)} calls of {told['usr']} while it was told to wait",
         )
 
 
-def _probed_again(trial: Trial, since: int) -> bool:
+def _probed_again(run: ScenarioRun, since: int) -> bool:
     """Whether a pipeline was probed, and once more after a cool-down."""
     times: dict[str, list[float]] = defaultdict(list)
-    for call in trial.calls(since):
+    for call in run.calls(since):
         times[call["resource"]].append(call["at"])
     return any(max(found) - min(found) >= BREAKER_PAUSE for found in times.values())
 
 
-def _check_probes(trial: Trial, probes: list[dict[str, Any]], seconds: float) -> None:
+def _check_probes(run: ScenarioRun, probes: list[dict[str, Any]], seconds: float) -> None:
     """Per cool-down no more documents are tried than the breaker has places for."""
     tried: dict[str, int] = defaultdict(int)
     for probe in probes:
         tried[probe["resource"]] += 1
     most = (seconds / BREAKER_PAUSE + 1) * MOST_PROBES * TRIES
     for resource, number in tried.items():
-        trial.expect(
+        run.expect(
             number <= most,
             f"{resource}: {number} calls in {seconds:.0f} s while the breaker was open",
         )
 
 
-def _spread_ages(trial: Trial, plan: DemoPlan) -> None:
+def _spread_ages(run: ScenarioRun, plan: DemoPlan) -> None:
     """Give documents of one date an order unlike that of the ids."""
     refs = list(plan.documents)
-    trial.rng.shuffle(refs)
-    with trial.bench.engine.begin() as connection:
+    run.rng.shuffle(refs)
+    with run.harness.engine.begin() as connection:
         for minutes, ref in enumerate(refs, start=1):
-            header = trial.bench.tables.header(get_pipeline(ref.pipeline))
+            header = run.harness.tables.header(get_pipeline(ref.pipeline))
             connection.execute(
                 update(header)
                 .where(header.c.id == ref.record_id)
@@ -165,10 +165,10 @@ def _spread_ages(trial: Trial, plan: DemoPlan) -> None:
             )
 
 
-def _order_problems(trial: Trial, pipeline: Pipeline, backlog: DemoPlan) -> list[str]:
+def _order_problems(run: ScenarioRun, pipeline: Pipeline, backlog: DemoPlan) -> list[str]:
     """Whether each shop's documents that were never tried before were claimed oldest first."""
-    header = trial.bench.tables.header(pipeline)
-    with trial.bench.engine.connect() as connection:
+    header = run.harness.tables.header(pipeline)
+    with run.harness.engine.connect() as connection:
         by_age = connection.execute(
             select(header.c.id).order_by(
                 header.c[pipeline.date_column], header.c.created_at, header.c.id
@@ -178,7 +178,7 @@ def _order_problems(trial: Trial, pipeline: Pipeline, backlog: DemoPlan) -> list
     tries: dict[int, int] = defaultdict(int)
     claims: dict[str, list[dict[str, Any]]] = defaultdict(list)
     ours = {ref.record_id for ref in backlog.documents if ref.pipeline == pipeline.name}
-    for log in trial.bench.logs():
+    for log in run.harness.logs():
         if log["pipeline"] == pipeline.name and log["record_id"] in ours:
             tries[log["record_id"]] += 1
             claims[log["claim_token"]].append(log)

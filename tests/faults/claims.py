@@ -9,60 +9,58 @@ from sqlalchemy import delete, update
 from lib.models import DocumentRef, SyncStatus
 from lib.pipelines import get_pipeline
 from tests.faults.crashes import kill_all
-from tests.faults.trial import Trial
+from tests.faults.scenario import ScenarioRun
 
 
-def revoked(trial: Trial) -> None:
+def revoked(run: ScenarioRun) -> None:
     """Somebody sets running batch runs to Failed in the UI; their processes live on."""
-    slow = trial.start_slowly(1000)
-    runs = trial.bench.runs([p.name for p in trial.pipelines], ["RUNNING"])
-    for run in runs:
-        trial.bench.set_run_state(run["id"], "FAILED")
-    trial.fault("running batch set to Failed", len(runs))
-    trial.wait(lambda: trial.count("accepted"), "the processes go on")
-    trial.end_faults(slow)
-    trial.healed()
+    slow = run.start_slowly(1000)
+    runs = run.harness.runs([p.name for p in run.pipelines], ["RUNNING"])
+    for flow_run in runs:
+        run.harness.set_run_state(flow_run["id"], "FAILED")
+    run.fault("running batch set to Failed", len(runs))
+    run.wait(lambda: run.count("accepted"), "the processes go on")
+    run.end_faults(slow)
+    run.healed()
 
 
-def same_run_again(trial: Trial) -> None:
+def same_run_again(run: ScenarioRun) -> None:
     """A killed run is started again under its own claim, as platforms do that retry jobs."""
-    slow = trial.start_slowly(600)
-    runs = trial.bench.runs([p.name for p in trial.pipelines], ["RUNNING"])
-    trial.wait(lambda: trial.count("accepted"), "a first acceptance")
-    for part in trial.busy():
-        kill_all(trial.bench.engines(part))
-    trial.fault("process killed", len(runs))
-    for run in runs:
-        trial.bench.set_run_state(run["id"], "SCHEDULED")
-    trial.fault("run started again", len(runs))
-    trial.end_faults(slow)
-    trial.healed()
+    slow = run.start_slowly(600)
+    runs = run.harness.runs([p.name for p in run.pipelines], ["RUNNING"])
+    run.wait(lambda: run.count("accepted"), "a first acceptance")
+    for part in run.busy():
+        kill_all(run.harness.engines(part))
+    run.fault("process killed", len(runs))
+    for flow_run in runs:
+        run.harness.set_run_state(flow_run["id"], "SCHEDULED")
+    run.fault("run started again", len(runs))
+    run.end_faults(slow)
+    run.healed()
 
 
-def changed_rows(trial: Trial) -> None:
+def changed_rows(run: ScenarioRun) -> None:
     """Accepted rows come back as pending: as they were, corrected, and from a backup."""
-    trial.seed_documents()
-    trial.wait(trial.is_done, "every document accepted")
-    posts = trial.count("posts")
-    thirds = {kind: trial.plan.succeed[number::3] for number, kind in enumerate(_CHANGES)}
+    run.seed_documents()
+    run.wait(run.is_done, "every document accepted")
+    posts = run.count("posts")
+    thirds = {kind: run.plan.succeed[number::3] for number, kind in enumerate(_CHANGES)}
     corrected = thirds["corrected"]
     for kind, refs in thirds.items():
-        _CHANGES[kind](trial, refs)
-        trial.fault(f"row {kind}", len(refs))
+        _CHANGES[kind](run, refs)
+        run.fault(f"row {kind}", len(refs))
     # What was accepted is still there; the correction waits for a person.
-    trial.stored_before |= set(corrected)
+    run.stored_before |= set(corrected)
     for ref in corrected:
-        trial.must_fail(ref, "changed_after_acceptance")
-    trial.wait(trial.is_done, "every document final and free")
-    trial.expect(
-        trial.count("posts") == posts, f"{trial.count('posts') - posts} documents sent blindly"
-    )
+        run.must_fail(ref, "changed_after_acceptance")
+    run.wait(run.is_done, "every document final and free")
+    run.expect(run.count("posts") == posts, f"{run.count('posts') - posts} documents sent blindly")
 
 
-def _set_pending(trial: Trial, refs: Sequence[DocumentRef]) -> None:
-    with trial.bench.engine.begin() as connection:
+def _set_pending(run: ScenarioRun, refs: Sequence[DocumentRef]) -> None:
+    with run.harness.engine.begin() as connection:
         for ref in refs:
-            header = trial.bench.tables.header(get_pipeline(ref.pipeline))
+            header = run.harness.tables.header(get_pipeline(ref.pipeline))
             connection.execute(
                 update(header)
                 .where(header.c.id == ref.record_id)
@@ -70,23 +68,23 @@ def _set_pending(trial: Trial, refs: Sequence[DocumentRef]) -> None:
             )
 
 
-def _correct(trial: Trial, refs: Sequence[DocumentRef]) -> None:
-    with trial.bench.engine.begin() as connection:
+def _correct(run: ScenarioRun, refs: Sequence[DocumentRef]) -> None:
+    with run.harness.engine.begin() as connection:
         for ref in refs:
             pipeline = get_pipeline(ref.pipeline)
-            details = trial.bench.tables.details(pipeline)
+            details = run.harness.tables.details(pipeline)
             connection.execute(
                 update(details)
-                .where(trial.bench.tables.foreign_key(pipeline) == ref.record_id)
+                .where(run.harness.tables.foreign_key(pipeline) == ref.record_id)
                 .values(quantity=details.c.quantity + 1)
             )
-    _set_pending(trial, refs)
+    _set_pending(run, refs)
 
 
-def _restore(trial: Trial, refs: Sequence[DocumentRef]) -> None:
+def _restore(run: ScenarioRun, refs: Sequence[DocumentRef]) -> None:
     """As a backup of before the acceptance has them, in our table as well."""
-    tables = trial.bench.tables
-    with trial.bench.engine.begin() as connection:
+    tables = run.harness.tables
+    with run.harness.engine.begin() as connection:
         for ref in refs:
             pipeline = get_pipeline(ref.pipeline)
             header = tables.header(pipeline)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import psutil
 
-from tests.faults.bench import DRIVER, Bench, driver_arguments
 from tests.faults.driver import MOMENTS
-from tests.faults.trial import Trial
+from tests.faults.harness import DRIVER, Harness, driver_arguments
+from tests.faults.scenario import ScenarioRun
 
 #: Kills with a full load, and with a small one.
 KILLS, FEW_KILLS = 10, 2
@@ -21,100 +21,100 @@ WAYS = ("worker and run", "launcher", "preloaded process", "worker", "run")
 REFUSED_WRITE = "its outcome is the next holder's"
 
 
-def kills(trial: Trial) -> None:
+def kills(run: ScenarioRun) -> None:
     """Workers and flow-run processes are killed in the middle of batches.
 
     The first time between the API's acceptance and the write-back, then at random moments.
     """
-    bench = trial.bench
-    slow = trial.slow_down(500)
-    unanswered = trial.add_fault("accept_then_hang", seconds=30)
-    trial.seed_documents()
-    trial.wait(lambda: trial.fired(unanswered), "a document accepted and not answered")
-    for part in trial.busy():
-        kill_all(bench.engines(part))
-    trial.fault("kill after acceptance")
-    trial.end_faults(unanswered)
-    wanted = KILLS if trial.documents >= FULL_LOAD else FEW_KILLS
-    while trial.faults.total() < wanted and not trial.is_done():
-        trial.wait(lambda: trial.busy() or trial.is_done(), "a batch to kill")
-        time.sleep(trial.rng.uniform(0, 5))
-        if not (busy := trial.busy()):
+    harness = run.harness
+    slow = run.slow_down(500)
+    unanswered = run.add_fault("accept_then_hang", seconds=30)
+    run.seed_documents()
+    run.wait(lambda: run.fired(unanswered), "a document accepted and not answered")
+    for part in run.busy():
+        kill_all(harness.engines(part))
+    run.fault("kill after acceptance")
+    run.end_faults(unanswered)
+    wanted = KILLS if run.documents >= FULL_LOAD else FEW_KILLS
+    while run.faults.total() < wanted and not run.is_done():
+        run.wait(lambda: run.busy() or run.is_done(), "a batch to kill")
+        time.sleep(run.rng.uniform(0, 5))
+        if not (busy := run.busy()):
             continue
-        part = trial.rng.choice(busy)
+        part = run.rng.choice(busy)
         # By the seed as well: a small load has room for few of them.
-        way = WAYS[(trial.seed // 10_000 + trial.faults.total()) % len(WAYS)]
+        way = WAYS[(run.seed // 10_000 + run.faults.total()) % len(WAYS)]
         with contextlib.suppress(psutil.NoSuchProcess):
-            _kill(bench, part, way)
-        trial.fault(f"kill of {way}")
+            _kill(harness, part, way)
+        run.fault(f"kill of {way}")
         if way.startswith("worker"):
-            bench.stack.restart(part)
-    trial.end_faults(slow)
-    trial.healed()
+            harness.stack.restart(part)
+    run.end_faults(slow)
+    run.healed()
 
 
-def _kill(bench: Bench, part: str, way: str) -> None:
+def _kill(harness: Harness, part: str, way: str) -> None:
     """Kill a worker, what it runs, or a part of a warm start alone."""
     victims = {
         "worker": [],
-        "launcher": bench.launchers(part),
-        "preloaded process": bench.preloaded(part),
-    }.get(way, bench.engines(part))
+        "launcher": harness.launchers(part),
+        "preloaded process": harness.preloaded(part),
+    }.get(way, harness.engines(part))
     if way.startswith("worker"):
-        bench.stack.kill(part)
+        harness.stack.kill(part)
     kill_all(victims)
 
 
-def orchestrators(trial: Trial) -> None:
+def orchestrators(run: ScenarioRun) -> None:
     """The orchestrator dies around the dispatch of a claim; then two of them run at once."""
-    bench = trial.bench
-    bench.stack.stop(DRIVER)
-    trial.seed_documents()
+    harness = run.harness
+    harness.stack.stop(DRIVER)
+    run.seed_documents()
     for moment in MOMENTS:
         name = f"dying-{moment}"
-        bench.start_driver(name, "--die", moment)
-        trial.wait(lambda name=name: not bench.stack.is_running(name), "the orchestrator's death")
-        trial.fault(f"orchestrator killed {moment} dispatch")
-        bench.stack.remove(name)
+        harness.start_driver(name, "--die", moment)
+        run.wait(lambda name=name: not harness.stack.is_running(name), "the orchestrator's death")
+        run.fault(f"orchestrator killed {moment} dispatch")
+        harness.stack.remove(name)
     often = ("--orchestrate-every", "0.5")
-    bench.start_driver(DRIVER, *driver_arguments(), *often)
-    bench.start_driver("second", *driver_arguments(), *often)
-    trial.fault("second orchestrator")
+    harness.start_driver(DRIVER, *driver_arguments(), *often)
+    harness.start_driver("second", *driver_arguments(), *often)
+    run.fault("second orchestrator")
     try:
-        trial.wait(trial.is_done, "every document final")
+        run.wait(run.is_done, "every document final")
     finally:
-        bench.stack.remove("second")
-        bench.stack.remove(DRIVER)
-        bench.start_driver(DRIVER, *driver_arguments())
+        harness.stack.remove("second")
+        harness.stack.remove(DRIVER)
+        harness.start_driver(DRIVER, *driver_arguments())
 
 
-def lost_lease(trial: Trial) -> None:
+def lost_lease(run: ScenarioRun) -> None:
     """A batch stands still for longer than its lease, goes on, and finds itself dispossessed."""
-    bench = trial.bench
-    refused_before = _refused_writes(trial)
+    harness = run.harness
+    refused_before = _refused_writes(run)
     # Within the client's patience: the answers wait for the holder when it goes on.
-    slow = trial.start_slowly(1500)
+    slow = run.start_slowly(1500)
     # The process that runs are forked from is not the batch: others start from it meanwhile.
-    preloaded = {process.pid for part in trial.busy() for process in bench.preloaded(part)}
+    preloaded = {process.pid for part in run.busy() for process in harness.preloaded(part)}
     standing = [
         process
-        for part in trial.busy()
-        for process in bench.engines(part)
+        for part in run.busy()
+        for process in harness.engines(part)
         if process.pid not in preloaded
     ]
-    trial.wait(lambda: trial.count("posts") >= 3, "several answers under way")
+    run.wait(lambda: run.count("posts") >= 3, "several answers under way")
     _signal_all(standing, signal.SIGSTOP)
-    trial.fault("holder stood still", len(trial.busy()))
-    trial.end_faults(slow)
+    run.fault("holder stood still", len(run.busy()))
+    run.end_faults(slow)
     try:
         # The worker itself goes on: it starts the run of whoever takes over.
-        trial.wait(trial.is_done, "another run has taken over")
+        run.wait(run.is_done, "another run has taken over")
     finally:
         _signal_all(standing, signal.SIGCONT)
-    trial.healed()
-    trial.wait(lambda: not any(map(_is_alive, standing)), "the old holder's end")
-    trial.expect(trial.count("lookups"), "nobody looked up what the vanished holder had sent")
-    trial.expect(_refused_writes(trial) > refused_before, "no write of the old holder was refused")
+    run.healed()
+    run.wait(lambda: not any(map(_is_alive, standing)), "the old holder's end")
+    run.expect(run.count("lookups"), "nobody looked up what the vanished holder had sent")
+    run.expect(_refused_writes(run) > refused_before, "no write of the old holder was refused")
 
 
 def kill_all(processes: Sequence[psutil.Process]) -> None:
@@ -135,12 +135,12 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def _refused_writes(trial: Trial) -> int:
+def _refused_writes(run: ScenarioRun) -> int:
     return sum(
-        _log_of(trial.bench, f"worker-{pipeline.name}").count(REFUSED_WRITE)
-        for pipeline in trial.pipelines
+        _log_of(run.harness, f"worker-{pipeline.name}").count(REFUSED_WRITE)
+        for pipeline in run.pipelines
     )
 
 
-def _log_of(bench: Bench, part: str) -> str:
-    return bench.stack.log_file(part).read_text(encoding="utf-8", errors="replace")
+def _log_of(harness: Harness, part: str) -> str:
+    return harness.stack.log_file(part).read_text(encoding="utf-8", errors="replace")

@@ -12,42 +12,42 @@ from sqlalchemy import Connection, create_engine, insert, select, update
 from deployments.local.demo.documents import DemoPlan
 from lib.models import DocumentRef
 from lib.pipelines import get_pipeline
+from tests.faults.scenario import ScenarioRun
 from tests.faults.stores import source_closed
-from tests.faults.trial import Trial
 
 FAILOVER_SECONDS = 2.0
 AN_HOUR = timedelta(hours=1)
 #: Shops beside the demo's own, of which one in ten has a wrong password.
 EXTRA_SHOPS = 30
-PASSWORD, WRONG_PASSWORD = "right-for-trials", "wrong-for-trials"
+PASSWORD, WRONG_PASSWORD = "right-for-runs", "wrong-for-runs"
 
 
-def database_trouble(trial: Trial) -> None:
+def database_trouble(run: ScenarioRun) -> None:
     """Many shops with some wrong passwords, a clock that jumps, failovers, and a locked row."""
-    slow = trial.slow_down(600)
-    trial.seed_documents()
-    refused = _spread_over_shops(trial)
-    trial.wait(lambda: trial.count("accepted"), "a first acceptance")
-    _let_clock_jump(trial)
+    slow = run.slow_down(600)
+    run.seed_documents()
+    refused = _spread_over_shops(run)
+    run.wait(lambda: run.count("accepted"), "a first acceptance")
+    _let_clock_jump(run)
     for _ in range(2):
-        with source_closed(trial.bench):
-            trial.fault("failover")
+        with source_closed(run.harness):
+            run.fault("failover")
             time.sleep(FAILOVER_SECONDS)
-        trial.wait(trial.busy, "work goes on after the failover")
-    _wait_beside_locked_row(trial, refused)
-    trial.end_faults(slow)
-    _correct_passwords(trial)
-    trial.healed()
+        run.wait(run.busy, "work goes on after the failover")
+    _wait_beside_locked_row(run, refused)
+    run.end_faults(slow)
+    _correct_passwords(run)
+    run.healed()
 
 
-def _spread_over_shops(trial: Trial) -> set[DocumentRef]:
+def _spread_over_shops(run: ScenarioRun) -> set[DocumentRef]:
     """Give the documents to many shops, each with an account; returns those that cannot log in."""
-    tables = trial.bench.tables
+    tables = run.harness.tables
     moved: dict[DocumentRef, DocumentRef] = {}
-    with trial.bench.engine.begin() as connection:
+    with run.harness.engine.begin() as connection:
         for number in range(EXTRA_SHOPS):
             shop, facility, account = f"EXTRA{number:02}", f"7907700{number:05}", f"extra{number}"
-            trial.sandbox.add_account(account, PASSWORD, facility)
+            run.sandbox.add_account(account, PASSWORD, facility)
             connection.execute(
                 insert(tables.accounts).values(
                     shop_pharmacy_code=shop,
@@ -60,7 +60,7 @@ def _spread_over_shops(trial: Trial) -> set[DocumentRef]:
                     status=1,
                 )
             )
-            for ref in trial.plan.succeed[number :: 2 * EXTRA_SHOPS]:
+            for ref in run.plan.succeed[number :: 2 * EXTRA_SHOPS]:
                 header = tables.header(get_pipeline(ref.pipeline))
                 connection.execute(
                     update(header)
@@ -68,57 +68,57 @@ def _spread_over_shops(trial: Trial) -> set[DocumentRef]:
                     .values(shop_pharmacy_code=shop, pharmacy_code=facility)
                 )
                 moved[ref] = replace(ref, shop_pharmacy_code=shop, pharmacy_code=facility)
-    trial.plan = DemoPlan(
-        succeed=tuple(moved.get(ref, ref) for ref in trial.plan.succeed), fail=trial.plan.fail
+    run.plan = DemoPlan(
+        succeed=tuple(moved.get(ref, ref) for ref in run.plan.succeed), fail=run.plan.fail
     )
     refused = {f"EXTRA{number:02}" for number in range(0, EXTRA_SHOPS, 10)}
-    trial.fault("shop with a wrong password", len(refused))
+    run.fault("shop with a wrong password", len(refused))
     return {ref for ref in moved.values() if ref.shop_pharmacy_code in refused}
 
 
-def _correct_passwords(trial: Trial) -> None:
-    accounts = trial.bench.tables.accounts
-    with trial.bench.engine.begin() as connection:
+def _correct_passwords(run: ScenarioRun) -> None:
+    accounts = run.harness.tables.accounts
+    with run.harness.engine.begin() as connection:
         connection.execute(
             update(accounts).where(accounts.c.password == WRONG_PASSWORD).values(password=PASSWORD)
         )
 
 
-def _let_clock_jump(trial: Trial) -> None:
+def _let_clock_jump(run: ScenarioRun) -> None:
     """All leases end an hour earlier: as if the database's clock had gone an hour ahead."""
-    delivery = trial.bench.tables.delivery
-    with trial.bench.engine.begin() as connection:
+    delivery = run.harness.tables.delivery
+    with run.harness.engine.begin() as connection:
         connection.execute(
             update(delivery)
             .where(delivery.c.claim_token.is_not(None))
             .values(lease_expires_at=delivery.c.lease_expires_at - AN_HOUR)
         )
-    trial.fault("clock an hour ahead")
+    run.fault("clock an hour ahead")
 
 
-def _wait_beside_locked_row(trial: Trial, refused: set[DocumentRef]) -> None:
+def _wait_beside_locked_row(run: ScenarioRun, refused: set[DocumentRef]) -> None:
     """A till has one row of each pipeline open: everything else must end meanwhile."""
-    rows = trial.rows()
+    rows = run.rows()
     open_refs = [
         ref
-        for ref in trial.plan.succeed
+        for ref in run.plan.succeed
         if ref not in refused and rows[(ref.pipeline, ref.record_id)].national_id is None
     ]
     locked = {ref.pipeline: ref for ref in reversed(open_refs)}.values()
     # Our own sessions may not stand still in a transaction; a till's may.
-    till = create_engine(trial.bench.system.source_url)
+    till = create_engine(run.harness.system.source_url)
     with till.connect() as connection, connection.begin():
         for ref in locked:
-            _lock_row(trial, connection, ref)
-        trial.fault("row held by a till", len(locked))
+            _lock_row(run, connection, ref)
+        run.fault("row held by a till", len(locked))
         waiting: Sequence[DocumentRef] = [
-            ref for ref in trial.plan.succeed if ref not in refused and ref not in locked
+            ref for ref in run.plan.succeed if ref not in refused and ref not in locked
         ]
-        trial.wait(lambda: trial.are_done(waiting), "all others accepted beside a locked row")
+        run.wait(lambda: run.are_done(waiting), "all others accepted beside a locked row")
     till.dispose()
 
 
-def _lock_row(trial: Trial, connection: Connection, ref: DocumentRef) -> None:
-    header = trial.bench.tables.header(get_pipeline(ref.pipeline))
+def _lock_row(run: ScenarioRun, connection: Connection, ref: DocumentRef) -> None:
+    header = run.harness.tables.header(get_pipeline(ref.pipeline))
     query = select(header.c.id).where(header.c.id == ref.record_id).with_for_update()
     connection.execute(query)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.faults.judgement import Judgement
+from tests.faults.assertions import Violations
 
 #: Documents or disagreements named one by one, of each kind.
 SHOWN = 5
@@ -24,33 +24,33 @@ class Result:
     name: str
     documents: int
     faults: dict[str, int]
-    judgement: Judgement
+    violations: Violations
     seconds: float
     problems: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
-        return self.judgement.clean and not self.problems
+        return self.violations.clean and not self.problems
 
 
 def result_lines(result: Result) -> list[str]:
     """The scenario's line, and what was wrong below it."""
-    judgement = result.judgement
+    violations = result.violations
     kinds = ", ".join(f"{number} {kind}" for kind, number in result.faults.items())
     lines = [
         f"{result.name:<20} {result.documents:>6} documents  "
-        f"{sum(result.faults.values()):>5} faults  lost {len(judgement.lost)}  "
-        f"twice {len(judgement.twice)}  wrongly failed {len(judgement.wrongly_failed)}  "
-        f"held up {len(judgement.held_up)}  untrue {len(judgement.untrue)}  "
+        f"{sum(result.faults.values()):>5} faults  lost {len(violations.lost)}  "
+        f"twice {len(violations.twice)}  wrongly failed {len(violations.wrongly_failed)}  "
+        f"held up {len(violations.held_up)}  untrue {len(violations.untrue)}  "
         f"settled in {result.seconds:.0f} s  ({kinds})"
     ]
     for kind, items in (
-        ("lost", judgement.lost),
-        ("twice", judgement.twice),
-        ("wrongly failed", judgement.wrongly_failed),
-        ("held up", judgement.held_up),
-        ("untrue", judgement.untrue),
-        ("disagreement", judgement.disagreements),
+        ("lost", violations.lost),
+        ("twice", violations.twice),
+        ("wrongly failed", violations.wrongly_failed),
+        ("held up", violations.held_up),
+        ("untrue", violations.untrue),
+        ("disagreement", violations.disagreements),
         ("not as expected", result.problems),
     ):
         lines += [f"  {kind}: {item}" for item in items[:SHOWN]]
@@ -61,14 +61,14 @@ def result_lines(result: Result) -> list[str]:
 
 def final_line(results: Sequence[Result]) -> str:
     """The last line: sums over all scenarios."""
-    judgements = [result.judgement for result in results]
+    violations = [result.violations for result in results]
     line = (
         f"faults: {len(results)} scenarios, "
-        f"lost {sum(len(j.lost) for j in judgements)}, "
-        f"twice {sum(len(j.twice) for j in judgements)}, "
-        f"wrongly failed {sum(len(j.wrongly_failed) for j in judgements)}, "
-        f"held up {sum(len(j.held_up) for j in judgements)}, "
-        f"untrue {sum(len(j.untrue) for j in judgements)}"
+        f"lost {sum(len(j.lost) for j in violations)}, "
+        f"twice {sum(len(j.twice) for j in violations)}, "
+        f"wrongly failed {sum(len(j.wrongly_failed) for j in violations)}, "
+        f"held up {sum(len(j.held_up) for j in violations)}, "
+        f"untrue {sum(len(j.untrue) for j in violations)}"
     )
-    others = sum(len(r.judgement.disagreements) + len(r.problems) for r in results)
+    others = sum(len(r.violations.disagreements) + len(r.problems) for r in results)
     return f"{line}, other problems {others}" if others else line

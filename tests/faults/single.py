@@ -16,7 +16,7 @@ from sqlalchemy import text, update
 from lib.models import DocumentRef
 from lib.pipelines import Pipeline, get_pipeline
 from tests.faults.crashes import kill_all
-from tests.faults.trial import Trial
+from tests.faults.scenario import ScenarioRun
 
 #: Before every demo document, so that a bad one is the first to be claimed.
 LONG_AGO = datetime.fromisoformat("2026-09-01T09:30")
@@ -93,99 +93,97 @@ _DECEPTIVE = {
 }
 
 
-def one_bad_document(trial: Trial) -> None:
+def one_bad_document(run: ScenarioRun) -> None:
     """The oldest document of each pipeline is answered wrongly, always."""
-    trial.unhindered = True
-    trial.seed_documents()
+    run.unhindered = True
+    run.seed_documents()
     ids: list[str] = []
-    for pipeline, (kind, wrong) in zip(trial.pipelines, _ALWAYS.items(), strict=False):
-        (ref,) = _of(trial, pipeline, 1)
-        _make_oldest(trial, ref)
-        ids += _spoil(trial, ref, kind, wrong)
-    bad = {ref.local_id for ref in trial.plan.fail}
-    trial.wait(lambda: trial.are_done(trial.plan.succeed), "all others accepted")
-    trial.problems += _repeated_tries(trial, bad)
+    for pipeline, (kind, wrong) in zip(run.pipelines, _ALWAYS.items(), strict=False):
+        (ref,) = _of(run, pipeline, 1)
+        _make_oldest(run, ref)
+        ids += _spoil(run, ref, kind, wrong)
+    bad = {ref.local_id for ref in run.plan.fail}
+    run.wait(lambda: run.are_done(run.plan.succeed), "all others accepted")
+    run.problems += _repeated_tries(run, bad)
 
     def bad_ones_ended() -> bool:
-        if trial.are_done(trial.plan.fail):
+        if run.are_done(run.plan.fail):
             return True
         # The shops go on selling: while nothing passes, a failure may be an outage and is free.
-        if trial.are_done(trial.plan.succeed):
-            trial.seed_documents(len(trial.pipelines))
+        if run.are_done(run.plan.succeed):
+            run.seed_documents(len(run.pipelines))
         return False
 
-    trial.wait(bad_ones_ended, "the bad ones ended as well")
-    trial.wait(trial.is_done, "every document final and free")
-    trial.end_faults(ids)
-    trial.healed()
+    run.wait(bad_ones_ended, "the bad ones ended as well")
+    run.wait(run.is_done, "every document final and free")
+    run.end_faults(ids)
+    run.healed()
 
 
-def crash_poison(trial: Trial) -> None:
+def crash_poison(run: ScenarioRun) -> None:
     """Whatever process sends one document dies of it, before it could answer anything."""
-    trial.unhindered = True
-    trial.seed_documents()
+    run.unhindered = True
+    run.seed_documents()
 
     poison = {}
     ids = []
-    for pipeline in trial.pipelines:
-        (ref,) = _of(trial, pipeline, 1)
+    for pipeline in run.pipelines:
+        (ref,) = _of(run, pipeline, 1)
         poison[ref.local_id] = pipeline
         for operation in ("create", "lookup"):
             match = {"operation": operation, "code": ref.local_id}
-            ids.append(trial.sandbox.add_fault("latency", ms=8000, match=match))
-            ids.append(trial.sandbox.add_fault("status", status=500, match=match))
-        trial.must_fail(ref, "crashes_worker")
-    seen, sending = trial.sandbox.last_call(), set[str]()
+            ids.append(run.sandbox.add_fault("latency", ms=8000, match=match))
+            ids.append(run.sandbox.add_fault("status", status=500, match=match))
+        run.must_fail(ref, "crashes_worker")
+    seen, sending = run.sandbox.last_call(), set[str]()
 
     def all_done() -> bool:
         nonlocal seen
-        for call in trial.sandbox.calls(seen):
+        for call in run.sandbox.calls(seen):
             seen = max(seen, call["seq"])
             if call["code"] in poison:
                 sending.add(call["code"])
         for code in list(sending):
-            if _kill_run_of(trial, code, f"worker-{poison[code].name}"):
+            if _kill_run_of(run, code, f"worker-{poison[code].name}"):
                 sending.remove(code)
-                trial.fault("process killed by a document")
-        return trial.is_done()
+                run.fault("process killed by a document")
+        return run.is_done()
 
-    trial.wait(all_done, "every document final, the deadly ones set aside")
-    most = MOST_DEATHS * len(trial.pipelines)
-    trial.expect(trial.faults.total() <= most, f"{trial.faults.total()} deaths, at most {most}")
-    trial.end_faults(ids)
+    run.wait(all_done, "every document final, the deadly ones set aside")
+    most = MOST_DEATHS * len(run.pipelines)
+    run.expect(run.faults.total() <= most, f"{run.faults.total()} deaths, at most {most}")
+    run.end_faults(ids)
 
 
-def wrong_refusals(trial: Trial) -> None:
+def wrong_refusals(run: ScenarioRun) -> None:
     """Answers to single documents that mean something else than they seem to."""
-    trial.unhindered = True
-    trial.seed_documents()
+    run.unhindered = True
+    run.seed_documents()
     ids: list[str] = []
-    free = {
-        pipeline.name: iter(_of(trial, pipeline, len(_DECEPTIVE))) for pipeline in trial.pipelines
-    }
+    free = {pipeline.name: iter(_of(run, pipeline, len(_DECEPTIVE))) for pipeline in run.pipelines}
     # A small load may not have one for each.
-    for pipeline, (kind, wrong) in zip(cycle(trial.pipelines), _DECEPTIVE.items(), strict=False):
+    for pipeline, (kind, wrong) in zip(cycle(run.pipelines), _DECEPTIVE.items(), strict=False):
         if ref := next(free[pipeline.name], None):
-            ids += _spoil(trial, ref, kind, wrong)
-    trial.wait(trial.is_done, "every document final and free")
-    trial.end_faults(ids)
-    trial.healed()
+            ids += _spoil(run, ref, kind, wrong)
+    run.wait(run.is_done, "every document final and free")
+    run.end_faults(ids)
+    run.healed()
 
 
-def foreign_values(trial: Trial) -> None:
+def foreign_values(run: ScenarioRun) -> None:
     """Rows as years of other software leave them: some cannot be sent, none may stop another."""
-    trial.unhindered = True
-    trial.seed_documents()
-    bench = trial.bench
-    for pipeline in trial.pipelines:
-        unreadable, old, foreign = _of(trial, pipeline, 3)
-        details = bench.tables.details(pipeline)
-        header = bench.tables.header(pipeline)
-        with bench.engine.begin() as connection:
+    run.unhindered = True
+    run.seed_documents()
+    harness = run.harness
+    for pipeline in run.pipelines:
+        unreadable, old, foreign = _of(run, pipeline, 3)
+        details = harness.tables.details(pipeline)
+        header = harness.tables.header(pipeline)
+        with harness.engine.begin() as connection:
             # PostgreSQL takes a year that Python has no date for.
             connection.execute(
                 update(details)
-                .where(bench.tables.foreign_key(pipeline) == unreadable.record_id)
+                .where(harness.tables.foreign_key(pipeline) == unreadable.record_id)
                 .values(expiry_date=text("'20280-01-01'"))
             )
             # What '' becomes in a DATETIME column.
@@ -197,16 +195,16 @@ def foreign_values(trial: Trial) -> None:
             connection.execute(
                 update(header).where(header.c.id == foreign.record_id).values(status="CANCELLED")
             )
-        trial.must_fail(unreadable, "invalid")
-        trial.forget(foreign)
-        trial.fault("row of other software", 3)
-    trial.wait(trial.is_done, "every document final and free")
+        run.must_fail(unreadable, "invalid")
+        run.forget(foreign)
+        run.fault("row of other software", 3)
+    run.wait(run.is_done, "every document final and free")
 
 
-def _spoil(trial: Trial, ref: DocumentRef, kind: str, wrong: Misanswer) -> list[str]:
-    trial.fault(kind)
+def _spoil(run: ScenarioRun, ref: DocumentRef, kind: str, wrong: Misanswer) -> list[str]:
+    run.fault(kind)
     if wrong.fails or wrong.error_class is not None:
-        trial.must_fail(ref, wrong.error_class)
+        run.must_fail(ref, wrong.error_class)
     ids = []
     for fault in wrong.faults:
         fields = dict(fault)
@@ -215,18 +213,18 @@ def _spoil(trial: Trial, ref: DocumentRef, kind: str, wrong: Misanswer) -> list[
             "resource": get_pipeline(ref.pipeline).resource,
             "code": ref.local_id,
         }
-        ids.append(trial.sandbox.add_fault(fields.pop("effect"), match=match, **fields))
+        ids.append(run.sandbox.add_fault(fields.pop("effect"), match=match, **fields))
     return ids
 
 
-def _kill_run_of(trial: Trial, code: str, worker: str) -> bool:
+def _kill_run_of(run: ScenarioRun, code: str, worker: str) -> bool:
     """Kill the run that has a document now, and no other; False where it is not known yet."""
-    logs = [log for log in trial.bench.logs() if log["local_id"] == code]
+    logs = [log for log in run.harness.logs() if log["local_id"] == code]
     latest = max(logs, key=lambda log: log["created_at"], default={})
     run_id = latest.get("flow_run_id")
     if latest.get("status") != "RUNNING" or run_id is None:
         return False
-    for process in trial.bench.engines(worker):
+    for process in run.harness.engines(worker):
         with contextlib.suppress(psutil.Error):
             if process.environ().get("PREFECT__FLOW_RUN_ID") == run_id:
                 kill_all([process])
@@ -234,15 +232,15 @@ def _kill_run_of(trial: Trial, code: str, worker: str) -> bool:
     return False
 
 
-def _of(trial: Trial, pipeline: Pipeline, number: int) -> Sequence[DocumentRef]:
+def _of(run: ScenarioRun, pipeline: Pipeline, number: int) -> Sequence[DocumentRef]:
     """Some sound documents of a pipeline."""
-    return [ref for ref in trial.plan.succeed if ref.pipeline == pipeline.name][:number]
+    return [ref for ref in run.plan.succeed if ref.pipeline == pipeline.name][:number]
 
 
-def _make_oldest(trial: Trial, ref: DocumentRef) -> None:
+def _make_oldest(run: ScenarioRun, ref: DocumentRef) -> None:
     pipeline = get_pipeline(ref.pipeline)
-    header = trial.bench.tables.header(pipeline)
-    with trial.bench.engine.begin() as connection:
+    header = run.harness.tables.header(pipeline)
+    with run.harness.engine.begin() as connection:
         connection.execute(
             update(header)
             .where(header.c.id == ref.record_id)
@@ -250,10 +248,10 @@ def _make_oldest(trial: Trial, ref: DocumentRef) -> None:
         )
 
 
-def _repeated_tries(trial: Trial, bad: set[str]) -> list[str]:
+def _repeated_tries(run: ScenarioRun, bad: set[str]) -> list[str]:
     """Bad documents that were tried by two runs in a row while others waited."""
     by_resource: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for call in trial.calls():
+    for call in run.calls():
         by_resource[call["resource"]].append(call)
     lines = []
     for resource, calls in by_resource.items():

@@ -9,67 +9,67 @@ from contextlib import contextmanager
 from sqlalchemy import create_engine, text
 
 from deployments.local.system import SOURCE_DATABASE
-from tests.faults.bench import DRIVER, Bench
-from tests.faults.trial import Trial
+from tests.faults.harness import DRIVER, Harness
+from tests.faults.scenario import ScenarioRun
 
 #: Longer than the writer's own patience, so that outcomes are left for reconcile.
 SOURCE_AWAY_SECONDS = 10.0
 STORE_AWAY_SECONDS = 6.0
 
 
-def source_away(trial: Trial) -> None:
+def source_away(run: ScenarioRun) -> None:
     """The source database goes away between the acceptances and their write-backs."""
-    slow = trial.start_slowly()
-    with source_closed(trial.bench):
-        trial.fault("source database away")
+    slow = run.start_slowly()
+    with source_closed(run.harness):
+        run.fault("source database away")
         time.sleep(SOURCE_AWAY_SECONDS)
-    trial.end_faults(slow)
-    trial.healed()
+    run.end_faults(slow)
+    run.healed()
 
 
-def mongo_away(trial: Trial) -> None:
+def mongo_away(run: ScenarioRun) -> None:
     """MongoDB goes away in the middle of batches; nothing waits for it."""
-    _without_part(trial, "mongo")
+    _without_part(run, "mongo")
 
 
-def redis_away(trial: Trial) -> None:
+def redis_away(run: ScenarioRun) -> None:
     """Redis goes away in the middle of batches, and comes back empty; nothing waits for it."""
-    _without_part(trial, "redis")
+    _without_part(run, "redis")
 
 
-def prefect_restarted(trial: Trial) -> None:
+def prefect_restarted(run: ScenarioRun) -> None:
     """The Prefect server restarts in the middle of batches."""
-    stack = trial.bench.stack
-    slow = trial.start_slowly()
+    stack = run.harness.stack
+    slow = run.start_slowly()
     stack.restart("prefect-server")
-    trial.fault("prefect-server restarted")
-    trial.end_faults(slow)
-    for part in (DRIVER, *trial.bench.workers):
-        trial.expect(stack.is_running(part), f"{part} did not survive the restart")
+    run.fault("prefect-server restarted")
+    run.end_faults(slow)
+    for part in (DRIVER, *run.harness.workers):
+        run.expect(stack.is_running(part), f"{part} did not survive the restart")
 
 
-def _without_part(trial: Trial, name: str) -> None:
-    slow = trial.start_slowly()
-    trial.bench.stack.stop(name)
-    trial.fault(f"{name} away")
-    seen, last_call = trial.count("accepted"), trial.sandbox.last_call()
+def _without_part(run: ScenarioRun, name: str) -> None:
+    slow = run.start_slowly()
+    run.harness.stack.stop(name)
+    run.fault(f"{name} away")
+    seen, last_call = run.count("accepted"), run.sandbox.last_call()
     time.sleep(STORE_AWAY_SECONDS)
-    trial.expect(
-        trial.count("accepted") > seen or not trial.calls(last_call),
+    run.expect(
+        run.count("accepted") > seen or not run.calls(last_call),
         f"nothing was accepted while {name} was away",
     )
-    trial.bench.stack.start(name)
-    trial.end_faults(slow)
-    trial.healed()
+    run.harness.stack.start(name)
+    run.end_faults(slow)
+    run.healed()
 
 
 @contextmanager
-def source_closed(bench: Bench) -> Iterator[None]:
+def source_closed(harness: Harness) -> Iterator[None]:
     """Nobody gets into the source database, and whoever is in is thrown out.
 
     The server itself stays: Prefect's own database is on it.
     """
-    admin = create_engine(bench.system.postgres.url("postgres"), isolation_level="AUTOCOMMIT")
+    admin = create_engine(harness.system.postgres.url("postgres"), isolation_level="AUTOCOMMIT")
     try:
         with admin.connect() as connection:
             connection.execute(text(f"ALTER DATABASE {SOURCE_DATABASE} ALLOW_CONNECTIONS false"))
@@ -86,5 +86,5 @@ def source_closed(bench: Bench) -> Iterator[None]:
                 connection.execute(text(f"ALTER DATABASE {SOURCE_DATABASE} ALLOW_CONNECTIONS true"))
     finally:
         admin.dispose()
-        bench.engine.dispose()
-        bench.system.source.dispose()
+        harness.engine.dispose()
+        harness.system.source.dispose()

@@ -16,25 +16,25 @@ from deployments.local.errors import LauncherError
 from deployments.local.launcher import end_on_signals
 from deployments.local.preflight import check_machine
 from deployments.local.state import empty_state
-from deployments.local.supervisor.service import PartFailed
+from deployments.local.supervisor.service import ServiceFailed
 from deployments.local.supervisor.stack import Stack
 from lib.errors import SyncError
 from lib.pipelines import PIPELINES, Pipeline
 from tests.faults import (
     accounts,
     answers,
+    bad_input,
     claims,
     crashes,
     database,
-    mistakes,
     operations,
     single,
     stores,
 )
-from tests.faults.bench import Bench, open_bench
+from tests.faults.harness import Harness, open_harness
 from tests.faults.options import FaultOptions, read_fault_options
 from tests.faults.report import Result, final_line, result_lines
-from tests.faults.trial import Scenario, Trial, carry_out
+from tests.faults.scenario import Scenario, ScenarioRun, carry_out
 
 #: In the order in which they run.
 SCENARIOS: dict[str, Scenario] = {
@@ -51,7 +51,7 @@ SCENARIOS: dict[str, Scenario] = {
     "redis-away": stores.redis_away,
     "prefect-restarted": stores.prefect_restarted,
     "lost-lease": crashes.lost_lease,
-    "poison": mistakes.poison,
+    "poison": bad_input.poison,
     "cancelled": operations.cancelled,
     "worker-stopped": operations.worker_stopped,
     "scale-down": operations.scale_down,
@@ -78,8 +78,8 @@ def main() -> int:
         options = read_fault_options(os.environ, list(SCENARIOS))
         check_machine(options.state_dir)
         with empty_state(options.state_dir) as lock:
-            return run(options, lock)
-    except (LauncherError, PartFailed, SyncError, SQLAlchemyError, httpx.HTTPError) as problem:
+            return run_suite(options, lock)
+    except (LauncherError, ServiceFailed, SyncError, SQLAlchemyError, httpx.HTTPError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -87,47 +87,47 @@ def main() -> int:
         return INTERRUPTED
 
 
-def run_group(bench: Bench, group: Group, documents: int, seed: int) -> list[Result]:
+def run_group(harness: Harness, group: Group, documents: int, seed: int) -> list[Result]:
     """Run scenarios side by side on an emptied system, each on pipelines of its own.
 
     Args:
         documents: of all of them together.
 
     Raises:
-        PartFailed, LauncherError, httpx.HTTPError, SQLAlchemyError: the stack itself is broken.
+        ServiceFailed, LauncherError, httpx.HTTPError, SQLAlchemyError: the stack itself is broken.
     """
-    bench.reset()
+    harness.reset()
     with ThreadPoolExecutor(len(group)) as threads:
         ends = [
             threads.submit(
                 carry_out,
                 name,
                 SCENARIOS[name],
-                make_trial(bench, name, pipelines, documents // len(group), seed),
+                make_run(harness, name, pipelines, documents // len(group), seed),
             )
             for name, pipelines in group.items()
         ]
         try:
             return [end.result() for end in ends]
         except BaseException:
-            bench.given_up.set()
+            harness.given_up.set()
             raise
 
 
-def make_trial(
-    bench: Bench, name: str, pipelines: Sequence[Pipeline], documents: int, seed: int
-) -> Trial:
-    """A trial whose documents and choices depend on the seed and the scenario alone."""
+def make_run(
+    harness: Harness, name: str, pipelines: Sequence[Pipeline], documents: int, seed: int
+) -> ScenarioRun:
+    """A run whose documents and choices depend on the seed and the scenario alone."""
     own = seed * 10_000 + list(SCENARIOS).index(name) * 100
     rng = random.Random(own)  # noqa: S311 - repeatable, not secret
-    return Trial(bench, documents, own, rng, pipelines or tuple(PIPELINES.values()))
+    return ScenarioRun(harness, documents, own, rng, pipelines or tuple(PIPELINES.values()))
 
 
-def run(options: FaultOptions, lock: int) -> int:
+def run_suite(options: FaultOptions, lock: int) -> int:
     """Everything between a locked, empty state folder and the exit status.
 
     Raises:
-        PartFailed, LauncherError, httpx.HTTPError, SQLAlchemyError: the stack itself is broken.
+        ServiceFailed, LauncherError, httpx.HTTPError, SQLAlchemyError: the stack itself is broken.
     """
     begin = time.monotonic()
 
@@ -137,11 +137,11 @@ def run(options: FaultOptions, lock: int) -> int:
     results = []
     with (
         Stack(options.state_dir, keep_open=[lock]) as stack,
-        open_bench(stack, report) as bench,
+        open_harness(stack, report) as harness,
     ):
         report(f"seed {options.seed}, logs in {stack.log_dir}")
         for name in options.scenarios:
-            (result,) = run_group(bench, {name: ()}, options.documents, options.seed)
+            (result,) = run_group(harness, {name: ()}, options.documents, options.seed)
             results.append(result)
             for line in result_lines(result):
                 report(line)

@@ -22,8 +22,8 @@ from deployments.local.supervisor.stack import ROOT, free_port
 from deployments.server.alerts.apply import TAG, apply_alerts
 from deployments.server.alerts.files import read_alerts
 from flows.orchestrate import orchestrate
-from lib.alerts.conditions import Standing
-from lib.alerts.state import AlertStandings
+from lib.alerts.conditions import AlertState
+from lib.alerts.state import AlertStateStore
 from lib.errors import StoreUnavailable
 from lib.resilience.breaker import Breakers
 from lib.resilience.redis_fallback import open_redis
@@ -39,7 +39,7 @@ pytestmark = [
 
 ALERTS = read_alerts()
 WEBHOOK = AlertSettings(webhook_url=SecretStr("http://127.0.0.1:1/hook"))
-RAISED, GOOD = Standing(True, 1, (("SHOP01", "79"),)), Standing(False, 2)
+RAISED, GOOD = AlertState(True, 1, (("SHOP01", "79"),)), AlertState(False, 2)
 
 
 @pytest.fixture
@@ -52,30 +52,30 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 async def test_of_two_processes_one_notes_a_change(redis: Redis) -> None:
-    one, other = AlertStandings(redis, "dqg"), AlertStandings(redis, "dqg")
+    one, other = AlertStateStore(redis, "dqg"), AlertStateStore(redis, "dqg")
     first = await one.read()
-    assert first.standings == {}
-    noted = [await p.write("account:ab", Standing(), RAISED) for p in (one, other)]
+    assert first.alert_states == {}
+    noted = [await p.write("account:ab", AlertState(), RAISED) for p in (one, other)]
     assert noted == [True, False]
-    assert (await other.read()).standings == {"account:ab": RAISED}
+    assert (await other.read()).alert_states == {"account:ab": RAISED}
     assert await other.write("account:ab", RAISED, GOOD)
     last = await one.read()
-    assert (last.standings, last.generation) == ({"account:ab": GOOD}, first.generation)
+    assert (last.alert_states, last.generation) == ({"account:ab": GOOD}, first.generation)
     assert await redis.pttl("dqg:alerts") > 0
 
 
 async def test_a_redis_that_forgot_begins_anew(redis: Redis) -> None:
-    standings = AlertStandings(redis, "dqg")
-    before = await standings.read()
+    alert_states = AlertStateStore(redis, "dqg")
+    before = await alert_states.read()
     await redis.flushall()
-    assert (await standings.read()).generation != before.generation
+    assert (await alert_states.read()).generation != before.generation
 
 
 async def test_without_redis_nothing_is_known() -> None:
     url = SecretStr(f"redis://127.0.0.1:{free_port()}")
     async with open_redis(RedisSettings(url=url)) as client:
         with pytest.raises(StoreUnavailable):
-            await AlertStandings(client, "dqg").read()
+            await AlertStateStore(client, "dqg").read()
 
 
 # Telling

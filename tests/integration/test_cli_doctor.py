@@ -23,7 +23,7 @@ from sqlalchemy import update
 
 from deployments.local.parts.servers import check_http
 from deployments.local.sandbox.client import SandboxAdmin
-from deployments.local.supervisor.service import Part, Stage
+from deployments.local.supervisor.service import Service, Stage
 from deployments.local.supervisor.stack import ROOT, Stack
 from deployments.migrations import SYNC
 from lib.pipelines import PIPELINES
@@ -42,8 +42,8 @@ def sqlite_server(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """API address of a Prefect server as it is without any setting: on SQLite, with nothing in."""
     home = tmp_path_factory.mktemp("sqlite-server")
 
-    def make_part(port: int) -> Part:
-        return Part(
+    def make_service(port: int) -> Service:
+        return Service(
             name="prefect-on-sqlite",
             command=[
                 *(sys.executable, "-m", "prefect", "--no-prompt", "server", "start"),
@@ -56,7 +56,7 @@ def sqlite_server(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Ite
             ready_seconds=180,
         )
 
-    port = stack.add_on_free_port(make_part)
+    port = stack.add_on_free_port(make_service)
     yield f"http://127.0.0.1:{port}/api"
     stack.remove("prefect-on-sqlite")
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, text, update
 
 from deployments.cli.doctor import schema
-from deployments.cli.doctor.findings import Finding, Patient, Verdict
+from deployments.cli.doctor.findings import DoctorContext, Finding, Verdict
 from lib.pipelines import SALE
 from lib.settings import SourceSettings
 from lib.source.engine import create_source_engine
@@ -35,12 +35,12 @@ def _change(engine: Engine, *statements: str) -> None:
 
 
 async def _check(
-    engine: Engine, check: Callable[[Patient], Awaitable[Sequence[Finding]]]
+    engine: Engine, check: Callable[[DoctorContext], Awaitable[Sequence[Finding]]]
 ) -> Sequence[Finding]:
     async with AsyncExitStack() as closing:
-        patient = Patient(closing)
-        patient.engine, patient.tables = engine, TABLES
-        return await check(patient)
+        context = DoctorContext(closing)
+        context.engine, context.tables = engine, TABLES
+        return await check(context)
 
 
 async def test_the_standard_tables_are_all_right(engine: Engine) -> None:

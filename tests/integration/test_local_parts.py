@@ -23,13 +23,13 @@ from deployments.local.parts import postgres as postgres_module
 from deployments.local.parts.postgres import PostgresServer, start_postgres
 from deployments.local.parts.stores import start_mongo, start_redis
 from deployments.local.state import empty_state
-from deployments.local.supervisor.service import NotReady, Part, PartFailed, Stage
+from deployments.local.supervisor.service import NotReady, Service, ServiceFailed, Stage
 from deployments.local.supervisor.stack import ROOT, Stack, free_port
 from tests.support.sandbox import Sandbox
 from tests.support.waiting import wait_until
 
 
-def sleeper(name: str, directory: Path, code: str = "pass", **changes: object) -> Part:
+def sleeper(name: str, directory: Path, code: str = "pass", **changes: object) -> Service:
     """A part that runs some Python code and then waits for its end."""
     values: dict[str, object] = {
         "name": name,
@@ -38,7 +38,7 @@ def sleeper(name: str, directory: Path, code: str = "pass", **changes: object) -
         "stage": Stage.SERVER,
         "directory": directory,
     }
-    return Part(**{**values, **changes})  # type: ignore[arg-type]
+    return Service(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def never_ready() -> None:
@@ -142,21 +142,21 @@ def test_a_part_that_dies_at_start_is_reported_with_its_last_words(
     stack: Stack, tmp_path: Path
 ) -> None:
     part = sleeper("dying", tmp_path, "raise SystemExit('no disk left')", ready=never_ready)
-    with pytest.raises(PartFailed, match=r"dying stopped while starting.*\n.*no disk left"):
+    with pytest.raises(ServiceFailed, match=r"dying stopped while starting.*\n.*no disk left"):
         stack.add(part)
     stack.remove("dying")
 
 
 def test_a_part_whose_program_is_missing_is_reported(stack: Stack, tmp_path: Path) -> None:
     part = sleeper("missing", tmp_path, command=[str(tmp_path / "nothing")], ready=never_ready)
-    with pytest.raises(PartFailed, match=r"nothing cannot be run: No such file"):
+    with pytest.raises(ServiceFailed, match=r"nothing cannot be run: No such file"):
         stack.add(part)
     stack.remove("missing")
 
 
 def test_a_part_that_never_becomes_ready_is_stopped(stack: Stack, tmp_path: Path) -> None:
     part = sleeper("deaf", tmp_path, ready=never_ready, ready_seconds=0.2)
-    with pytest.raises(PartFailed, match=r"not ready after 0 s \(nobody is at home\)"):
+    with pytest.raises(ServiceFailed, match=r"not ready after 0 s \(nobody is at home\)"):
         stack.add(part)
     assert not stack.is_running("deaf")
     stack.remove("deaf")
@@ -165,18 +165,18 @@ def test_a_part_that_never_becomes_ready_is_stopped(stack: Stack, tmp_path: Path
 def test_a_part_that_loses_its_port_gets_another(stack: Stack, tmp_path: Path) -> None:
     tried: list[int] = []
 
-    def make_part(port: int) -> Part:
+    def make_service(port: int) -> Service:
         tried.append(port)
         if len(tried) == 1:
             return sleeper("late", tmp_path, "raise SystemExit('Address already in use')")
         return sleeper("late", tmp_path)
 
-    def slow_part(port: int) -> Part:
-        part = make_part(port)
+    def slow_service(port: int) -> Service:
+        part = make_service(port)
         ready = never_ready if len(tried) == 1 else part.ready
-        return Part(part.name, part.command, ready, part.stage, part.directory)
+        return Service(part.name, part.command, ready, part.stage, part.directory)
 
-    assert stack.add_on_free_port(slow_part) == tried[1] != tried[0]
+    assert stack.add_on_free_port(slow_service) == tried[1] != tried[0]
     stack.remove("late")
 
 
@@ -191,7 +191,7 @@ def test_parts_are_killed_and_started_one_by_one(stack: Stack, tmp_path: Path) -
     first, witness = stack.pid("victim"), stack.pid("witness")
     stack.kill("victim", signal.SIGKILL)
     wait_until(lambda: not stack.is_running("victim"), "the victim ends")
-    assert stack.stopped_parts() == ["victim"]
+    assert stack.stopped_services() == ["victim"]
     assert stack.pid("victim") is None
     with pytest.raises(ProcessLookupError):
         stack.kill("victim")
@@ -227,7 +227,7 @@ def test_workers_stop_before_the_servers_they_need(tmp_path: Path) -> None:
 STARTER = """
 import signal, sys, time
 from pathlib import Path
-from deployments.local.supervisor.service import Part, Stage
+from deployments.local.supervisor.service import Service, Stage
 from deployments.local.supervisor.stack import Stack
 from deployments.local.state import empty_state
 
@@ -236,7 +236,7 @@ state = Path(sys.argv[1])
 escape = "import os, sys, time; os.setsid(); time.sleep(600)"
 code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {escape!r}])"
 with empty_state(state) as lock, Stack(state, keep_open=[lock]) as stack:
-    part = Part("parent", [sys.executable, "-c", code], lambda: None, Stage.WORKER, state)
+    part = Service("parent", [sys.executable, "-c", code], lambda: None, Stage.WORKER, state)
     stack.add(part)
     (state / "private").write_text(f"{stack.private_dir} {stack.pid('parent')}")
     time.sleep(600)
@@ -255,8 +255,8 @@ def test_nothing_survives_the_process_that_started_the_stack(
         private_dir, pid = written.read_text().split()
         parent = psutil.Process(int(pid))
         wait_until(parent.children, "the part has a child of its own")
-        (guard,) = psutil.Process(starter.pid).children()
-        family = [parent, *parent.children(), *guard.children(recursive=True)]
+        (reaper,) = psutil.Process(starter.pid).children()
+        family = [parent, *parent.children(), *reaper.children(recursive=True)]
         # An orphan in a session of its own, as the engine of a killed worker is.
         parent.kill()
         starter.send_signal(number)
@@ -291,7 +291,7 @@ def test_a_stack_works_in_a_folder_with_an_unusual_name(tmp_path: Path) -> None:
         start_redis(stack)
         start_mongo(stack)
         start_postgres(stack)
-        assert stack.stopped_parts() == []
+        assert stack.stopped_services() == []
         assert "Ready to accept connections" in stack.log_tail("redis")
 
 
@@ -316,12 +316,12 @@ def test_postgres_runs_where_its_user_cannot_reach_the_installation(
     assert closed.stat().st_mode & 0o777 == 0o700
 
 
-def test_giving_up_ends_the_wait_for_a_part(tmp_path: Path) -> None:
+def test_giving_up_ends_the_wait_for_a_service(tmp_path: Path) -> None:
     with Stack(tmp_path / "state") as stack, ThreadPoolExecutor() as pool:
         waiting = pool.submit(stack.add, sleeper("deaf", tmp_path, ready=never_ready))
         wait_until((stack.log_dir / "deaf.log").exists, "the part has been started")
         stack.give_up()
-        with pytest.raises(PartFailed, match="deaf was given up"):
+        with pytest.raises(ServiceFailed, match="deaf was given up"):
             waiting.result(timeout=30)
         assert not stack.is_running("deaf")
 

@@ -237,8 +237,8 @@ async def test_failures_are_settled_once(store: TrackingStore, database: Any) ->
         record = make_record(number)
         await store.finished(record, failure_of(record))
     refs = [make_ref(1), make_ref(2)]
-    assert await store.settle_failures(refs, state="resolved", by="someone", why="by hand") == 2
-    assert await store.settle_failures(refs, state="resolved", by="other", why="again") == 0
+    assert await store.record_decision(refs, state="resolved", by="someone", why="by hand") == 2
+    assert await store.record_decision(refs, state="resolved", by="other", why="again") == 0
     row = await database.sync_failures.find_one({"record_id": 1})
     assert (row["state"], row["settled_by"], row["settled_why"]) == (
         "resolved",

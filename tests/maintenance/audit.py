@@ -26,7 +26,7 @@ _NO_ANSWER = re.compile(
 )
 
 
-def judge(status: int, output: str, errors: str) -> tuple[int, list[str]]:
+def classify(status: int, output: str, errors: str) -> tuple[int, list[str]]:
     """The exit status and what to say about an ended pip-audit. Pure.
 
     Args:
@@ -58,7 +58,7 @@ def _line(package: dict[str, str], flaw: dict[str, Sequence[str]]) -> str:
 
 def main() -> None:
     done = subprocess.run(COMMAND, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
-    status, lines = judge(done.returncode, done.stdout, done.stderr)
+    status, lines = classify(done.returncode, done.stdout, done.stderr)
     for line in lines:
         print(f"audit: {line}")
     sys.exit(status)

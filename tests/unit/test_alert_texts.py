@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from lib.alerts.conditions import (
     EVERYBODY,
     AlertKind,
+    AlertState,
     Change,
     Condition,
-    Standing,
+    compare,
     deadline_conditions,
     digest_due,
-    judge,
 )
 from lib.alerts.messages import Facts, message_of
 from lib.settings import AlertRoute, AlertSettings, Language
@@ -44,8 +44,8 @@ def account(*shops: str, raised: bool = True) -> Condition:
 
 def test_a_message_says_what_where_since_when_how_many_and_what_to_do() -> None:
     begin = MORNING - timedelta(hours=1)
-    standing = Standing(True, 1, since=begin.timestamp(), reported=begin.timestamp())
-    change = Change(account("HN01"), standing, MORNING.timestamp())
+    alert_state = AlertState(True, 1, since=begin.timestamp(), reported=begin.timestamp())
+    change = Change(account("HN01"), alert_state, MORNING.timestamp())
     message = message_of(change, FACTS, Language.VIETNAMESE, None)
     assert message.subject == (
         "[dqg] VẪN CÒN: CSDL quốc gia từ chối đăng nhập: Nhà thuốc Minh Tâm 0912345678 (HN01)"
@@ -65,7 +65,7 @@ def test_a_message_says_what_where_since_when_how_many_and_what_to_do() -> None:
 def test_every_kind_has_its_message_without_a_word_of_english(
     kind: AlertKind, raised: bool
 ) -> None:
-    change = Change(Condition(kind, "sale", "sale", raised, ""), Standing(), MORNING.timestamp())
+    change = Change(Condition(kind, "sale", "sale", raised, ""), AlertState(), MORNING.timestamp())
     vietnamese = message_of(change, FACTS, Language.VIETNAMESE, None)
     english = message_of(change, FACTS, Language.ENGLISH, None)
     shared = {*vietnamese.body.splitlines()} & {*english.body.splitlines()}
@@ -74,10 +74,10 @@ def test_every_kind_has_its_message_without_a_word_of_english(
 
 
 def test_a_state_that_lasts_is_repeated_after_some_hours() -> None:
-    known: dict[str, Standing] = {}
+    known: dict[str, AlertState] = {}
     told = []
     for hours in (0.0, 0.1, 3.9, 4.0, 4.1, 8.5):
-        changes = judge([account("HN01")], known, hours * HOUR, reminder_seconds=4 * HOUR)
+        changes = compare([account("HN01")], known, hours * HOUR, reminder_seconds=4 * HOUR)
         known |= {change.key: change.after for change in changes}
         told += [(hours, change.event) for change in changes]
     assert told == [
@@ -86,18 +86,18 @@ def test_a_state_that_lasts_is_repeated_after_some_hours() -> None:
         (8.5, "dqg.account.still-refused"),
     ]
     assert known["account:ab"].since == 0.0
-    (end,) = judge([account("HN01", raised=False)], known, 9 * HOUR, reminder_seconds=4 * HOUR)
+    (end,) = compare([account("HN01", raised=False)], known, 9 * HOUR, reminder_seconds=4 * HOUR)
     assert end.event == "dqg.account.accepted"
-    assert judge([account("HN01")], {}, HOUR, reminder_seconds=0.0)
+    assert compare([account("HN01")], {}, HOUR, reminder_seconds=0.0)
 
 
 def test_a_route_gets_what_is_about_its_shops_alone() -> None:
-    both = Change(account("HN01", "SG01"), Standing())
+    both = Change(account("HN01", "SG01"), AlertState())
     assert both.routes(ROUTES) == [EVERYBODY, "north"]
     assert "SG01" not in message_of(both, FACTS, Language.ENGLISH, NORTH).subject
-    assert Change(account("SG01"), Standing()).routes(ROUTES) == [EVERYBODY]
+    assert Change(account("SG01"), AlertState()).routes(ROUTES) == [EVERYBODY]
     pipeline = Condition(AlertKind.BREAKER, "sale", "sale", True, "503")
-    assert Change(pipeline, Standing()).routes(ROUTES) == [EVERYBODY]
+    assert Change(pipeline, AlertState()).routes(ROUTES) == [EVERYBODY]
     assert both.event_id("a") != both.event_id("a", "north")
     with pytest.raises(ValidationError, match="everybody"):
         AlertSettings(routes={EVERYBODY: NORTH})
@@ -156,7 +156,7 @@ def test_a_deadline_is_one_message_for_everybody_and_one_for_each_route() -> Non
     )
     assert raised["deadline:north/sale"].shops == ["HN01"]
     message = message_of(
-        Change(raised["deadline:north/sale"], Standing(), 0.0), FACTS, Language.VIETNAMESE, NORTH
+        Change(raised["deadline:north/sale"], AlertState(), 0.0), FACTS, Language.VIETNAMESE, NORTH
     )
     assert message.subject == "[dqg] CẢNH BÁO: Hóa đơn bán: chứng từ chưa được nhận đúng hạn"
     assert "Nhà thuốc Minh Tâm 0912345678 (HN01)" in message.body

@@ -7,16 +7,16 @@ import pytest
 from lib.alerts.conditions import (
     EVENTS,
     AlertKind,
+    AlertState,
     Change,
     Condition,
-    Place,
-    PlaceState,
-    Standing,
+    ShopPharmacy,
+    ShopPharmacyState,
     account_conditions,
     account_subject,
     breaker_conditions,
+    compare,
     failure_conditions,
-    judge,
     pending_conditions,
 )
 from lib.models import FinishedCount, PipelineSummary
@@ -24,7 +24,7 @@ from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.settings import AlertSettings
 
 LIMITS = AlertSettings(pending_seconds=3600, failure_rate=0.2, failure_count=10)
-SHOP: Place = ("SHOP01", "790760001234")
+SHOP: ShopPharmacy = ("SHOP01", "790760001234")
 
 
 def backlog(age: float | None) -> list[PipelineSummary]:
@@ -32,9 +32,13 @@ def backlog(age: float | None) -> list[PipelineSummary]:
 
 
 def place(
-    state: BreakerState, *, logged_in: bool = False, where: Place = SHOP, name: str = "account:ab-1"
-) -> PlaceState:
-    return PlaceState(where, BreakerSnapshot(name, state, reason="HTTP 401"), logged_in)
+    state: BreakerState,
+    *,
+    logged_in: bool = False,
+    where: ShopPharmacy = SHOP,
+    name: str = "account:ab-1",
+) -> ShopPharmacyState:
+    return ShopPharmacyState(where, BreakerSnapshot(name, state, reason="HTTP 401"), logged_in)
 
 
 def raised_by(conditions: list[Condition]) -> list[bool]:
@@ -45,13 +49,13 @@ class Teller:
     """Looks again and again, and notes what was told, as `tasks.alerts` does."""
 
     def __init__(self) -> None:
-        self.standings: dict[str, Standing] = {}
+        self.alert_states: dict[str, AlertState] = {}
 
         self.told: list[str] = []
 
     def look(self, conditions: list[Condition]) -> list[str]:
-        changes = judge(conditions, self.standings)
-        self.standings |= {change.key: change.after for change in changes}
+        changes = compare(conditions, self.alert_states)
+        self.alert_states |= {change.key: change.after for change in changes}
         events = [change.event for change in changes]
         self.told += events
         return events
@@ -161,9 +165,9 @@ def test_a_subject_survives_a_change_of_password_and_a_missing_account_has_one()
 
 def test_the_same_change_is_the_same_event_and_the_next_one_another() -> None:
     condition = Condition(AlertKind.BREAKER, "sale", "sale", True, "503")
-    first, twin = Change(condition, Standing()), Change(condition, Standing())
+    first, twin = Change(condition, AlertState()), Change(condition, AlertState())
     assert first.event_id("a") == twin.event_id("a")
-    later = Change(condition, Standing(raised=False, changes=2))
+    later = Change(condition, AlertState(raised=False, changes=2))
     assert len({first.event_id("a"), first.event_id("b"), later.event_id("a")}) == 3
 
 

@@ -9,29 +9,37 @@ import pytest
 
 from deployments.cli.doctor.checks import CHECKS
 from deployments.cli.doctor.clocks import wrong_clocks
-from deployments.cli.doctor.findings import Check, Finding, Patient, Verdict, examine, fault, ok
+from deployments.cli.doctor.findings import (
+    Check,
+    DoctorContext,
+    Finding,
+    Verdict,
+    examine,
+    fault,
+    ok,
+)
 from lib.errors import StoreUnavailable
 
 
-async def _well(_patient: Patient) -> Sequence[Finding]:
+async def _well(_patient: DoctorContext) -> Sequence[Finding]:
     return [ok("fine")]
 
 
-async def _ill(_patient: Patient) -> Sequence[Finding]:
+async def _ill(_patient: DoctorContext) -> Sequence[Finding]:
     return [ok("one half"), fault("the other half", "mend it")]
 
 
-async def _away(_patient: Patient) -> Sequence[Finding]:
+async def _away(_patient: DoctorContext) -> Sequence[Finding]:
     raise StoreUnavailable("Redis", "away")
 
 
-async def _broken(_patient: Patient) -> Sequence[Finding]:
+async def _broken(_patient: DoctorContext) -> Sequence[Finding]:
     raise KeyError("localTime")
 
 
 async def _examine(*checks: Check) -> list[Finding]:
     async with AsyncExitStack() as closing:
-        return await examine(Patient(closing), checks)
+        return await examine(DoctorContext(closing), checks)
 
 
 @pytest.mark.anyio

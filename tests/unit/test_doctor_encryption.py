@@ -9,7 +9,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.cli.doctor.encryption import check_encryption, is_here
-from deployments.cli.doctor.findings import Finding, Patient, Verdict
+from deployments.cli.doctor.findings import DoctorContext, Finding, Verdict
 from lib.settings import load_settings
 from lib.source.engine import create_source_engine
 
@@ -21,13 +21,13 @@ async def _check(monkeypatch: pytest.MonkeyPatch, **urls: str) -> Sequence[Findi
     monkeypatch.setenv("DQG_ENV_FILE", "")
     settings = load_settings()
     async with AsyncExitStack() as closing:
-        patient = Patient(closing)
-        patient.settings = settings
+        context = DoctorContext(closing)
+        context.settings = settings
         assert settings.source.url is not None
         url = settings.source.url.get_secret_value()
-        patient.engine = create_source_engine(url, settings.source)
+        context.engine = create_source_engine(url, settings.source)
         with temporary_settings({PREFECT_API_URL: None}):
-            return await check_encryption(patient)
+            return await check_encryption(context)
 
 
 @pytest.mark.anyio

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployments.local.errors import LauncherError
-from tests.faults.judgement import Judgement
+from tests.faults.assertions import Violations
 from tests.faults.options import read_fault_options
 from tests.faults.report import SHOWN, Result, final_line, result_lines
 
@@ -19,7 +19,7 @@ def result(**fields: object) -> Result:
         "name": "kills",
         "documents": 60,
         "faults": {"kill of run": 2, "kill of worker": 1},
-        "judgement": Judgement(),
+        "violations": Violations(),
         "seconds": 12.4,
     }
     return Result(**(values | fields))  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ def test_a_line_tells_everything() -> None:
 
 def test_what_was_wrong_is_named_but_not_endlessly() -> None:
     lost = [f"sale HD-{number}: PENDING_SYNC" for number in range(SHOWN + 3)]
-    lines = result_lines(result(judgement=Judgement(lost=lost), problems=("no look-up",)))
+    lines = result_lines(result(violations=Violations(lost=lost), problems=("no look-up",)))
     assert f"lost {SHOWN + 3}" in lines[0]
     assert lines[1] == "  lost: sale HD-0: PENDING_SYNC"
     assert lines[SHOWN + 1] == "  lost: and 3 more"
@@ -79,7 +79,7 @@ def test_the_last_line_sums_up() -> None:
 
 
 def test_the_last_line_tells_of_anything_else() -> None:
-    bad = result(judgement=Judgement(twice=["a"], disagreements=["b"]), problems=("c",))
+    bad = result(violations=Violations(twice=["a"], disagreements=["b"]), problems=("c",))
     assert final_line([result(), bad]) == (
         "faults: 2 scenarios, lost 0, twice 1, wrongly failed 0, held up 0, untrue 0, "
         "other problems 2"
@@ -90,12 +90,12 @@ def test_the_last_line_tells_of_anything_else() -> None:
     "bad",
     [
         result(problems=("x",)),
-        result(judgement=Judgement(lost=["x"])),
-        result(judgement=Judgement(twice=["x"])),
-        result(judgement=Judgement(wrongly_failed=["x"])),
-        result(judgement=Judgement(held_up=["x"])),
-        result(judgement=Judgement(untrue=["x"])),
-        result(judgement=Judgement(disagreements=["x"])),
+        result(violations=Violations(lost=["x"])),
+        result(violations=Violations(twice=["x"])),
+        result(violations=Violations(wrongly_failed=["x"])),
+        result(violations=Violations(held_up=["x"])),
+        result(violations=Violations(untrue=["x"])),
+        result(violations=Violations(disagreements=["x"])),
     ],
 )
 def test_anything_wrong_makes_a_result_unclean(bad: Result) -> None:

@@ -11,7 +11,7 @@ import pytest
 from deployments.local.errors import LauncherError
 from deployments.local.launcher import Watch
 from deployments.local.progress import Snapshot
-from deployments.local.supervisor.service import PartFailed
+from deployments.local.supervisor.service import ServiceFailed
 from lib.errors import StoreUnavailable
 from lib.models import PipelineSummary
 from lib.pipelines import Pipeline
@@ -28,11 +28,11 @@ class FakeStack:
     log_dir: Path = Path("/logs")
     stopped: list[str] = field(default_factory=list)
 
-    def stopped_parts(self) -> list[str]:
+    def stopped_services(self) -> list[str]:
         return list(self.stopped)
 
-    def failure(self, name: str) -> PartFailed:
-        return PartFailed(name, "has stopped by itself", self.log_dir / name, "last words")
+    def failure(self, name: str) -> ServiceFailed:
+        return ServiceFailed(name, "has stopped by itself", self.log_dir / name, "last words")
 
 
 @dataclass

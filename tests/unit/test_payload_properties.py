@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lib.errors import InvalidDocument
 from lib.models import Document, DocumentRef
 from lib.pipelines import PIPELINES
-from lib.platforms.dqg.payloads import FORMS, build_payload
+from lib.platforms.dqg.payloads import DOCUMENT_SCHEMAS, build_payload
 from lib.settings import ApiSettings
 
 GOOD: dict[str, Any] = {
@@ -43,7 +43,10 @@ GOOD: dict[str, Any] = {
 COLUMNS = {
     name: {
         str(field.validation_alias)
-        for part in (FORMS[pipeline.resource].header, FORMS[pipeline.resource].line)
+        for part in (
+            DOCUMENT_SCHEMAS[pipeline.resource].header,
+            DOCUMENT_SCHEMAS[pipeline.resource].line,
+        )
         for field in part.model_fields.values()
     }
     for name, pipeline in PIPELINES.items()
@@ -94,7 +97,7 @@ apis = st.builds(
 def test_a_document_becomes_a_proper_body_or_field_errors(
     document: Document, api: ApiSettings
 ) -> None:
-    form = FORMS[PIPELINES[document.ref.pipeline].resource]
+    form = DOCUMENT_SCHEMAS[PIPELINES[document.ref.pipeline].resource]
     known_fields = {form.lines, *form.header.model_fields, *form.line.model_fields}
     try:
         payload = build_payload(document, api, date(2026, 11, 2))

@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from lib.alerts.conditions import Standing
-from lib.alerts.state import AlertStandings
+from lib.alerts.conditions import AlertState
+from lib.alerts.state import AlertStateStore
 from lib.errors import AccountRefused
 from lib.models import Account
 from lib.platforms.dqg.interpret import Token
@@ -133,14 +133,14 @@ async def test_a_block_longer_than_any_of_ours_is_none(redis: Redis) -> None:
 
 @pytest.mark.parametrize("value", GARBAGE)
 async def test_what_is_no_state_of_an_alert_counts_as_good(redis: Redis, value: bytes) -> None:
-    alerts = AlertStandings(redis, "dqg")
+    alerts = AlertStateStore(redis, "dqg")
     await redis.hset("dqg:alerts", "breaker:sale", value)
-    assert (await alerts.read()).standings == {}
-    raised = Standing(raised=True, changes=1)
-    assert await alerts.write("breaker:sale", Standing(), raised)
-    assert (await alerts.read()).standings == {"breaker:sale": raised}
+    assert (await alerts.read()).alert_states == {}
+    raised = AlertState(raised=True, changes=1)
+    assert await alerts.write("breaker:sale", AlertState(), raised)
+    assert (await alerts.read()).alert_states == {"breaker:sale": raised}
 
 
 async def test_alerts_of_another_type_count_as_good(redis: Redis) -> None:
     await redis.set("dqg:alerts", "x")
-    assert (await AlertStandings(redis, "dqg").read()).standings == {}
+    assert (await AlertStateStore(redis, "dqg").read()).alert_states == {}

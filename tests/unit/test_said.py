@@ -12,7 +12,7 @@ import pytest
 from deployments.console import words
 from deployments.console.language import environments
 from lib import errors
-from lib.platforms.dqg.payloads import FORMS, build_payload
+from lib.platforms.dqg.payloads import DOCUMENT_SCHEMAS, build_payload
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.settings import ApiSettings, Language
 from lib.words import documents, states
@@ -60,10 +60,10 @@ def test_everything_our_check_finds_has_its_words() -> None:
 def test_every_field_has_a_name_and_a_hint() -> None:
     fields = {
         name
-        for form in FORMS.values()
+        for form in DOCUMENT_SCHEMAS.values()
         for part in (form.header, form.line)
         for name in part.model_fields
-    } | {form.lines for form in FORMS.values()}
+    } | {form.lines for form in DOCUMENT_SCHEMAS.values()}
     assert fields - FIELDS.keys() == set()
     assert fields - HINTS.keys() == set()
 

@@ -28,7 +28,7 @@ from lib.source.counts import due_statement, finished_statement, pending_stateme
 from lib.source.daily import DailyFilter, documents_statement, lines_statement
 from lib.source.deadlines import bounds_of
 from lib.source.dialects import age_in_seconds, lock, one_of, seconds_until, utc_in, utc_now
-from lib.source.outcomes import header_statement, settle_statement
+from lib.source.outcomes import header_statement, outcome_statement
 from lib.source.rows import flag
 from lib.source.store import Source, open_source
 from lib.source.tables import build_tables
@@ -134,7 +134,7 @@ def _built() -> list[str]:
             due_documents(TABLES, p, "SHOP01", 9, Wanted(put_back=False)),
             take_statement(TABLES, p, [7], "token", LEASE),
             insert_statement(TABLES, p, [REF], "token", LEASE, mssql.dialect()),
-            settle_statement(TABLES, p, OUTCOMES),
+            outcome_statement(TABLES, p, OUTCOMES),
             header_statement(TABLES, p, OUTCOMES[:2], lengths),
             due_statement(TABLES, p, date(2026, 11, 1), 9),
             pending_statement(TABLES, p, date(2026, 11, 1)),
@@ -252,7 +252,7 @@ def test_a_claim_repeats_its_condition_where_it_writes() -> None:
 
 @pytest.mark.parametrize("pipeline", PIPELINES.values(), ids=list(PIPELINES))
 def test_outcomes_are_written_under_the_token_and_over_no_foreign_status(pipeline: Any) -> None:
-    settle = _sql(settle_statement(TABLES, pipeline, OUTCOMES))
+    settle = _sql(outcome_statement(TABLES, pipeline, OUTCOMES))
     assert "dqg_delivery.claim_token = CAST(given.claim_token AS NVARCHAR(36))" in settle
     header = _sql(header_statement(TABLES, pipeline, OUTCOMES[:2], {}))
     assert re.search(r"WHERE .*\.status = :status", header)

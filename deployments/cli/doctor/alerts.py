@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from deployments.cli.doctor.findings import Finding, Patient, fault, note, ok
+from deployments.cli.doctor.findings import DoctorContext, Finding, fault, note, ok
 from deployments.cli.language import _, _n
 from deployments.server.alerts.targets import make_blocks
 from lib.errors import ConfigurationError
 
 
-async def check_alerts(patient: Patient) -> list[Finding]:
+async def check_alerts(context: DoctorContext) -> list[Finding]:
     """Each address of the alerts can be read; whether it is reached only a test message shows."""
-    assert patient.settings is not None  # noqa: S101
-    settings = patient.settings.alerts
+    assert context.settings is not None  # noqa: S101
+    settings = context.settings.alerts
     try:
         count = sum(len(blocks) for blocks in make_blocks(settings).values())
     except ConfigurationError as error:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from deployments.cli.doctor.encryption import is_here
-from deployments.cli.doctor.findings import Finding, Patient, fault, not_checked, ok
+from deployments.cli.doctor.findings import DoctorContext, Finding, fault, not_checked, ok
 from deployments.cli.language import _
 from lib.accounts import AccountDirectory
 from lib.errors import AccountRefused, ConfigurationError, Unavailable
@@ -19,38 +19,38 @@ from lib.resilience.breaker import Breakers
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 
 
-async def check_address(patient: Patient) -> Sequence[Finding]:
+async def check_address(context: DoctorContext) -> Sequence[Finding]:
     """Passwords and documents travel encrypted."""
-    address = urlsplit(patient.settings.api.base_url)
+    address = urlsplit(context.settings.api.base_url)
     if address.scheme == "https":
-        return [ok(patient.settings.api.base_url)]
+        return [ok(context.settings.api.base_url)]
     if is_here(address.hostname or ""):
-        return [ok(_("{address} is on this machine", address=patient.settings.api.base_url))]
+        return [ok(_("{address} is on this machine", address=context.settings.api.base_url))]
     return [
         fault(
             _(
                 "{address} is not encrypted: passwords can be read on the way",
-                address=patient.settings.api.base_url,
+                address=context.settings.api.base_url,
             ),
             _("set DQG_API__BASE_URL to an https address and take DQG_API__ALLOW_HTTP away"),
         )
     ]
 
 
-async def check_logins(patient: Patient) -> Sequence[Finding]:
+async def check_logins(context: DoctorContext) -> Sequence[Finding]:
     """Each account can log in; one that was refused is not tried again until its pause ends.
 
     One that has a token does not log in again: that could end the token of a run. One that is
     refused pauses as it would in a run, so that asking again and again locks no account.
     """
-    settings = patient.settings
+    settings = context.settings
     try:
-        rows = await asyncio.to_thread(patient.source.accounts.all)
+        rows = await asyncio.to_thread(context.source.accounts.all)
     except ConfigurationError as error:
         todo = _("let the service's login read the tables: docs/installation.md")
         return [fault(error.message, todo)]
     directory = AccountDirectory(rows, settings.api)
-    findings = await _shops_without_account(patient, directory)
+    findings = await _shops_without_account(context, directory)
     logins = directory.logins()
     if not logins:
         return findings or [
@@ -59,9 +59,9 @@ async def check_logins(patient: Patient) -> Sequence[Finding]:
                 _("enter the shops' accounts in AccountShop"),
             )
         ]
-    breakers = Breakers(patient.redis, settings.redis.prefix, settings.breaker)
+    breakers = Breakers(context.redis, settings.redis.prefix, settings.breaker)
     snapshots = await breakers.snapshot([_breaker(account) for account, _shops in logins])
-    tokens = TokenCache(patient.redis, settings.redis, settings.api)
+    tokens = TokenCache(context.redis, settings.redis, settings.api)
     async with NationalApiClient(settings.api, tokens) as client:
         for account, shops in logins:
             whose = ", ".join(shops) or _("the settings")
@@ -76,10 +76,12 @@ async def check_logins(patient: Patient) -> Sequence[Finding]:
     return findings
 
 
-async def _shops_without_account(patient: Patient, directory: AccountDirectory) -> list[Finding]:
+async def _shops_without_account(
+    context: DoctorContext, directory: AccountDirectory
+) -> list[Finding]:
     found: dict[str, str] = {}
     for pipeline in PIPELINES.values():
-        for shop in await asyncio.to_thread(patient.source.counts.pending_shops, pipeline):
+        for shop in await asyncio.to_thread(context.source.counts.pending_shops, pipeline):
             try:
                 directory.account_for(shop.code, shop.pharmacy_code)
             except AccountRefused as error:

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 
-from deployments.cli.doctor.findings import Finding, Patient, fault, not_checked, ok
+from deployments.cli.doctor.findings import DoctorContext, Finding, fault, not_checked, ok
 from deployments.cli.language import _
 
 #: Seconds two clocks may differ by: more than asking takes, less than anything that depends on it.
@@ -14,9 +14,9 @@ TOLERANCE = 30.0
 THIS_MACHINE = "this machine"
 
 
-def note_clock(patient: Patient, part: str, told: float, asked_at: float) -> None:
+def note_clock(context: DoctorContext, part: str, told: float, asked_at: float) -> None:
     """Keep what a part's clock said, a Unix time, when it was asked between then and now."""
-    patient.clocks[part] = told - (asked_at + time.time()) / 2
+    context.clocks[part] = told - (asked_at + time.time()) / 2
 
 
 def wrong_clocks(offsets: Mapping[str, float], tolerance: float = TOLERANCE) -> dict[str, float]:
@@ -35,9 +35,9 @@ def wrong_clocks(offsets: Mapping[str, float], tolerance: float = TOLERANCE) -> 
     }
 
 
-async def check_clocks(patient: Patient) -> Sequence[Finding]:
+async def check_clocks(context: DoctorContext) -> Sequence[Finding]:
     """The clocks of this machine, the stores and the Prefect server agree."""
-    offsets = {THIS_MACHINE: 0.0, **patient.clocks}
+    offsets = {THIS_MACHINE: 0.0, **context.clocks}
     if len(offsets) < 2:
         return [not_checked(_("no other clock can be read"))]
     wrong = wrong_clocks(offsets)

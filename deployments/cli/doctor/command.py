@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from deployments.cli.context import ATTENTION, AsJson, print_json, run
 from deployments.cli.doctor.checks import CHECKS
-from deployments.cli.doctor.findings import Finding, Patient, Verdict, examine
+from deployments.cli.doctor.findings import DoctorContext, Finding, Verdict, examine
 from deployments.cli.language import ENGLISH, N_, _, _n, use_language
 from deployments.cli.output import Tone, code, console, table, text, toned
 from deployments.cli.progress import progress
@@ -40,7 +40,7 @@ async def _doctor(json: bool) -> int:
         use_language(ENGLISH)
     async with AsyncExitStack() as closing:
         with progress(_("examining"), len(CHECKS), shown=not json) as advance:
-            findings = await examine(Patient(closing), CHECKS, advance)
+            findings = await examine(DoctorContext(closing), CHECKS, advance)
     well = all(finding.passed for finding in findings)
     if json:
         print_json({"ok": well, "findings": [asdict(finding) for finding in findings]})

@@ -11,7 +11,7 @@ from prefect.settings import PREFECT_API_URL
 from pymongo.uri_parser import parse_uri
 from sqlalchemy import URL
 
-from deployments.cli.doctor.findings import Finding, Patient, note, ok
+from deployments.cli.doctor.findings import DoctorContext, Finding, note, ok
 from deployments.cli.language import _
 from deployments.cli.prefect_api import open_prefect
 from lib.errors import SyncError
@@ -23,11 +23,11 @@ _FOREIGN = "https://elsewhere.invalid"
 _PLAIN_SQL_SERVER = {"no", "optional", "false"}
 
 
-async def check_encryption(patient: Patient) -> Sequence[Finding]:
+async def check_encryption(context: DoctorContext) -> Sequence[Finding]:
     """Stores and the Prefect server on other hosts are reached with TLS, the latter by password."""
-    settings = patient.settings
+    settings = context.settings
     plain = [
-        *_plain_source(patient.engine.url),
+        *_plain_source(context.engine.url),
         *_plain_mongo(settings.mongo),
         *_plain_redis(settings.redis),
     ]

@@ -64,7 +64,7 @@ def not_checked(why: str, todo: str = "") -> Finding:
 
 
 @dataclass(slots=True)
-class Patient:
+class DoctorContext:
     """What the checks have learnt so far. Each check finds here what those it needs have left.
 
     Attributes:
@@ -93,13 +93,13 @@ class Check:
     """
 
     name: str
-    work: Callable[[Patient], Awaitable[Sequence[Finding]]]
+    work: Callable[[DoctorContext], Awaitable[Sequence[Finding]]]
     todo: str
     needs: tuple[str, ...] = ()
 
 
 async def examine(
-    patient: Patient, checks: Iterable[Check], done: Callable[[int], None] = lambda _: None
+    context: DoctorContext, checks: Iterable[Check], done: Callable[[int], None] = lambda _: None
 ) -> list[Finding]:
     """Make the checks in their order; one that fails makes those that need it impossible.
 
@@ -109,7 +109,7 @@ async def examine(
     found: list[Finding] = []
     failed: set[str] = set()
     for check in checks:
-        findings = await _make(patient, check, failed)
+        findings = await _make(context, check, failed)
         if not all(finding.passed for finding in findings):
             failed.add(check.name)
         found += [replace(finding, check=check.name) for finding in findings]
@@ -117,12 +117,12 @@ async def examine(
     return found
 
 
-async def _make(patient: Patient, check: Check, failed: set[str]) -> Sequence[Finding]:
+async def _make(context: DoctorContext, check: Check, failed: set[str]) -> Sequence[Finding]:
     missing = [name for name in check.needs if name in failed]
     if missing:
         return [not_checked(_("needs {checks} to be in order", checks=", ".join(missing)))]
     try:
-        return await check.work(patient)
+        return await check.work(context)
     except SyncError as error:
         return [fault(str(error), _(check.todo))]
     except Exception as error:

@@ -16,7 +16,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 
 from deployments.cli.doctor.clocks import note_clock
-from deployments.cli.doctor.findings import Finding, Patient, fault, not_checked, ok
+from deployments.cli.doctor.findings import DoctorContext, Finding, fault, not_checked, ok
 from deployments.cli.language import _
 from deployments.cli.prefect_api import prefect_errors, read_pools
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
@@ -28,7 +28,7 @@ _BLOCK_TYPE = "Secret"
 _REFUSED = (401, 403)
 
 
-async def check_server(patient: Patient) -> Sequence[Finding]:
+async def check_server(context: DoctorContext) -> Sequence[Finding]:
     """The server answers, lets us in, and has the version that the workers have."""
     async with prefect_errors(), get_client() as client:
         try:
@@ -47,7 +47,7 @@ async def check_server(patient: Patient) -> Sequence[Finding]:
     if "date" in answer.headers:
         # The header has whole seconds, cut off.
         told = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5
-        note_clock(patient, "Prefect server", told, before)
+        note_clock(context, "Prefect server", told, before)
     if version.split(".")[:2] != prefect.__version__.split(".")[:2]:
         return [
             fault(
@@ -62,7 +62,7 @@ async def check_server(patient: Patient) -> Sequence[Finding]:
     return [ok(_("version {version}", version=version))]
 
 
-async def check_database(_patient: Patient) -> Sequence[Finding]:
+async def check_database(_patient: DoctorContext) -> Sequence[Finding]:
     """The server keeps its data in PostgreSQL.
 
     No answer of its API names the database. They differ in a pattern with a backslash: to
@@ -91,11 +91,11 @@ async def _block_types(client: PrefectClient, pattern: str) -> list[dict[str, An
     return found
 
 
-async def check_pools(patient: Patient) -> Sequence[Finding]:
+async def check_pools(context: DoctorContext) -> Sequence[Finding]:
     """Every work pool is there, and none is paused."""
-    patient.pools = await read_pools([SCHEDULER_POOL, *PIPELINES])
+    context.pools = await read_pools([SCHEDULER_POOL, *PIPELINES])
     found: list[Finding] = []
-    for name, pool in patient.pools.items():
+    for name, pool in context.pools.items():
         if pool is None:
             found.append(
                 fault(
@@ -110,12 +110,12 @@ async def check_pools(patient: Patient) -> Sequence[Finding]:
                     f"prefect work-pool resume {name}",
                 )
             )
-    return found or [ok(", ".join(patient.pools))]
+    return found or [ok(", ".join(context.pools))]
 
 
-async def check_workers(patient: Patient) -> Sequence[Finding]:
+async def check_workers(context: DoctorContext) -> Sequence[Finding]:
     """Every work pool has a worker online."""
-    pools = {name: pool for name, pool in patient.pools.items() if pool is not None}
+    pools = {name: pool for name, pool in context.pools.items() if pool is not None}
     if not pools:
         return [not_checked(_("there are no work pools"))]
     return [
@@ -128,7 +128,7 @@ async def check_workers(patient: Patient) -> Sequence[Finding]:
     ] or [ok(", ".join(f"{name}: {pool.workers}" for name, pool in pools.items() if pool.workers))]
 
 
-async def check_deployments(_patient: Patient) -> Sequence[Finding]:
+async def check_deployments(_patient: DoctorContext) -> Sequence[Finding]:
     """Every deployment is there, on its pool, and the scheduled ones are not paused."""
     found: list[Finding] = []
     planned = yaml.safe_load(_FILE.read_text(encoding="utf-8"))["deployments"]

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from deployments.cli.doctor.findings import Finding, Patient, fault, note, ok
+from deployments.cli.doctor.findings import DoctorContext, Finding, fault, note, ok
 from deployments.cli.language import N_, _, _n
 from deployments.cli.status import foreign_text, foreign_todo
 from lib.pipelines import PIPELINES
@@ -33,17 +33,17 @@ _MISFITS = {
 }
 
 
-async def _ask(patient: Patient, question: Callable[[Connection, SourceTables], T]) -> T:
+async def _ask(context: DoctorContext, question: Callable[[Connection, SourceTables], T]) -> T:
     def work() -> T:
-        with translate_errors(), patient.engine.connect() as connection:
-            return question(connection, patient.tables)
+        with translate_errors(), context.engine.connect() as connection:
+            return question(connection, context.tables)
 
     return await asyncio.to_thread(work)
 
 
-async def check_columns(patient: Patient) -> Sequence[Finding]:
+async def check_columns(context: DoctorContext) -> Sequence[Finding]:
     """All seven tables have every mapped column, and each can hold what it has to."""
-    return await _ask(patient, _columns)
+    return await _ask(context, _columns)
 
 
 def _columns(connection: Connection, tables: SourceTables) -> Sequence[Finding]:
@@ -81,9 +81,9 @@ def _correction(problem: ColumnProblem) -> str:
     return problem.statement
 
 
-async def check_triggers(patient: Patient) -> Sequence[Finding]:
+async def check_triggers(context: DoctorContext) -> Sequence[Finding]:
     """Triggers on the header tables: each fires once per document, when its outcome is written."""
-    return await _ask(patient, _triggers)
+    return await _ask(context, _triggers)
 
 
 def _triggers(connection: Connection, tables: SourceTables) -> Sequence[Finding]:
@@ -113,9 +113,9 @@ def _trigger(trigger: Trigger) -> Finding:
     return note(fires)
 
 
-async def check_statuses(patient: Patient) -> Sequence[Finding]:
+async def check_statuses(context: DoctorContext) -> Sequence[Finding]:
     """Statuses of other software, and pending documents that somebody else has sent."""
-    return await _ask(patient, _statuses)
+    return await _ask(context, _statuses)
 
 
 def _statuses(connection: Connection, tables: SourceTables) -> Sequence[Finding]:
@@ -151,9 +151,9 @@ _WITHOUT = {
 }
 
 
-async def check_indexes(patient: Patient) -> Sequence[Finding]:
+async def check_indexes(context: DoctorContext) -> Sequence[Finding]:
     """Indexes that make claims fast exist; on SQL Server: who a filtered one would break."""
-    return await _ask(patient, _indexes)
+    return await _ask(context, _indexes)
 
 
 def _indexes(connection: Connection, tables: SourceTables) -> Sequence[Finding]:

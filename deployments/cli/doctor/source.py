@@ -12,7 +12,7 @@ from alembic.script.revision import ResolutionError
 from sqlalchemy import Engine
 
 from deployments.cli.doctor.clocks import note_clock
-from deployments.cli.doctor.findings import Finding, Patient, fault, ok
+from deployments.cli.doctor.findings import DoctorContext, Finding, fault, ok
 from deployments.cli.language import _
 from deployments.cli.prefect_api import prefect_errors
 from deployments.migrations import SYNC, alembic_config
@@ -27,11 +27,11 @@ from tasks.configuration import read_settings, source_url
 _UPGRADE = "alembic upgrade sync@head"
 
 
-async def check_settings(patient: Patient) -> Sequence[Finding]:
+async def check_settings(context: DoctorContext) -> Sequence[Finding]:
     """Every setting is there and possible."""
     try:
-        patient.settings = await read_settings()
-        patient.tables = build_tables(patient.settings.source)
+        context.settings = await read_settings()
+        context.tables = build_tables(context.settings.source)
     except ConfigurationError as error:
         first, *rest = error.message.splitlines()
         return [
@@ -41,49 +41,49 @@ async def check_settings(patient: Patient) -> Sequence[Finding]:
     return [ok(_("all are there, and possible"))]
 
 
-async def check_driver(patient: Patient) -> Sequence[Finding]:
+async def check_driver(context: DoctorContext) -> Sequence[Finding]:
     """The address of the source database is usable, and there is a driver for it."""
-    settings = patient.settings.source
+    settings = context.settings.source
     if settings.url is None:
         async with prefect_errors():
-            url = await source_url(patient.settings)
+            url = await source_url(context.settings)
     else:
-        url = await source_url(patient.settings)
+        url = await source_url(context.settings)
     if settings.odbc_driver is not None and str(url).startswith("mssql"):
         # The driver first: a wrong path must be reported even where the manager is missing too.
         find_odbc_driver(settings.odbc_driver)
-    patient.engine = create_source_engine(url, settings)
-    patient.source = open_source(
-        patient.engine, patient.tables, cut_off=patient.settings.sync.not_before
+    context.engine = create_source_engine(url, settings)
+    context.source = open_source(
+        context.engine, context.tables, cut_off=context.settings.sync.not_before
     )
-    patient.closing.callback(patient.source.dispose)
-    if patient.engine.dialect.name != "mssql":
+    context.closing.callback(context.source.dispose)
+    if context.engine.dialect.name != "mssql":
         return [ok(_("none is needed: the source database is no SQL Server"))]
-    driver = patient.engine.url.query.get("driver")
+    driver = context.engine.url.query.get("driver")
     return [ok(_("there: {driver}", driver=driver or _("as the address says")))]
 
 
-async def check_source(patient: Patient) -> Sequence[Finding]:
+async def check_source(context: DoctorContext) -> Sequence[Finding]:
     """The source database answers."""
-    await asyncio.to_thread(patient.source.ping)
+    await asyncio.to_thread(context.source.ping)
     before = time.time()
-    now = await asyncio.to_thread(patient.source.now)
-    note_clock(patient, "source database", now.timestamp(), before)
+    now = await asyncio.to_thread(context.source.now)
+    note_clock(context, "source database", now.timestamp(), before)
     return [ok(_("it answers"))]
 
 
-async def check_migrations(patient: Patient) -> Sequence[Finding]:
+async def check_migrations(context: DoctorContext) -> Sequence[Finding]:
     """The newest migration has been run."""
-    return await asyncio.to_thread(_migrations, patient.engine, patient.tables)
+    return await asyncio.to_thread(_migrations, context.engine, context.tables)
 
 
 def _migrations(engine: Engine, tables: SourceTables) -> Sequence[Finding]:
     schema = tables.metadata.schema
     with translate_errors(), engine.connect() as connection:
-        context = MigrationContext.configure(
+        migration = MigrationContext.configure(
             connection, opts={"version_table": VERSION_TABLE, "version_table_schema": schema}
         )
-        heads = context.get_current_heads()
+        heads = migration.get_current_heads()
     return _revisions(heads) or [ok(_("the newest has been run"))]
 
 
@@ -114,8 +114,8 @@ def _revisions(heads: tuple[str, ...]) -> list[Finding]:
     ]
 
 
-async def check_installation(patient: Patient) -> Sequence[Finding]:
+async def check_installation(context: DoctorContext) -> Sequence[Finding]:
     """This is the database that was recorded, and no restored copy of it."""
-    installation = await asyncio.to_thread(patient.source.installation.read)
+    installation = await asyncio.to_thread(context.source.installation.read)
     installation.check()
     return [ok(_("recorded: {place}", place=installation.here))]

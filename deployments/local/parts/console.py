@@ -11,7 +11,7 @@ from pathlib import Path
 from deployments.console.access import Role, User
 from deployments.console.users import UsersFile, with_password
 from deployments.local.parts.servers import PrefectServer, check_http, prefect_client_environment
-from deployments.local.supervisor.service import Part, Stage
+from deployments.local.supervisor.service import Service, Stage
 from deployments.local.supervisor.stack import ROOT, Stack
 
 #: One person who may do everything, and the manager of the first shop of the demo chain.
@@ -42,15 +42,15 @@ def start_console(
         environment: settings of the service, the users file among them.
 
     Raises:
-        PartFailed: it did not start.
+        ServiceFailed: it did not start.
     """
     password = secrets.token_urlsafe(9)
     users = UsersFile(Path(environment["DQG_CONSOLE__USERS_FILE"]))
     for user in DEMO_USERS:
         users.put(with_password(user, password))
 
-    def make_part(port: int) -> Part:
-        return Part(
+    def make_service(port: int) -> Service:
+        return Service(
             name="console",
             command=[sys.executable, "-m", "deployments.cli", "console", f"--port={port}"],
             ready=lambda: check_http(f"http://127.0.0.1:{port}/healthz"),
@@ -59,4 +59,4 @@ def start_console(
             environment={**prefect_client_environment(stack, server), **environment},
         )
 
-    return DemoConsole(f"http://127.0.0.1:{stack.add_on_free_port(make_part)}", password)
+    return DemoConsole(f"http://127.0.0.1:{stack.add_on_free_port(make_service)}", password)

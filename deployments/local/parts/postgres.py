@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from deployments.local.supervisor.service import NotReady, Part, PartFailed, Stage
+from deployments.local.supervisor.service import NotReady, Service, ServiceFailed, Stage
 from deployments.local.supervisor.stack import Stack
 
 SUPERUSER = "dqg"
@@ -82,7 +82,7 @@ def start_postgres(stack: Stack, name: str = "postgres") -> PostgresServer:
     """Initialise and start a server.
 
     Raises:
-        PartFailed: it did not start.
+        ServiceFailed: it did not start.
     """
     user = UNPRIVILEGED_USER if os.geteuid() == 0 else None
     home = (stack.private_dir if user else stack.state_dir) / name
@@ -93,9 +93,9 @@ def start_postgres(stack: Stack, name: str = "postgres") -> PostgresServer:
     password = secrets.token_urlsafe(24)
     _initialise(install, home, user, password, stack.log_file(f"{name}-initdb"))
 
-    def make_part(port: int) -> Part:
+    def make_service(port: int) -> Service:
         settings = {**_SERVER_SETTINGS, "port": str(port)}
-        return Part(
+        return Service(
             name=name,
             command=[
                 str(install / "bin" / "postgres"),
@@ -111,7 +111,7 @@ def start_postgres(stack: Stack, name: str = "postgres") -> PostgresServer:
             signal_group=False,
         )
 
-    return PostgresServer(stack.add_on_free_port(make_part), password)
+    return PostgresServer(stack.add_on_free_port(make_service), password)
 
 
 def client_program() -> Path:
@@ -191,7 +191,7 @@ def _initialise(install: Path, home: Path, user: str | None, password: str, log_
     password_file.unlink()
     if done.returncode != 0:
         tail = log_file.read_text(encoding="utf-8", errors="replace")[-2000:]
-        raise PartFailed("postgres", "could not be initialised", log_file, tail)
+        raise ServiceFailed("postgres", "could not be initialised", log_file, tail)
 
 
 def _group_of(user: str) -> int:

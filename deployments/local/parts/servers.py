@@ -11,7 +11,7 @@ import httpx
 
 from deployments.local.parts.postgres import PostgresServer
 from deployments.local.sandbox.accounts import SandboxAccount
-from deployments.local.supervisor.service import NotReady, Part, Stage
+from deployments.local.supervisor.service import NotReady, Service, Stage
 from deployments.local.supervisor.stack import ROOT, Stack, write_private
 
 PREFECT_DATABASE = "prefect"
@@ -48,7 +48,7 @@ def start_sandbox(
         options: how it behaves, fields of `deployments.local.sandbox.options.Options`.
 
     Raises:
-        PartFailed: it did not start.
+        ServiceFailed: it did not start.
     """
     arguments = [f"--{key.replace('_', '-')}={value}" for key, value in (options or {}).items()]
     if accounts:
@@ -56,8 +56,8 @@ def start_sandbox(
         write_private(file, json.dumps([asdict(account) for account in accounts]))
         arguments.append(f"--accounts={file}")
 
-    def make_part(port: int) -> Part:
-        return Part(
+    def make_service(port: int) -> Service:
+        return Service(
             name=name,
             command=[
                 sys.executable,
@@ -71,7 +71,7 @@ def start_sandbox(
             directory=ROOT,
         )
 
-    return f"http://127.0.0.1:{stack.add_on_free_port(make_part)}"
+    return f"http://127.0.0.1:{stack.add_on_free_port(make_service)}"
 
 
 def start_prefect_server(
@@ -80,15 +80,15 @@ def start_prefect_server(
     """Start a Prefect server on a new database of that PostgreSQL.
 
     Raises:
-        PartFailed: it did not start.
+        ServiceFailed: it did not start.
     """
     home = stack.state_dir / name
     home.mkdir()
     postgres.create_named_database(PREFECT_DATABASE)
 
-    def make_part(port: int) -> Part:
+    def make_service(port: int) -> Service:
         server = PrefectServer(port)
-        return Part(
+        return Service(
             name=name,
             command=[
                 *(sys.executable, "-m", "prefect", "--no-prompt", "server", "start"),
@@ -125,7 +125,7 @@ def start_prefect_server(
             ready_seconds=180,
         )
 
-    return PrefectServer(stack.add_on_free_port(make_part))
+    return PrefectServer(stack.add_on_free_port(make_service))
 
 
 def prefect_client_environment(stack: Stack, server: PrefectServer) -> dict[str, str]:
@@ -153,11 +153,11 @@ def start_worker(
         limit: runs it takes at once, None without a limit.
 
     Raises:
-        PartFailed: it did not start, or there is no such pool.
+        ServiceFailed: it did not start, or there is no such pool.
     """
     name = name or f"worker-{pool}"
     stack.add(
-        Part(
+        Service(
             name=name,
             command=[
                 *(sys.executable, "-m", "prefect", "--no-prompt", "worker", "start"),

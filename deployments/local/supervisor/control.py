@@ -12,7 +12,7 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from deployments.local.supervisor.service import Part
+from deployments.local.supervisor.service import Service
 
 RUN_PART = Path(__file__).with_name("run_service.py")
 
@@ -36,13 +36,13 @@ class Control:
             transport.close()
 
     def state(self, name: str) -> Mapping[str, Any]:
-        """What supervisord knows of a part: `statename`, `pid`, `exitstatus`, `spawnerr`, …"""
+        """What supervisord knows of a service: `statename`, `pid`, `exitstatus`, `spawnerr`, …"""
         state: Mapping[str, Any] = self.call("getProcessInfo", name)
         return state
 
 
 def main_config(folder: Path, socket: Path, password: str, log_file: Path, as_root: bool) -> str:
-    """Configuration of supervisord itself; each part has a separate file beside it."""
+    """Configuration of supervisord itself; each service has a separate file beside it."""
     return "\n".join(
         [
             "[unix_http_server]",
@@ -67,25 +67,25 @@ def main_config(folder: Path, socket: Path, password: str, log_file: Path, as_ro
     )
 
 
-def part_config(part: Part, spec: Path, log_file: Path) -> str:
-    """Configuration of one part: started by hand, never restarted, stopped with its children.
+def service_config(service: Service, spec: Path, log_file: Path) -> str:
+    """Configuration of one service: started by hand, never restarted, stopped with its children.
 
     Args:
-        spec: file for `run_part` that says what to run.
+        spec: file for `run_service` that says what to run.
     """
     command = [sys.executable, "-E", "-s", str(RUN_PART), str(spec)]
     return "\n".join(
         [
-            f"[program:{part.name}]",
+            f"[program:{service.name}]",
             f"command={_plain(shlex.join(command))}",
-            f"priority={int(part.stage)}",
+            f"priority={int(service.stage)}",
             "autostart=false",
             "autorestart=false",
             "startsecs=0",
             "startretries=0",
-            f"stopsignal={part.stop_signal}",
-            f"stopwaitsecs={part.stop_seconds}",
-            f"stopasgroup={str(part.signal_group).lower()}",
+            f"stopsignal={service.stop_signal}",
+            f"stopwaitsecs={service.stop_seconds}",
+            f"stopasgroup={str(service.signal_group).lower()}",
             "killasgroup=true",
             "redirect_stderr=true",
             f"stdout_logfile={_plain(log_file)}",
@@ -96,14 +96,14 @@ def part_config(part: Part, spec: Path, log_file: Path) -> str:
     )
 
 
-def part_spec(part: Part, environment: Mapping[str, str]) -> str:
-    """Content of the file for `run_part`: holds the part's secrets."""
+def service_spec(service: Service, environment: Mapping[str, str]) -> str:
+    """Content of the file for `run_service`: holds the service's secrets."""
     return json.dumps(
         {
-            "command": list(part.command),
-            "directory": str(part.directory),
-            "environment": {**environment, **part.environment},
-            "user": part.user,
+            "command": list(service.command),
+            "directory": str(service.directory),
+            "environment": {**environment, **service.environment},
+            "user": service.user,
         }
     )
 

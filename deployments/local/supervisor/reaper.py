@@ -1,8 +1,8 @@
 """Runs supervisord for as long as its starter lives, and leaves nothing behind.
 
 Started by `Stack` with a pipe as standard input. The pipe closes when the starter is done with the
-stack, and also when the starter dies by whatever cause: then the supervisor stops every part, what
-is left of their children is killed, and the stack's private folder is removed.
+stack, and also when the starter dies from any cause: then the supervisor stops every service, their
+remaining children are killed, and the stack's private folder is removed.
 """
 
 from __future__ import annotations

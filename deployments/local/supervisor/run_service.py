@@ -1,8 +1,8 @@
-"""Becomes a part of the stack: reads what to run from a private file, then executes it.
+"""Becomes a service of the stack: reads what to run from a private file, then executes it.
 
 The file exists because a supervisor's configuration can't hold every value an argument or a
-variable may have, and because nothing but the given environment must reach the part.
-Imports only the standard library, since it is run as a script before each part.
+variable may have, and because nothing but the given environment must reach the service.
+Imports only the standard library, since it is run as a script before each service.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the local stack runs: one `Part` is one supervised process."""
+"""What the local stack runs: one `Service` is one supervised process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class Stage(IntEnum):
-    """Parts are stopped from the highest stage to the lowest, those of one stage together."""
+    """Services are stopped from the highest stage to the lowest, those of one stage together."""
 
     STORE = 1
     SERVER = 2
@@ -17,11 +17,11 @@ class Stage(IntEnum):
 
 
 class NotReady(Exception):
-    """A part does not answer yet; the text says what was seen."""
+    """A service does not answer yet; the text says what was seen."""
 
 
-class PartFailed(Exception):
-    """A part stopped unexpectedly or did not become ready in time.
+class ServiceFailed(Exception):
+    """A service stopped unexpectedly or did not become ready in time.
 
     Attributes:
         log_tail: the last lines it wrote.
@@ -39,20 +39,20 @@ class PartFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Service:
     """A process of the stack.
 
     Attributes:
         name: unique, also the name of its log file.
         command: program and arguments; never a secret, since other users can read those.
-        ready: raises NotReady until the part can be used.
+        ready: raises NotReady until the service can be used.
         environment: added to the stack's own; secrets go here or into a private file.
         directory: working directory.
         user: Unix user to run as, only possible for root.
         stop_signal: asks the process to end.
         signal_group: whether that signal goes to the process's children as well.
         stop_seconds: after this the process and its children are killed.
-        ready_seconds: after this the part counts as failed.
+        ready_seconds: after this the service counts as failed.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Starts, watches, signals and stops the parts of a local stack.
+"""Starts, watches, signals and stops the services of a local stack.
 
 Used by the launcher of `make run` and by the tests. Everything that was started is stopped when
 the `with` block ends, and also when the process that entered it is killed.
@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from deployments.local.supervisor.control import Control, main_config, part_config, part_spec
-from deployments.local.supervisor.service import NotReady, Part, PartFailed, Stage
+from deployments.local.supervisor.control import Control, main_config, service_config, service_spec
+from deployments.local.supervisor.service import NotReady, Service, ServiceFailed, Stage
 
 ROOT = Path(__file__).resolve().parents[3]
 POLL_SECONDS = 0.1
@@ -34,15 +34,15 @@ _RUNNING = ("STARTING", "RUNNING", "STOPPING")
 
 
 class Stack:
-    """A set of running parts. Parts may be added, also by several threads at once, at any time.
+    """A set of running services. More may be added at any time, also by several threads at once.
 
     Attributes:
         state_dir: logs and data; kept afterwards, except for what lies in `private_dir`.
         private_dir: secrets and sockets, in the system's temporary folder; removed at the end.
-        environment: of every part, before its own is added.
+        environment: of every service, before its own is added.
 
     Args:
-        keep_open: file descriptors (of a lock) that stay open until every part has ended, also
+        keep_open: file descriptors (of a lock) that stay open until every service has ended, also
             when this process is killed.
     """
 
@@ -52,7 +52,7 @@ class Stack:
         self._keep_open = keep_open
         self._given_up = threading.Event()
         self.log_dir = self.state_dir / "logs"
-        self._parts: dict[str, Part] = {}
+        self._services: dict[str, Service] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -71,8 +71,8 @@ class Stack:
             config,
             main_config(control_dir, control_dir / "socket", password, log_file, os.geteuid() == 0),
         )
-        with (self.log_dir / "guard.log").open("wb") as guard_log:
-            self._guard = subprocess.Popen(  # noqa: S603
+        with (self.log_dir / "reaper.log").open("wb") as reaper_log:
+            self._reaper = subprocess.Popen(  # noqa: S603
                 [
                     sys.executable,
                     "-m",
@@ -81,7 +81,7 @@ class Stack:
                     config,
                 ],
                 stdin=subprocess.PIPE,
-                stdout=guard_log,
+                stdout=reaper_log,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
                 env=self.environment,
@@ -91,7 +91,7 @@ class Stack:
         try:
             self._wait_for_control()
         except BaseException:
-            self._release_guard()
+            self._release_reaper()
             raise
         return self
 
@@ -99,98 +99,98 @@ class Stack:
         try:
             self._stop_all()
         finally:
-            self._release_guard()
+            self._release_reaper()
 
-    def add(self, part: Part) -> None:
-        """Start a new part and wait until it is ready.
+    def add(self, service: Service) -> None:
+        """Start a new service and wait until it is ready.
 
         Raises:
-            PartFailed: it stopped or did not become ready in time; it is no longer running.
+            ServiceFailed: it stopped or did not become ready in time; it is no longer running.
         """
         with self._lock:
-            spec = self._config_dir / f"{part.name}.json"
-            config = self._config_dir / f"{part.name}.ini"
-            write_private(spec, part_spec(part, self.environment))
-            log_file = self._config_dir / LOG_LINK / f"{part.name}.log"
-            write_private(config, part_config(part, spec, log_file))
+            spec = self._config_dir / f"{service.name}.json"
+            config = self._config_dir / f"{service.name}.ini"
+            write_private(spec, service_spec(service, self.environment))
+            log_file = self._config_dir / LOG_LINK / f"{service.name}.log"
+            write_private(config, service_config(service, spec, log_file))
             self._control.call("reloadConfig")
-            self._control.call("addProcessGroup", part.name)
-            self._parts[part.name] = part
-        self.start(part.name)
+            self._control.call("addProcessGroup", service.name)
+            self._services[service.name] = service
+        self.start(service.name)
 
-    def add_on_free_port(self, make_part: Callable[[int], Part]) -> int:
-        """Start a part on a free port and return that port.
+    def add_on_free_port(self, make_service: Callable[[int], Service]) -> int:
+        """Start a service on a free port and return that port.
 
-        A free port can be lost to another process until the part binds it: then the next one.
+        A free port can be lost to another process until the service binds it: then the next one.
 
         Raises:
-            PartFailed: as `add`.
+            ServiceFailed: as `add`.
         """
         attempt = 1
         while True:
             port = free_port()
-            part = make_part(port)
+            service = make_service(port)
             try:
-                self.add(part)
-            except PartFailed as failure:
+                self.add(service)
+            except ServiceFailed as failure:
                 if not failure.port_taken or attempt == PORT_ATTEMPTS:
                     raise
-                self.remove(part.name)
+                self.remove(service.name)
                 attempt += 1
             else:
                 return port
 
     def give_up(self) -> None:
-        """Make every `add` and `start` that still waits for a part fail at once, for good."""
+        """Make every `add` and `start` that still waits for a service fail at once, for good."""
         self._given_up.set()
 
     def remove(self, name: str) -> None:
-        """Stop a part and forget it, so that another one of its name can be added."""
+        """Stop a service and forget it, so that another one of its name can be added."""
         self.stop(name)
         with self._lock:
             self._control.call("removeProcessGroup", name)
             for suffix in (".ini", ".json"):
                 (self._config_dir / f"{name}{suffix}").unlink()
-            del self._parts[name]
+            del self._services[name]
 
     def start(self, name: str) -> None:
-        """Start a stopped part and wait until it is ready.
+        """Start a stopped service and wait until it is ready.
 
         Raises:
-            PartFailed: it stopped or did not become ready in time; it is no longer running.
+            ServiceFailed: it stopped or did not become ready in time; it is no longer running.
         """
-        part = self._parts[name]
+        service = self._services[name]
         log_start = self._log_size(name)
         try:
             self._control.call("startProcess", name, False)
-            self._wait_until_ready(part, log_start)
+            self._wait_until_ready(service, log_start)
         except xmlrpc.client.Fault as fault:
             raise self._failure(
-                part, f"cannot be started ({fault.faultString})", log_start
+                service, f"cannot be started ({fault.faultString})", log_start
             ) from None
-        except PartFailed:
+        except ServiceFailed:
             self.stop(name)
             raise
 
     def stop(self, name: str) -> None:
-        """Stop a part and wait for its end. Idempotent."""
+        """Stop a service and wait for its end. Idempotent."""
         self._ask_to_stop(name)
         self._wait_for_end([name])
 
     def restart(self, name: str) -> None:
-        """Stop and start a part.
+        """Stop and start a service.
 
         Raises:
-            PartFailed: as `start`.
+            ServiceFailed: as `start`.
         """
         self.stop(name)
         self.start(name)
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to the part's own process, not to its children; does not wait.
+        """Send a signal to the service's own process, not to its children; does not wait.
 
         Raises:
-            ProcessLookupError: the part is not running.
+            ProcessLookupError: the service is not running.
         """
         pid = self.pid(name)
         if pid is None:
@@ -198,53 +198,53 @@ class Stack:
         os.kill(pid, number)
 
     def pid(self, name: str) -> int | None:
-        """Process id of a part, None when it is not running."""
+        """Process id of a service, None when it is not running."""
         return self._control.state(name)["pid"] or None
 
     def is_running(self, name: str) -> bool:
         return self._control.state(name)["statename"] in _RUNNING
 
-    def stopped_parts(self) -> list[str]:
-        """Names of parts that are not running now, in the order they were added."""
-        return [name for name in self._parts if not self.is_running(name)]
+    def stopped_services(self) -> list[str]:
+        """Names of services that are not running now, in the order they were added."""
+        return [name for name in self._services if not self.is_running(name)]
 
     def log_file(self, name: str) -> Path:
         return self.log_dir / f"{name}.log"
 
     def log_tail(self, name: str, lines: int = 15, start: int = 0) -> str:
-        """The last lines of a part's log, of what it wrote after byte `start`."""
+        """The last lines of a service's log, of what it wrote after byte `start`."""
         path = self.log_file(name)
         if not path.exists():
             return ""
         content = path.read_bytes()[start:].decode(errors="replace")
         return "\n".join(content.splitlines()[-lines:])
 
-    def failure(self, name: str) -> PartFailed:
-        """An error that tells that a part is not running any more, with the end of its log."""
-        return self._failure(self._parts[name], "has stopped unexpectedly", 0)
+    def failure(self, name: str) -> ServiceFailed:
+        """An error that tells that a service is not running any more, with the end of its log."""
+        return self._failure(self._services[name], "has stopped unexpectedly", 0)
 
-    def _wait_until_ready(self, part: Part, log_start: int) -> None:
-        deadline = time.monotonic() + part.ready_seconds
+    def _wait_until_ready(self, service: Service, log_start: int) -> None:
+        deadline = time.monotonic() + service.ready_seconds
         while True:
             seen = "no check has been made"
             try:
-                part.ready()
+                service.ready()
                 ready = True
             except NotReady as reason:
                 ready, seen = False, str(reason)
-            if not self.is_running(part.name):
-                raise self._failure(part, "stopped while starting", log_start)
+            if not self.is_running(service.name):
+                raise self._failure(service, "stopped while starting", log_start)
             if ready:
                 return
             if self._given_up.wait(POLL_SECONDS):
-                raise self._failure(part, "was given up", log_start)
+                raise self._failure(service, "was given up", log_start)
             if time.monotonic() > deadline:
-                message = f"was not ready after {part.ready_seconds:.0f} s ({seen})"
-                raise self._failure(part, message, log_start)
+                message = f"was not ready after {service.ready_seconds:.0f} s ({seen})"
+                raise self._failure(service, message, log_start)
 
-    def _failure(self, part: Part, reason: str, log_start: int) -> PartFailed:
-        tail = self.log_tail(part.name, start=log_start)
-        return PartFailed(part.name, reason, self.log_file(part.name), tail)
+    def _failure(self, service: Service, reason: str, log_start: int) -> ServiceFailed:
+        tail = self.log_tail(service.name, start=log_start)
+        return ServiceFailed(service.name, reason, self.log_file(service.name), tail)
 
     def _log_size(self, name: str) -> int:
         path = self.log_file(name)
@@ -262,12 +262,12 @@ class Stack:
     def _stop_all(self) -> None:
         try:
             for stage in sorted(Stage, reverse=True):
-                names = [name for name, part in self._parts.items() if part.stage == stage]
+                names = [name for name, service in self._services.items() if service.stage == stage]
                 for name in names:
                     self._ask_to_stop(name)
                 self._wait_for_end(names)
         except (OSError, xmlrpc.client.Error):
-            return  # the supervisor is gone: the guard ends what is left
+            return  # the supervisor is gone: the reaper ends what is left
 
     def _wait_for_control(self) -> None:
         deadline = time.monotonic() + 30
@@ -275,19 +275,19 @@ class Stack:
             try:
                 self._control.call("getState")
             except (OSError, xmlrpc.client.Error) as error:
-                if self._guard.poll() is not None or time.monotonic() > deadline:
-                    tail = (self.log_dir / "guard.log").read_text(errors="replace")
-                    raise PartFailed(
-                        "supervisor", f"did not start ({error})", self.log_dir / "guard.log", tail
+                if self._reaper.poll() is not None or time.monotonic() > deadline:
+                    tail = (self.log_dir / "reaper.log").read_text(errors="replace")
+                    raise ServiceFailed(
+                        "supervisor", f"did not start ({error})", self.log_dir / "reaper.log", tail
                     ) from error
                 time.sleep(POLL_SECONDS)
             else:
                 return
 
-    def _release_guard(self) -> None:
-        assert self._guard.stdin is not None  # noqa: S101 - it was opened with a pipe
-        self._guard.stdin.close()
-        self._guard.wait()
+    def _release_reaper(self) -> None:
+        assert self._reaper.stdin is not None  # noqa: S101 - it was opened with a pipe
+        self._reaper.stdin.close()
+        self._reaper.wait()
 
 
 def free_port() -> int:
@@ -323,7 +323,7 @@ def write_private(path: Path, content: str) -> None:
 
 
 def _base_environment() -> dict[str, str]:
-    """This process's environment without what would lead parts to other servers than ours."""
+    """This process's environment without what would lead services to other servers than ours."""
     foreign = ("PREFECT_", "DQG_", "PG", "SUPERVISOR_", "PYTEST_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     local = "127.0.0.1,localhost"

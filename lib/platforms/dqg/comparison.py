@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from lib.models import Comparison, Payload
-from lib.platforms.dqg.payloads import FORMS
+from lib.platforms.dqg.payloads import DOCUMENT_SCHEMAS
 from lib.platforms.dqg.response import as_code, lower_names, same_code
 
 _TOTALS = ("tong_tien", "tong_thanh_tien", "tong_cong", "thanh_tien")
@@ -32,7 +32,7 @@ def compare(payload: Payload, shown: Mapping[str, object]) -> Comparison:
         payload: its body may be empty: then only the codes are compared.
         shown: members of the answer by lower-case name.
     """
-    body, form = payload.body, FORMS[payload.resource]
+    body, form = payload.body, DOCUMENT_SCHEMAS[payload.resource]
     results = {name: False for name, same in _codes(payload, form.code, shown) if not same}
     if (day := _day(shown.get(form.date))) is not None and form.date in body:
         results[form.date] = day == _day(body[form.date])

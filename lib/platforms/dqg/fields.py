@@ -35,7 +35,7 @@ _LINE_BREAKS = "\t\n\r"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ValidationContext:
     """Validation context: the settings, the place in the document, and doubts met on the way."""
 
     settings: ApiSettings
@@ -52,9 +52,9 @@ def refuse(reason: str) -> NoReturn:
     raise PydanticCustomError("field", "{reason}", {"reason": reason})
 
 
-def _context(info: ValidationInfo) -> Reading:
+def _context(info: ValidationInfo) -> ValidationContext:
     context = info.context
-    assert isinstance(context, Reading), "models are read through build_payload"  # noqa: S101
+    assert isinstance(context, ValidationContext), "models are read through build_payload"  # noqa: S101
     return context
 
 

@@ -33,13 +33,13 @@ from lib.platforms.dqg.fields import (
     OptionalText200,
     OptionalText500,
     Quantity,
-    Reading,
     Reason,
     ReceiptKind,
     SlipKind,
     Text50,
     Text200,
     Text500,
+    ValidationContext,
     refuse,
 )
 from lib.settings import ApiSettings, EmptyOptional, Language
@@ -50,7 +50,7 @@ def column(name: str) -> Any:
     return Field(validation_alias=name)
 
 
-class Part(BaseModel):
+class BodyModel(BaseModel):
     """A header or a line of a request body."""
 
     model_config = ConfigDict(frozen=True, loc_by_alias=False, hide_input_in_errors=True)
@@ -61,14 +61,14 @@ class Part(BaseModel):
         return refuse(value.reason) if isinstance(value, Unreadable) else value
 
     @classmethod
-    def read(cls, row: Mapping[str, Any], reading: Reading) -> Part:
+    def read(cls, row: Mapping[str, Any], context: ValidationContext) -> BodyModel:
         """Fill the fields from a row; columns that no field names are left out.
 
         Raises:
             ValidationError: with one error for each field that cannot be sent.
         """
         columns = (str(field.validation_alias) for field in cls.model_fields.values())
-        return cls.model_validate({name: row.get(name) for name in columns}, context=reading)
+        return cls.model_validate({name: row.get(name) for name in columns}, context=context)
 
     def as_body(self, empty: EmptyOptional) -> dict[str, Any]:
         """Fields in the API's order. A number without a value is never sent as an empty text."""
@@ -85,7 +85,7 @@ class Part(BaseModel):
 # ---------------------------------------------------------------- hoa_don
 
 
-class SaleInvoice(Part):
+class SaleInvoice(BodyModel):
     """Header of a sale invoice."""
 
     ma_hoa_don: Identity = column("local_invoice_id")
@@ -96,7 +96,7 @@ class SaleInvoice(Part):
     ho_ten_khach_hang: OptionalText50 = column("customer_name")
 
 
-class SaleInvoiceLine(Part):
+class SaleInvoiceLine(BodyModel):
     """Line of a sale invoice; quantity and price count in `don_vi_tinh`."""
 
     ma_thuoc: Code = column("drug_code")
@@ -118,7 +118,7 @@ class SaleInvoiceLine(Part):
 # ---------------------------------------------------------------- phieu_nhap
 
 
-class PurchaseReceipt(Part):
+class PurchaseReceipt(BodyModel):
     """Header of a purchase receipt."""
 
     ma_phieu: Identity = column("local_receipt_id")
@@ -129,7 +129,7 @@ class PurchaseReceipt(Part):
     ten_co_so_cung_cap: OptionalText500 = column("supplier_name")
 
 
-class PurchaseReceiptLine(Part):
+class PurchaseReceiptLine(BodyModel):
     """Line of a purchase receipt; quantity and price count in the smallest unit."""
 
     ma_thuoc: Code = column("drug_code")
@@ -146,7 +146,7 @@ class PurchaseReceiptLine(Part):
 # ---------------------------------------------------------------- phieu_xuat
 
 
-class GoodsIssueSlip(Part):
+class GoodsIssueSlip(BodyModel):
     """Header of a goods issue slip: a return to the supplier or a destruction."""
 
     ma_phieu: Identity = column("local_slip_id")
@@ -157,7 +157,7 @@ class GoodsIssueSlip(Part):
     ten_co_so_nhan: OptionalText500 = column("recipient_name")
 
 
-class GoodsIssueSlipLine(Part):
+class GoodsIssueSlipLine(BodyModel):
     """Line of a goods issue slip; quantity and price count in the smallest unit."""
 
     ma_thuoc: Code = column("drug_code")
@@ -172,7 +172,7 @@ class GoodsIssueSlipLine(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class DocumentSchema:
     """One kind of request body.
 
     Attributes:
@@ -181,22 +181,22 @@ class Form:
         expired_is_doubtful: goods leave by a slip because they expired, so there it is no doubt.
     """
 
-    header: type[Part]
-    line: type[Part]
+    header: type[BodyModel]
+    line: type[BodyModel]
     code: str
     date: str
     lines: str
     expired_is_doubtful: bool = True
 
 
-FORMS: dict[str, Form] = {
-    "hoa_don": Form(
+DOCUMENT_SCHEMAS: dict[str, DocumentSchema] = {
+    "hoa_don": DocumentSchema(
         SaleInvoice, SaleInvoiceLine, "ma_hoa_don", "ngay_ban", lines="hoa_don_chi_tiet"
     ),
-    "phieu_nhap": Form(
+    "phieu_nhap": DocumentSchema(
         PurchaseReceipt, PurchaseReceiptLine, "ma_phieu", "ngay_nhap", lines="chi_tiet"
     ),
-    "phieu_xuat": Form(
+    "phieu_xuat": DocumentSchema(
         GoodsIssueSlip,
         GoodsIssueSlipLine,
         "ma_phieu",
@@ -224,29 +224,31 @@ def build_payload(
         InvalidDocument: with every field that cannot be sent.
     """
     resource = get_pipeline(document.ref.pipeline).resource
-    form = FORMS[resource]
+    schema = DOCUMENT_SCHEMAS[resource]
     warnings: list[FieldError] = []
     errors: list[FieldError] = []
 
-    def read(part: type[Part], row: Mapping[str, Any], line: int | None) -> dict[str, Any]:
+    def read(model: type[BodyModel], row: Mapping[str, Any], line: int | None) -> dict[str, Any]:
         try:
-            filled = part.read(row, Reading(settings, line, warnings))
+            filled = model.read(row, ValidationContext(settings, line, warnings))
         except ValidationError as invalid:
             errors.extend(_field_errors(invalid, line))
             return {}
         return filled.as_body(settings.empty_optional)
 
-    body = read(form.header, document.header, None)
-    body[form.lines] = [read(form.line, row, n) for n, row in enumerate(document.lines, start=1)]
+    body = read(schema.header, document.header, None)
+    body[schema.lines] = [
+        read(schema.line, row, n) for n, row in enumerate(document.lines, start=1)
+    ]
     if not document.lines:
-        errors.append(FieldError(form.lines, None, "has no lines"))
+        errors.append(FieldError(schema.lines, None, "has no lines"))
     if errors:
         raise InvalidDocument(errors, language)
-    warnings.extend(_doubts(body, form, today))
+    warnings.extend(_doubts(body, schema, today))
     return Payload(
         resource=resource,
         pharmacy_code=body["ma_co_so"],
-        local_id=body[form.code],
+        local_id=body[schema.code],
         body=body,
         warnings=tuple(warning.said(language) for warning in warnings),
     )
@@ -257,14 +259,16 @@ def _field_errors(invalid: ValidationError, line: int | None) -> list[FieldError
     return [FieldError(str(item["loc"][0]), line, item["msg"]) for item in details]
 
 
-def _doubts(body: Mapping[str, Any], form: Form, today: date | None) -> list[FieldError]:
+def _doubts(
+    body: Mapping[str, Any], schema: DocumentSchema, today: date | None
+) -> list[FieldError]:
     """Dates that do not fit together: the API's own checks are unknown, so they are sent."""
     doubts = []
-    issued = body[form.date][:8]  # yyyyMMdd, also where the time follows: sorts like the date
+    issued = body[schema.date][:8]  # yyyyMMdd, also where the time follows: sorts like the date
     if today is not None and issued > today.strftime("%Y%m%d"):
-        doubts.append(FieldError(form.date, None, "is in the future"))
-    for number, line in enumerate(body[form.lines], start=1):
-        if form.expired_is_doubtful and line["han_dung"] < issued:
+        doubts.append(FieldError(schema.date, None, "is in the future"))
+    for number, line in enumerate(body[schema.lines], start=1):
+        if schema.expired_is_doubtful and line["han_dung"] < issued:
             doubts.append(FieldError("han_dung", number, "the lot had expired"))
         if (line.get("ngay_san_xuat") or "") > line["han_dung"]:
             doubts.append(FieldError("ngay_san_xuat", number, "is after the expiry date"))

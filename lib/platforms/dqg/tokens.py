@@ -73,7 +73,7 @@ class TokenCache:
         self._shared = None if redis is None else _RedisTokens(redis, redis_settings.prefix)
         self._fallback = fallback or fallback_for(redis)
         self._local = _LocalTokens(monotonic)
-        self._flights: dict[str, _Flight] = {}
+        self._in_flight: dict[str, _InFlightLogin] = {}
         self._refusal_seconds = refusal_seconds
         self._lock_seconds = lock_seconds
         self._monotonic = monotonic
@@ -92,7 +92,7 @@ class TokenCache:
         while True:
             known = self._local.read(account.key)
             if known is None:
-                known = await self._join_flight(account, login)
+                known = await self._join_login(account, login)
             token = known.token_or_raise()
             # The flight may have begun with a token that was dropped before it landed.
             if not self._local.is_dropped(account.key, token):
@@ -115,25 +115,27 @@ class TokenCache:
     async def _known(self, keys: Collection[str]) -> set[str]:
         return self._local.known(keys)
 
-    async def _join_flight(self, account: Account, login: Login) -> _Known:
-        flight = self._flights.get(account.key)
+    async def _join_login(self, account: Account, login: Login) -> _CachedLogin:
+        flight = self._in_flight.get(account.key)
         if flight is None or flight.task.done():
-            flight = _Flight(asyncio.create_task(self._fly(account, login), name="login"))
-            self._flights[account.key] = flight
+            flight = _InFlightLogin(
+                asyncio.create_task(self._login_once(account, login), name="login")
+            )
+            self._in_flight[account.key] = flight
         flight.waiting += 1
         try:
             return await asyncio.shield(flight.task)
         finally:
             flight.waiting -= 1
             if not flight.waiting:
-                if self._flights.get(account.key) is flight:
-                    del self._flights[account.key]
+                if self._in_flight.get(account.key) is flight:
+                    del self._in_flight[account.key]
                 if not flight.task.done():
                     # All callers gave up: a login that no caller waits for must not outlive them.
                     flight.task.cancel()
                     await asyncio.gather(flight.task, return_exceptions=True)
 
-    async def _fly(self, account: Account, login: Login) -> _Known:
+    async def _login_once(self, account: Account, login: Login) -> _CachedLogin:
         shared = self._shared
         if shared is None:
             return await self._log_in(account, login)
@@ -148,7 +150,7 @@ class TokenCache:
                 lock = turn.lock
                 await self._fallback.run(lambda: _release(lock), _nothing)
 
-    async def _await_turn(self, shared: _RedisTokens, key: str) -> _Turn:
+    async def _await_turn(self, shared: _RedisTokens, key: str) -> _LockTurn:
         """Waits for another process's login to leave a result, or for the right to log in."""
         lock = shared.lock(key, self._lock_seconds)
         give_up_at = self._monotonic() + self._lock_seconds
@@ -159,34 +161,34 @@ class TokenCache:
                 owned = await lock.acquire(blocking=False)
                 known = await shared.read(key)
                 if known is not None and not self._is_stale(key, known):
-                    return _Turn(known, lock if owned else None)
+                    return _LockTurn(known, lock if owned else None)
                 if owned:
-                    return _Turn(None, lock)
+                    return _LockTurn(None, lock)
                 if self._monotonic() >= give_up_at:
                     await shared.drop_foreign_lock(key)
                     logger.warning(
                         "another process's login takes too long, logging in as well",
                         extra={"action": "login_not_awaited", "account_key": key},
                     )
-                    return _Turn(None, None)
+                    return _LockTurn(None, None)
                 await self._sleep(_POLL_SECONDS * (1 + random.random()))  # noqa: S311 - spread
         except asyncio.CancelledError:
             if owned:
                 await self._fallback.run(lambda: _release(lock), _nothing)
             raise
 
-    def _is_stale(self, key: str, known: _Known) -> bool:
+    def _is_stale(self, key: str, known: _CachedLogin) -> bool:
         return known.token is not None and self._local.is_dropped(key, known.token)
 
-    async def _log_in(self, account: Account, login: Login) -> _Known:
+    async def _log_in(self, account: Account, login: Login) -> _CachedLogin:
         try:
             token = await login(account)
         except AccountRefused as error:
-            known = _Known(self._refusal_seconds, refusal=error)
+            known = _CachedLogin(self._refusal_seconds, refusal=error)
             await self._save(account.key, known)
             raise
         lifetime = seconds_to_keep(token, self._settings, self._wall_clock())
-        known = _Known(lifetime, token=token.value)
+        known = _CachedLogin(lifetime, token=token.value)
         self._local.issued(account.key)
         await self._save(account.key, known)
         logger.info(
@@ -196,7 +198,7 @@ class TokenCache:
         )
         return known
 
-    async def _save(self, key: str, known: _Known) -> None:
+    async def _save(self, key: str, known: _CachedLogin) -> None:
         self._local.keep(key, known)
         shared = self._shared
         if shared is not None:
@@ -204,7 +206,7 @@ class TokenCache:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _CachedLogin:
     """A token or a refusal, and how many seconds longer it holds."""
 
     seconds: float
@@ -224,16 +226,16 @@ class _Known:
 
 
 @dataclass(slots=True)
-class _Flight:
-    task: asyncio.Task[_Known]
+class _InFlightLogin:
+    task: asyncio.Task[_CachedLogin]
     waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class _LockTurn:
     """What another process left, else the right to log in, with the lock to give back after."""
 
-    known: _Known | None
+    known: _CachedLogin | None
     lock: Lock | None
 
 
@@ -242,17 +244,17 @@ class _LocalTokens:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._known: dict[str, tuple[float, _Known]] = {}
+        self._known: dict[str, tuple[float, _CachedLogin]] = {}
         self._dropped: dict[str, str] = {}
 
-    def read(self, key: str) -> _Known | None:
+    def read(self, key: str) -> _CachedLogin | None:
         until, known = self._known.get(key, (0.0, None))
         if known is not None and self._monotonic() >= until:
             del self._known[key]
             return None
         return known
 
-    def keep(self, key: str, known: _Known) -> None:
+    def keep(self, key: str, known: _CachedLogin) -> None:
         if known.token is None or not self.is_dropped(key, known.token):
             self._known[key] = (self._monotonic() + known.seconds, known)
 
@@ -284,7 +286,7 @@ class _RedisTokens:
     def lock(self, key: str, seconds: float) -> Lock:
         return self._redis.lock(f"{self._prefix}:login:{key}", timeout=seconds, thread_local=False)
 
-    async def read(self, key: str) -> _Known | None:
+    async def read(self, key: str) -> _CachedLogin | None:
         async with self._redis.pipeline(transaction=True) as pipe:
             names = (self._token(key), self._refused(key))
             # Not `get`: that fails on a key of another type.
@@ -294,13 +296,13 @@ class _RedisTokens:
             (token, refused), token_ms, refused_ms = await pipe.execute()
         # What is no token or refusal of ours counts as absent: the next login replaces it.
         if is_usable(token) and token_ms > 0:
-            return _Known(token_ms / 1000, token=token)
+            return _CachedLogin(token_ms / 1000, token=token)
         refusal = _refusal(refused)
         if refusal is not None and refused_ms > 0:
-            return _Known(refused_ms / 1000, refusal=refusal)
+            return _CachedLogin(refused_ms / 1000, refusal=refusal)
         return None
 
-    async def save(self, key: str, known: _Known) -> None:
+    async def save(self, key: str, known: _CachedLogin) -> None:
         milliseconds = max(1, int(known.seconds * 1000))
         if known.refusal is not None:
             text = json.dumps(
@@ -354,8 +356,8 @@ async def _nothing() -> None:
     return None
 
 
-async def _no_turn() -> _Turn:
-    return _Turn(None, None)
+async def _no_turn() -> _LockTurn:
+    return _LockTurn(None, None)
 
 
 def seconds_to_keep(token: Token, settings: ApiSettings, now: float) -> float:

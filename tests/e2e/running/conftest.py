@@ -14,7 +14,7 @@ import pytest
 from deployments.local.parts.postgres import PostgresServer
 from deployments.local.supervisor.stack import Stack
 from deployments.local.system import MONGO_DATABASE, System, start_system
-from deployments.local.verdict import judge
+from deployments.local.verdict import find_problems
 from tests.support.running import SETTINGS, DemoEnd, drain
 from tests.support.waiting import wait_until
 
@@ -44,7 +44,7 @@ def demo_end(running: System) -> DemoEnd:
         wanted = len(running.plan.fail)
         # Written after the row, so that a MongoDB that is away holds up no status.
         wait_until(lambda: kept.count_documents({}) >= wanted, "the failures are kept", timeout=30)
-        return DemoEnd(judge(running), list(kept.find()))
+        return DemoEnd(find_problems(running), list(kept.find()))
 
 
 @pytest.fixture(scope="package")

@@ -22,7 +22,7 @@ _FINAL = {
 
 
 @dataclass(slots=True)
-class Judgement:
+class Violations:
     """What was wrong; all empty when nothing was.
 
     Attributes:
@@ -54,7 +54,7 @@ class Judgement:
         )
 
 
-def judge(
+def find_violations(
     plan: DemoPlan,
     rows: Rows,
     counters: Iterable[DocumentCounters],
@@ -63,7 +63,7 @@ def judge(
     *,
     ids_known: bool = True,
     stored_before: Collection[DocumentRef] = (),
-) -> Judgement:
+) -> Violations:
     """Compare source rows, the API's own counts and the logs with the plan.
 
     Args:
@@ -72,29 +72,29 @@ def judge(
         ids_known: False where the API need not have told every national id.
         stored_before: those that must fail although the API has them.
     """
-    judgement = Judgement()
+    violations = Violations()
     accepted = {(c["resource"], c["ma_co_so"], c["code"]): c for c in counters if c["accepted"]}
     for ref in plan.succeed:
         counts = accepted.pop(key_of(ref), None)
         row = rows.get((ref.pipeline, ref.record_id))
-        _judge_sound(judgement, ref, row, counts, ids_known=ids_known)
+        _check_sound(violations, ref, row, counts, ids_known=ids_known)
     reported = {(row["pipeline"], row["record_id"]) for row in failures}
     for ref in plan.fail:
         if ref in stored_before:
             accepted.pop(key_of(ref), None)
         row = rows.get((ref.pipeline, ref.record_id))
         if row is None or row.status is not SyncStatus.FAILED or not row.message:
-            judgement.lost.append(f"{_name(ref)}: faulty, and is {_state(row)}")
+            violations.lost.append(f"{_name(ref)}: faulty, and is {_state(row)}")
         elif (ref.pipeline, ref.record_id) not in reported:
-            judgement.disagreements.append(f"{_name(ref)}: failed without a failure record")
-    judgement.disagreements += [
+            violations.disagreements.append(f"{_name(ref)}: failed without a failure record")
+    violations.disagreements += [
         f"{'/'.join(key)}: accepted, but must not be" for key in sorted(accepted)
     ]
     earlier = {(ref.pipeline, ref.record_id) for ref in stored_before}
     # What was accepted first and refused later has a log of each.
     now = {key: row for key, row in rows.items() if key not in earlier}
-    judgement.disagreements += log_disagreements(now, logs)
-    return judgement
+    violations.disagreements += log_disagreements(now, logs)
+    return violations
 
 
 def wrong_classes(
@@ -129,8 +129,8 @@ def untrue_successes(
     return lines
 
 
-def _judge_sound(
-    judgement: Judgement,
+def _check_sound(
+    violations: Violations,
     ref: DocumentRef,
     row: StoredDocument | None,
     counts: DocumentCounters | None,
@@ -138,15 +138,15 @@ def _judge_sound(
     ids_known: bool,
 ) -> None:
     if counts is not None and counts["accepted"] > 1:
-        judgement.twice.append(f"{_name(ref)}: accepted {counts['accepted']} times")
+        violations.twice.append(f"{_name(ref)}: accepted {counts['accepted']} times")
     if row is not None and row.status is SyncStatus.FAILED:
-        judgement.wrongly_failed.append(f"{_name(ref)}: {row.message}")
+        violations.wrongly_failed.append(f"{_name(ref)}: {row.message}")
     elif row is None or row.status is not SyncStatus.SUCCESS:
-        judgement.lost.append(f"{_name(ref)}: {_state(row)}")
+        violations.lost.append(f"{_name(ref)}: {_state(row)}")
     elif counts is None:
-        judgement.lost.append(f"{_name(ref)}: {row.status}, but the API never accepted it")
+        violations.lost.append(f"{_name(ref)}: {row.status}, but the API never accepted it")
     elif row.national_id != counts["national_id"] and (ids_known or row.national_id):
-        judgement.lost.append(
+        violations.lost.append(
             f"{_name(ref)}: has the national id {row.national_id}, not {counts['national_id']}"
         )
 

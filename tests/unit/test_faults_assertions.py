@@ -1,4 +1,4 @@
-"""The fault suite's own judgement: every kind of harm is told from every other."""
+"""The fault suite's own violations: every kind of harm is told from every other."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 from deployments.local.demo.documents import DemoPlan
 from deployments.local.sandbox.store import DocumentCounters, DocumentKey, DocumentRecord
 from lib.models import DocumentRef, StoredDocument, SyncStatus
-from tests.faults.content import content_of_body, content_of_rows
-from tests.faults.judgement import (
+from tests.faults.assertions import (
+    find_violations,
     is_settled,
-    judge,
     log_disagreements,
     order_violations,
     untrue_successes,
     wrong_classes,
 )
+from tests.faults.content import content_of_body, content_of_rows
 from tests.faults.watch import HoldUpWatch
 
 SOUND = DocumentRef("sale", 1, "HD-1", "790760001234", "SHOP01")
@@ -63,65 +63,67 @@ def rows(*documents: StoredDocument) -> dict[tuple[str, int], StoredDocument]:
 
 
 def test_all_as_planned_is_clean() -> None:
-    found = judge(PLAN, rows(ACCEPTED, REFUSED), [counters()], [log()], [FAILURE])
+    found = find_violations(PLAN, rows(ACCEPTED, REFUSED), [counters()], [log()], [FAILURE])
     assert found.clean
 
 
 def test_an_accepted_document_that_the_source_does_not_know_of_is_lost() -> None:
     pending = replace(ACCEPTED, status=SyncStatus.PENDING, national_id=None)
-    found = judge(PLAN, rows(pending, REFUSED), [counters()], [], [FAILURE])
+    found = find_violations(PLAN, rows(pending, REFUSED), [counters()], [], [FAILURE])
     assert len(found.lost) == 1
     assert not found.wrongly_failed
 
 
 def test_a_success_the_api_never_saw_is_lost() -> None:
-    found = judge(PLAN, rows(ACCEPTED, REFUSED), [], [log()], [FAILURE])
+    found = find_violations(PLAN, rows(ACCEPTED, REFUSED), [], [log()], [FAILURE])
     assert len(found.lost) == 1
 
 
 def test_a_national_id_of_another_acceptance_is_lost() -> None:
     other = replace(ACCEPTED, national_id="HD_QG_7")
-    found = judge(PLAN, rows(other, REFUSED), [counters()], [], [FAILURE])
+    found = find_violations(PLAN, rows(other, REFUSED), [counters()], [], [FAILURE])
     assert len(found.lost) == 1
 
 
 def test_a_missing_national_id_is_lost_unless_the_api_need_not_tell_it() -> None:
     without = rows(replace(ACCEPTED, national_id=None), REFUSED)
-    assert len(judge(PLAN, without, [counters()], [], [FAILURE]).lost) == 1
-    assert judge(PLAN, without, [counters()], [], [FAILURE], ids_known=False).clean
+    assert len(find_violations(PLAN, without, [counters()], [], [FAILURE]).lost) == 1
+    assert find_violations(PLAN, without, [counters()], [], [FAILURE], ids_known=False).clean
     other = rows(replace(ACCEPTED, national_id="HD_QG_7"), REFUSED)
-    assert len(judge(PLAN, other, [counters()], [], [FAILURE], ids_known=False).lost) == 1
+    assert len(find_violations(PLAN, other, [counters()], [], [FAILURE], ids_known=False).lost) == 1
 
 
 def test_a_vanished_row_is_lost() -> None:
-    assert len(judge(PLAN, rows(REFUSED), [counters()], [], [FAILURE]).lost) == 1
+    assert len(find_violations(PLAN, rows(REFUSED), [counters()], [], [FAILURE]).lost) == 1
 
 
 def test_two_acceptances_are_counted_whatever_the_row_says() -> None:
-    found = judge(PLAN, rows(ACCEPTED, REFUSED), [counters(accepted=2)], [log()], [FAILURE])
+    found = find_violations(
+        PLAN, rows(ACCEPTED, REFUSED), [counters(accepted=2)], [log()], [FAILURE]
+    )
     assert len(found.twice) == 1
     assert not found.lost
 
 
 def test_a_sound_document_marked_failed_is_wrongly_failed_and_not_also_lost() -> None:
     failed = replace(ACCEPTED, status=SyncStatus.FAILED, national_id=None)
-    found = judge(PLAN, rows(failed, REFUSED), [], [], [FAILURE])
+    found = find_violations(PLAN, rows(failed, REFUSED), [], [], [FAILURE])
     assert (len(found.wrongly_failed), len(found.lost)) == (1, 0)
 
 
 def test_a_faulty_document_nobody_hears_of_is_lost() -> None:
     pending = replace(REFUSED, status=SyncStatus.PENDING)
-    assert len(judge(PLAN, rows(ACCEPTED, pending), [counters()], [log()], []).lost) == 1
+    assert len(find_violations(PLAN, rows(ACCEPTED, pending), [counters()], [log()], []).lost) == 1
 
 
 def test_a_failure_without_a_record_is_a_disagreement() -> None:
-    found = judge(PLAN, rows(ACCEPTED, REFUSED), [counters()], [log()], [])
+    found = find_violations(PLAN, rows(ACCEPTED, REFUSED), [counters()], [log()], [])
     assert len(found.disagreements) == 1
 
 
 def test_an_accepted_faulty_document_is_a_disagreement() -> None:
     both = [counters(), counters("HD-2")]
-    found = judge(PLAN, rows(ACCEPTED, REFUSED), both, [log()], [FAILURE])
+    found = find_violations(PLAN, rows(ACCEPTED, REFUSED), both, [log()], [FAILURE])
     assert found.disagreements == ["hoa_don/790760001234/HD-2: accepted, but must not be"]
 
 
@@ -168,8 +170,8 @@ def test_a_failure_of_another_class_is_named() -> None:
 
 def test_a_document_may_have_to_fail_although_the_api_has_it() -> None:
     arguments = (rows(ACCEPTED, REFUSED), [counters(), counters("HD-2")], [log()], [FAILURE])
-    assert not judge(PLAN, *arguments).clean
-    assert judge(PLAN, *arguments, stored_before=[FAULTY]).clean
+    assert not find_violations(PLAN, *arguments).clean
+    assert find_violations(PLAN, *arguments, stored_before=[FAULTY]).clean
 
 
 KEY = ("hoa_don", "790760001234", "HD-1")

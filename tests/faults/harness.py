@@ -23,7 +23,7 @@ from deployments.local.demo.chain import SHOPS
 from deployments.local.demo.documents import DemoPlan, add_shops, seed_demo
 from deployments.local.parts.servers import prefect_client_environment, start_worker
 from deployments.local.sandbox.resources import RESOURCES
-from deployments.local.supervisor.service import Part, Stage
+from deployments.local.supervisor.service import Service, Stage
 from deployments.local.supervisor.stack import ROOT, Stack
 from deployments.local.system import MONGO_DATABASE, System, start_system
 from deployments.local.verdict import Key, read_stored
@@ -86,7 +86,7 @@ class Overdue(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Harness:
     """The running system between and during scenarios; several threads may use it.
 
     Attributes:
@@ -195,10 +195,10 @@ class Bench:
 
     def start_driver(self, name: str, *arguments: str) -> None:
         """Start a process that orchestrates, and reconciles where it is told to."""
-        if name in self.stack.stopped_parts():
+        if name in self.stack.stopped_services():
             self.stack.remove(name)
         self.stack.add(
-            Part(
+            Service(
                 name=name,
                 command=[sys.executable, "-m", "tests.faults.driver", *arguments],
                 ready=lambda: None,
@@ -321,19 +321,19 @@ def wait(condition: Callable[[], object], what: str, limit: float = 240) -> None
 
 
 @contextmanager
-def open_bench(
+def open_harness(
     stack: Stack,
     report: Callable[[str], None] = lambda _: None,
     *,
     lease_seconds: float = LEASE_SECONDS,
-) -> Iterator[Bench]:
+) -> Iterator[Harness]:
     """Start the system without documents and without its scheduler, and drive it from here.
 
     Args:
         lease_seconds: what a dead holder's documents wait for, and its logs.
 
     Raises:
-        PartFailed, LauncherError: a part or a step failed.
+        ServiceFailed, LauncherError: a part or a step failed.
     """
     settings = SETTINGS | {"sync": SETTINGS["sync"] | {"lease_seconds": lease_seconds}}
     with start_system(
@@ -350,12 +350,12 @@ def open_bench(
                 row.username: row.password.get_secret_value()
                 for row in system.source.accounts.all()
             }
-            bench = Bench(system, engine, tables, mongo, redis_client, prefect, passwords)
+            harness = Harness(system, engine, tables, mongo, redis_client, prefect, passwords)
             _pause_schedules(prefect)
-            bench.start_driver(DRIVER, *driver_arguments())
-            wait(bench.rounds, "a first round of reconcile")
+            harness.start_driver(DRIVER, *driver_arguments())
+            wait(harness.rounds, "a first round of reconcile")
             try:
-                yield bench
+                yield harness
             finally:
                 engine.dispose()
 

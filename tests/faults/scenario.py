@@ -1,6 +1,6 @@
-"""One scenario on the bench: its documents, what was done to them, and how they ended.
+"""One scenario on the harness: its documents, what was done to them, and how they ended.
 
-A trial has pipelines of its own, with their workers and their part of the API. So several may run
+A run has pipelines of its own, with their workers and their part of the API. So several may run
 side by side as long as each keeps its harm to what is its own.
 """
 
@@ -21,15 +21,15 @@ from deployments.local.sandbox.client import SandboxAdmin
 from lib.errors import SyncError
 from lib.models import DocumentRef, SyncStatus
 from lib.pipelines import PIPELINES, Pipeline
-from tests.faults.bench import Bench, Overdue, wait
-from tests.faults.judgement import (
+from tests.faults.assertions import (
     Rows,
+    find_violations,
     is_settled,
-    judge,
     log_disagreements,
     untrue_successes,
     wrong_classes,
 )
+from tests.faults.harness import Harness, Overdue, wait
 from tests.faults.report import Result
 from tests.faults.watch import HoldUpWatch
 
@@ -42,7 +42,7 @@ ROUNDS_TO_AGREE = 3
 
 
 @dataclass(slots=True)
-class Trial:
+class ScenarioRun:
     """What a scenario works with. It does its harm, heals it, and returns.
 
     Attributes:
@@ -60,7 +60,7 @@ class Trial:
         healed_at: when the last fault began or ended, on the monotonic clock.
     """
 
-    bench: Bench
+    harness: Harness
     documents: int
     seed: int
     rng: random.Random
@@ -81,10 +81,10 @@ class Trial:
     # -- documents --------------------------------------------------------------------------------
 
     def seed_documents(self, documents: int | None = None, faulty_share: float = 0) -> DemoPlan:
-        """Insert new documents, by default as many as the trial has; returns these alone."""
+        """Insert new documents, by default as many as the run has; returns these alone."""
         # A number of its own for each call, so that no code is used twice.
         self.seed += 1
-        added = self.bench.seed(
+        added = self.harness.seed(
             documents or self.documents,
             self.seed,
             faulty_share,
@@ -96,7 +96,7 @@ class Trial:
         return added
 
     def rows(self) -> Rows:
-        return self.bench.rows(self.plan)
+        return self.harness.rows(self.plan)
 
     def spent_attempts(self, ref: DocumentRef, rows: Rows) -> int:
         """Attempts that are over: a claim counts from its beginning on, also a probe's."""
@@ -131,17 +131,17 @@ class Trial:
     def _look(self) -> Rows:
         rows = self.rows()
         if self.unhindered:
-            self.watch.look(self.plan.succeed, rows, self.bench.looks(), self.bench.now())
+            self.watch.look(self.plan.succeed, rows, self.harness.looks(), self.harness.now())
         return rows
 
     # -- the national API -------------------------------------------------------------------------
 
     @property
     def sandbox(self) -> SandboxAdmin:
-        return self.bench.system.sandbox
+        return self.harness.system.sandbox
 
     def add_fault(self, effect: str, operation: str = "create", **fields: Any) -> list[str]:
-        """A fault for calls about the trial's own pipelines; ids of its rules, one a pipeline."""
+        """A fault for calls about the run's own pipelines; ids of its rules, one a pipeline."""
         return [
             self.sandbox.add_fault(
                 effect, operation=operation, resource=pipeline.resource, **fields
@@ -163,12 +163,12 @@ class Trial:
         return self.add_fault("latency", ms=milliseconds)
 
     def count(self, what: str) -> int:
-        """A total of the trial's own calls: `accepted`, `posts`, `lookups`, …"""
+        """A total of the run's own calls: `accepted`, `posts`, `lookups`, …"""
         totals = self.sandbox.summary()["by_resource"]
         return sum(totals.get(pipeline.resource, {}).get(what, 0) for pipeline in self.pipelines)
 
     def calls(self, since: int = 0) -> list[dict[str, Any]]:
-        """The trial's own submissions after a number, in the order of arrival."""
+        """The run's own submissions after a number, in the order of arrival."""
         resources = {pipeline.resource for pipeline in self.pipelines}
         return [
             call
@@ -188,12 +188,12 @@ class Trial:
     # -- workers ----------------------------------------------------------------------------------
 
     def busy(self) -> list[str]:
-        """Workers of the trial that have a flow-run process."""
+        """Workers of the run that have a flow-run process."""
         parts = [f"worker-{pipeline.name}" for pipeline in self.pipelines]
         return [
             part
-            for part in self.bench.workers
-            if part.startswith(tuple(parts)) and self.bench.engines(part)
+            for part in self.harness.workers
+            if part.startswith(tuple(parts)) and self.harness.engines(part)
         ]
 
     def start_slowly(self, milliseconds: float = 600) -> list[str]:
@@ -232,7 +232,7 @@ class Trial:
         """What was broken works again: from here on the settling is timed."""
         self.healed_at = time.monotonic()
         # The round that is under way may still meet what is healed now.
-        self.unfinished_before = len(self.bench.unfinished_reconciles()) + 1
+        self.unfinished_before = len(self.harness.unfinished_reconciles()) + 1
 
     def expect(self, holds: object, otherwise: str) -> None:
         """Note a problem unless the condition holds."""
@@ -240,90 +240,92 @@ class Trial:
             self.problems.append(otherwise)
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
-        """As `bench.wait`, with the limit of a whole scenario.
+        """As `harness.wait`, with the limit of a whole scenario.
 
         Raises:
             Overdue.
         """
 
         def holds() -> object:
-            if self.bench.given_up.is_set():
+            if self.harness.given_up.is_set():
                 raise Overdue(f"given up while waiting: {what}")
             return condition()
 
         wait(holds, what, SETTLE_LIMIT + SECONDS_PER_DOCUMENT * self.documents)
 
 
-Scenario = Callable[[Trial], None]
+Scenario = Callable[[ScenarioRun], None]
 
 
-def carry_out(name: str, scenario: Scenario, trial: Trial) -> Result:
-    """Run one scenario on an emptied system and judge its end.
+def carry_out(name: str, scenario: Scenario, run: ScenarioRun) -> Result:
+    """Run one scenario on an emptied system and find_violations its end.
 
     Raises:
-        PartFailed, httpx.HTTPError: the stack itself is broken.
+        ServiceFailed, httpx.HTTPError: the stack itself is broken.
     """
     try:
-        scenario(trial)
-        trial.wait(trial.is_done, "every document final and free")
-        seconds = time.monotonic() - trial.healed_at
-        _wait_for_agreement(trial)
+        scenario(run)
+        run.wait(run.is_done, "every document final and free")
+        seconds = time.monotonic() - run.healed_at
+        _wait_for_agreement(run)
     except (Overdue, SyncError, SQLAlchemyError) as problem:
-        trial.problems.append(str(problem))
-        seconds = time.monotonic() - trial.healed_at
-    names = {pipeline.name for pipeline in trial.pipelines}
-    resources = {pipeline.resource for pipeline in trial.pipelines}
-    rows, failures = trial.rows(), trial.bench.failures()
-    judgement = judge(
-        trial.plan,
+        run.problems.append(str(problem))
+        seconds = time.monotonic() - run.healed_at
+    names = {pipeline.name for pipeline in run.pipelines}
+    resources = {pipeline.resource for pipeline in run.pipelines}
+    rows, failures = run.rows(), run.harness.failures()
+    violations = find_violations(
+        run.plan,
         rows,
-        [c for c in trial.sandbox.documents() if c["resource"] in resources],
-        [log for log in trial.bench.logs() if log["pipeline"] in names],
+        [c for c in run.sandbox.documents() if c["resource"] in resources],
+        [log for log in run.harness.logs() if log["pipeline"] in names],
         failures,
-        ids_known=trial.ids_known,
-        stored_before=trial.stored_before,
+        ids_known=run.ids_known,
+        stored_before=run.stored_before,
     )
-    judgement.held_up += trial.watch.held_up.values()
-    if trial.content_known:
-        judgement.untrue += untrue_successes(rows, *trial.bench.contents(trial.pipelines))
-    judgement.disagreements += wrong_classes(trial.classes, failures)
-    unfinished = trial.bench.unfinished_reconciles()[trial.unfinished_before :]
-    judgement.disagreements += [f"reconcile did not complete: {line}" for line in unfinished]
+    violations.held_up += run.watch.held_up.values()
+    if run.content_known:
+        violations.untrue += untrue_successes(rows, *run.harness.contents(run.pipelines))
+    violations.disagreements += wrong_classes(run.classes, failures)
+    unfinished = run.harness.unfinished_reconciles()[run.unfinished_before :]
+    violations.disagreements += [f"reconcile did not complete: {line}" for line in unfinished]
     return Result(
         name=name,
-        documents=len(trial.plan.documents),
-        faults=dict(trial.faults),
-        judgement=judgement,
+        documents=len(run.plan.documents),
+        faults=dict(run.faults),
+        violations=violations,
         seconds=seconds,
-        problems=tuple(trial.problems),
+        problems=tuple(run.problems),
     )
 
 
-def _wait_for_agreement(trial: Trial) -> None:
+def _wait_for_agreement(run: ScenarioRun) -> None:
     """Wait until Prefect shows nothing as running that is not, and no log is open.
 
     Counted in rounds of reconcile since the last flow-run process ended, not in seconds.
     """
-    bench = trial.bench
-    names = {pipeline.name for pipeline in trial.pipelines}
-    flows = [*names, *(pipeline.noun for pipeline in trial.pipelines)]
-    calm_since = bench.rounds()
+    harness = run.harness
+    names = {pipeline.name for pipeline in run.pipelines}
+    flows = [*names, *(pipeline.noun for pipeline in run.pipelines)]
+    calm_since = harness.rounds()
 
     def logs_closed() -> bool:
-        logs = [log for log in bench.logs() if log["pipeline"] in names]
+        logs = [log for log in harness.logs() if log["pipeline"] in names]
         return not any("still" in line for line in log_disagreements({}, logs))
 
     def agrees() -> bool:
         nonlocal calm_since
-        if trial.busy():
-            calm_since = bench.rounds()
+        if run.busy():
+            calm_since = harness.rounds()
             return False
-        runs = bench.runs(flows)
+        runs = harness.runs(flows)
         if not runs:
             return logs_closed()
-        if bench.rounds() - calm_since > ROUNDS_TO_AGREE:
-            shown = ", ".join(f"{run['name']} ({run['state_name']})" for run in runs[:5])
+        if harness.rounds() - calm_since > ROUNDS_TO_AGREE:
+            shown = ", ".join(
+                f"{flow_run['name']} ({flow_run['state_name']})" for flow_run in runs[:5]
+            )
             raise Overdue(f"after two rounds of reconcile Prefect still shows as running: {shown}")
         return False
 
-    trial.wait(agrees, "Prefect and the logs agree with the truth")
+    run.wait(agrees, "Prefect and the logs agree with the truth")
