@@ -1,18 +1,18 @@
-# Every target sets itself up: a virtual environment with exactly the locked packages.
+# Every target first makes sure that the virtual environment has exactly the locked packages.
 #
 #   make run      the whole system on this machine, with demo documents
 #                 STATE=dir DOCS=n SEED=n EXIT=1 DEADLINE=seconds
-#                 SOURCE=url keeps the documents in an empty database of yours, SQL Server for
-#                 example: SOURCE='mssql+pyodbc://sa:PASSWORD@127.0.0.1/demo?Encrypt=optional'
+#                 SOURCE=url puts the documents into your own empty database, for example SQL
+#                 Server: SOURCE='mssql+pyodbc://sa:PASSWORD@127.0.0.1/demo?Encrypt=optional'
 #   make faults   faults injected into the running system; proves that nothing is lost or sent twice
 #                 STATE=dir DOCS=n SEED=n SCENARIO=name[,name]
-#   make bench    measure this project beside a stock dispatch, Celery and a bare loop
+#   make bench    compare this project with a stock Prefect dispatch, Celery and a bare loop
 #                 STATE=dir DOCS=n LATENCY=ms[,ms] WAYS=name[,name] STEADY=rate[,rate] STEADY_SECONDS=n
 #                 IDLE=seconds
 #                 SMALL=1 keeps it short; GROWTH=1 measures growth with the backlog instead,
 #                 CONSOLE=1 the web console with a million documents;
-#                 PROFILE=1 shows where the CPU goes and what settings of Prefect change
-#   make test     unit, property, integration and end-to-end tests, side by side in PROCESSES (2);
+#                 PROFILE=1 shows where CPU time is spent and the effect of Prefect settings
+#   make test     unit, property, integration and end-to-end tests, in PROCESSES (2) parallel processes;
 #                 ARGS=... for pytest
 #   make lint     check style, types and words
 #   make audit    scan our code for weaknesses and our packages for known vulnerabilities
@@ -20,11 +20,11 @@
 #   make format   correct style
 #   make docs     write docs/settings.md, .env.example and docs/answers.md from the code
 #   make messages bring the Vietnamese catalogue of `dqg` up to date with its texts, and compile it
-#   make pictures take the pictures of docs/images again; needs a Chromium
+#   make pictures take the screenshots of docs/images again; needs a Chromium
 #   make lock     recompile requirements.txt and requirements-dev.txt from pyproject.toml
-#   make clean    remove what the other targets made
+#   make clean    remove everything that the other targets created
 #
-# PYTHON=... picks the interpreter the environment is made with.
+# PYTHON=... chooses the interpreter of the environment.
 
 .PHONY: setup run faults bench test lint audit fuzz format docs messages pictures lock clean
 

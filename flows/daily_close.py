@@ -26,7 +26,7 @@ async def daily_close(
 ) -> State[Any]:
     """Compare source database, logs and national API for all documents of one or more days.
 
-    The run fails where a document of the days is not accepted or the stores disagree. The result
+    The run fails if a document of the days is not accepted or the stores disagree. The result
     is the artifact `daily-close`; `dqg close` also writes every document to files.
 
     Args:

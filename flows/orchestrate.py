@@ -1,8 +1,8 @@
 """Finds pending documents, claims them in batches and hands each batch to its work pool.
 
-Scheduled every minute; a run looks every two seconds until the next one is due, and ends while that
-one begins, so that somebody always looks. Claims are guarded in the database: two runs that look at
-once take different documents. It moves claim tokens, never documents.
+Scheduled every minute; a run polls every two seconds until the next one is due, and ends while that
+one starts, so that polling never stops. Claims are protected in the database: two runs that poll at
+the same time claim different documents. The flow passes on claim tokens, never documents.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from tasks.runtime import open_services, scheduler_run_name
 
 @flow(name="orchestrate", flow_run_name=scheduler_run_name)
 async def orchestrate() -> State[Any]:
-    """Claim and dispatch whatever becomes due until the next scheduled run is due.
+    """Claim and dispatch all documents that become due until the next scheduled run is due.
 
-    Leaves a summary of every pipeline. A look that finds nothing leaves no trace.
+    Leaves a summary of every pipeline. A poll that finds nothing leaves no record.
     """
     async with open_services() as services:
         await services.tracking.prepare()
@@ -46,7 +46,7 @@ async def orchestrate() -> State[Any]:
             await probe_accounts(services, rounds[-1].paused_accounts)
         summary, total = await read_summary(), Round.sum(rounds)
         await show_summary(summary, total)
-        # Where it fails, the run shows it, and what was dispatched stays so.
+        # If this fails, the run shows it, and what was dispatched stays dispatched.
         await emit_alert_events(summary, total.paused_accounts, return_state=True)  # type: ignore[misc]
     if total.errors:
         return Failed(message="; ".join(f"{p}: {error}" for p, error in total.errors.items()))
@@ -73,7 +73,7 @@ def _seconds_left(period: float) -> float:
 
 
 async def dispatch_round(pipelines: Iterable[str]) -> Round:
-    """One look at each of these pipelines, concurrently; an error in one stops no other."""
+    """Dispatch these pipelines once, concurrently; an error in one does not stop the others."""
     names = list(pipelines)
     results = await asyncio.gather(*map(dispatch_pipeline, names), return_exceptions=True)
     return Round.of(names, results)

@@ -1,12 +1,12 @@
 """The three pipelines: one batch, or one document at a person's request.
 
-Started by `orchestrate` with a claim token, or by a person with a local id. The documents of a
-batch become a subflow each, or share a task run per chunk. One bad document stops no other; if this
-process dies, its documents come free when the lease of the claim runs out.
+Started by `orchestrate` with a claim token, or by a person with a local id. Each document of
+a batch becomes a subflow, or each chunk of documents a task run. One bad document does not stop the
+others; if this process dies, its documents become free when the lease of the claim runs out.
 
 The hooks are the fast path on which outcomes reach the source database and the log. They are not
-needed for correctness: Prefect logs an error in a hook and goes on, and runs none where a process
-was killed; then the lease runs out and `reconcile` repairs what is left.
+needed for correctness: Prefect logs an error in a hook and continues, and runs no hook if the
+process was killed; then the lease runs out and `reconcile` repairs what is left.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ async def run_pipeline(
 
 
 async def send_all(batch: Batch, wanted: Granularity | None) -> None:
-    """Send every record, a bounded number at once, the oldest first. None can stop another.
+    """Send every record, a limited number at once, the oldest first. No record can stop another.
 
     Waits for all of them even when this run is cancelled: a subflow that outlives its parent
     cannot report its own end.
@@ -122,7 +122,7 @@ async def send_together(batch: Batch, records: Sequence[Record], places: asyncio
 
 
 async def _to_its_end(batch: Batch, records: Sequence[Record], run: Awaitable[Any]) -> None:
-    """Wait for a run, and give back those of its records that it could not finish."""
+    """Wait for a run, and release those of its records that it could not finish."""
     try:
         await run
     except Exception as error:
@@ -143,7 +143,7 @@ async def run_subflow(batch: Batch, record: Record) -> None:
     """One subflow for the record: seven calls to the Prefect API, everything visible."""
     ref = record.ref
     with tags(ref.pipeline, ref.shop_pharmacy_code):
-        # Prefect's overloads know no flow of which only the result is open.
+        # Prefect's overloads do not match a flow whose result has the type Any.
         await record_flow(batch.pipeline)(  # type: ignore[misc]
             pipeline=ref.pipeline,
             record_id=ref.record_id,
@@ -205,9 +205,9 @@ def record_flow(pipeline: Pipeline) -> Flow[..., Any]:
 
 
 async def batch_abandoned(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """A batch run crashed or was cancelled: give back what it still holds.
+    """A batch run crashed or was cancelled: release what it still holds.
 
-    Runs in a separate process that knows nothing of the batch, so it opens its own services. As
+    Runs in a separate process that does not have the batch, so it opens its own services. Like
     every hook it is only the fast path. Prefect fixes the parameters' names.
     """
     token = flow_run.parameters.get("claim_token") or str(flow_run.id)
@@ -238,9 +238,9 @@ async def import_receipts(
 
     Args:
         local_receipt_id: the receipt to send, e.g. PN-S01-000021, with any status.
-        pharmacy_code: national facility code, needed where several pharmacies use the same id.
+        pharmacy_code: national facility code, needed if several pharmacies use the same id.
         force: send it even if it is accepted already; otherwise that is refused.
-        granularity: `flow` (a run per document), `task` (a run per chunk) or `auto`; may be empty.
+        granularity: `flow` (one run per document), `task` (one run per chunk), `auto` or empty.
         claim_token: leave it empty; only `orchestrate` uses it.
     """
     return await run_pipeline(
@@ -265,9 +265,9 @@ async def sale(
 
     Args:
         local_invoice_id: the invoice to send, e.g. HD-S01-000101, with any status.
-        pharmacy_code: national facility code, needed where several pharmacies use the same id.
+        pharmacy_code: national facility code, needed if several pharmacies use the same id.
         force: send it even if it is accepted already; otherwise that is refused.
-        granularity: `flow` (a run per document), `task` (a run per chunk) or `auto`; may be empty.
+        granularity: `flow` (one run per document), `task` (one run per chunk), `auto` or empty.
         claim_token: leave it empty; only `orchestrate` uses it.
     """
     return await run_pipeline(
@@ -292,9 +292,9 @@ async def cancellation(
 
     Args:
         local_slip_id: the slip to send, e.g. PX-S01-000004, with any status.
-        pharmacy_code: national facility code, needed where several pharmacies use the same id.
+        pharmacy_code: national facility code, needed if several pharmacies use the same id.
         force: send it even if it is accepted already; otherwise that is refused.
-        granularity: `flow` (a run per document), `task` (a run per chunk) or `auto`; may be empty.
+        granularity: `flow` (one run per document), `task` (one run per chunk), `auto` or empty.
         claim_token: leave it empty; only `orchestrate` uses it.
     """
     return await run_pipeline(

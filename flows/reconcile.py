@@ -1,6 +1,6 @@
 """The guarantee behind the fast path: finds what crashed runs left behind, and repairs it.
 
-Scheduled every five minutes. Idempotent: what is repaired already is not an error.
+Scheduled every five minutes. Idempotent: it is no error if something is repaired already.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tasks.runtime import open_services, scheduler_run_name
 
 @flow(name="reconcile", flow_run_name=scheduler_run_name)
 async def reconcile() -> State[None]:
-    """Repair abandoned claims, acceptances not saved, logs left open and runs with a false state.
+    """Repair abandoned claims, acceptances not saved, logs left open and runs with a wrong state.
 
     What was repaired is in the artifact `reconcile`. It also keeps `failure-groups` and
     `api-availability` up to date.

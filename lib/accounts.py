@@ -17,24 +17,24 @@ from lib.words.language import Phrase
 
 
 def account_key(base_url: str, username: str, password: SecretStr) -> str:
-    """Names login and password together without revealing either.
+    """Identifies login and password together without revealing either.
 
-    A corrected password is a new key. Four digits of the password's hash are enough to notice
-    that, and too few to find the password by.
+    A corrected password gives a new key. Four digits of the password's hash are enough to detect
+    the change, and too few to recover the password.
     """
     login = _digest(base_url, username)[:16]
     return f"{login}-{_digest(base_url, username, password.get_secret_value())[:4]}"
 
 
 class AccountDirectory:
-    """The accounts as the source database had them when this was built.
+    """The accounts as they were in the source database when this object was created.
 
-    A shop's row counts for the pharmacy code it names; a row that names none counts for the whole
-    shop. Rows of another pharmacy code are never used: documents would be filed under a facility
-    the account does not belong to. Where several rows are left, the last updated one counts.
-    Codes are compared as the database compares them; a shop is shown as its first row spells it.
-    A row's password is decrypted when it is first asked for, and only where no plain one stands:
-    software that knows nothing of encryption writes new passwords plain.
+    A row applies to its shop and pharmacy code; a row without a pharmacy code applies to the whole
+    shop. Rows with another pharmacy code are never used: documents would be filed under a facility
+    that the account does not belong to. Of rows with the same codes, the last updated one is used.
+    Codes are compared as the database compares them; a shop's code is shown as in its first row.
+    A row's password is decrypted on first use, and only if the row has no plain-text password:
+    software without encryption writes new passwords as plain text.
     """
 
     def __init__(self, rows: Iterable[ShopAccount], settings: ApiSettings) -> None:
@@ -81,11 +81,11 @@ class AccountDirectory:
         return account
 
     def breaker_name(self, shop_pharmacy_code: str, pharmacy_code: str) -> str:
-        """Name of the breaker that guards the account, also where there is no account.
+        """Name of the breaker for the account, also if there is no account.
 
-        A shop without one, or with one that cannot be decrypted, pauses under a separate name.
-        That name is no longer asked for once a row or the right key appears, so the shop goes on
-        automatically.
+        A shop without an account, or with one that cannot be decrypted, is paused under a separate
+        breaker name. That name is no longer used once a row or the right key is added, so the shop
+        then resumes automatically.
         """
         account = self._find(shop_pharmacy_code, pharmacy_code)
         if account is None:
@@ -95,9 +95,9 @@ class AccountDirectory:
         return f"account:{account.key}"
 
     def keys(self) -> dict[str, set[str]]:
-        """Keys of the shops' own accounts by shop; the installation's account is not among them.
+        """Keys of the shops' own accounts by shop, without the installation's account.
 
-        An account whose password cannot be decrypted has none.
+        An account whose password cannot be decrypted has no key.
         """
         keys: defaultdict[str, set[str]] = defaultdict(set)
         for place in self._rows:
@@ -107,22 +107,22 @@ class AccountDirectory:
         return dict(keys)
 
     def keys_of(self, shop_pharmacy_code: str) -> set[str]:
-        """Keys of one shop's own accounts; none where it has no account."""
+        """Keys of one shop's own accounts; empty if it has no account."""
         return self.keys().get(self.spelling_of(shop_pharmacy_code), set())
 
     def shops(self) -> list[str]:
-        """Every shop of AccountShop, as it spells them."""
+        """Every shop of AccountShop, as written there."""
         return list(self._spelled.values())
 
     def spelling_of(self, shop_pharmacy_code: str) -> str:
-        """The shop's code as AccountShop spells it, as given where it is not there."""
+        """The shop's code as written in AccountShop; unchanged if AccountShop does not have it."""
         given = shop_pharmacy_code.strip()
         return self._spelled.get(comparable(given), given)
 
     def logins(self) -> list[tuple[Account, list[str]]]:
-        """Each account once, with its shops; the installation's own is the last, without any.
+        """Each account once, with its shops; the installation's account is last, without shops.
 
-        An account whose password cannot be decrypted is not among them.
+        An account whose password cannot be decrypted is left out.
         """
         accounts: dict[str, Account] = {}
         shops: defaultdict[str, set[str]] = defaultdict(set)
@@ -152,7 +152,7 @@ class AccountDirectory:
         return self._box.decrypt(row.encrypted_password)
 
     def _account(self, username: str, password: SecretStr) -> Account:
-        username = username.rstrip()  # a CHAR column is filled up with blanks
+        username = username.rstrip()  # a CHAR column is padded with blanks
         return Account(username, password, account_key(self._base_url, username, password))
 
 
@@ -167,5 +167,5 @@ def _is_newer(row: ShopAccount, other: ShopAccount) -> bool:
 
 
 def _digest(*parts: str) -> str:
-    # The separator cannot occur in a part, so no two lists of parts look the same.
+    # The separator cannot occur in a part, so different lists of parts give different texts.
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,29 +1,29 @@
-"""What can go wrong, as types: each says whether a document may be sent again, and who has to act.
+"""The error types: each states whether a document may be sent again, and who has to act.
 
 SyncError
 |-- ConfigurationError      a person must correct the installation; no document is at fault
 |   |-- WrongEndpoint       the API has no such path (404, 405 on POST): base URL or path is wrong
-|   |-- PasswordUnreadable  an encrypted password, and no key that fits
-|   `-- UnconfirmedDatabase the source database is not the one this was installed for
-|-- DocumentNotFound        a manual run named a document that is not there
-|-- AmbiguousDocument       a manual run named a document that several pharmacies have
-|-- DocumentBusy            a manual run named a document that somebody else holds
+|   |-- PasswordUnreadable  no configured key decrypts an encrypted password
+|   `-- UnconfirmedDatabase the source database is not the one recorded for this installation
+|-- DocumentNotFound        a manual run named a document that does not exist
+|-- AmbiguousDocument       a manual run named a local id that several pharmacies use
+|-- DocumentBusy            a manual run named a document that another run holds
 |-- AlreadySent             a manual run named a document that is already accepted
-|-- BeforeCutOff            a manual run named a document from before the cut-off date
+|-- BeforeCutOff            a manual run named a document dated before the cut-off date
 |-- Rejected                terminal: the same bytes would get the same answer
 |   |-- InvalidDocument     found by our own validation, before any call
 |   |-- Conflict            the API has other content under this code: a person decides
 |   `-- ChangedAfterAcceptance  accepted earlier with other content: a person decides
 |-- AttemptsExhausted       terminal for now: transient failures used up every attempt
-|-- CrashesWorker           terminal for now: processes that had it alone ended without an outcome
-|-- Unavailable             transient: nothing was stored, the same call may work later
+|-- CrashesWorker           terminal for now: each process holding only it gave no outcome
+|-- Unavailable             transient: nothing was stored, the same call may succeed later
 |   `-- Paused              a breaker is open: the call was not made
 |       |-- Throttled       the rate limit or a Retry-After: the call was not made
 |       `-- Unsettled       an earlier call may still be under way: the call was not made
 |-- OutcomeUnknown          the API may or may not have stored the document
-|   `-- PossibleDuplicateUnknown  it may have had it before the call
+|   `-- PossibleDuplicateUnknown  the API may have had it before the call
 |-- AccountRefused          the shop's account cannot be used; its documents are not at fault
-|   `-- Forbidden           a call of an account that could log in was refused
+|   `-- Forbidden           a call was refused, although the account could log in
 |-- StoreUnavailable        one of our own stores cannot be reached
 |-- UnexpectedError         any other error, without its text
 |-- Interrupted             the run was cancelled or crashed before the document was done
@@ -69,12 +69,12 @@ class SyncError(Exception):
             self.maybe_stored = maybe_stored
 
     def said(self, language: Language) -> str:
-        """Why, for people who are not engineers; the words of others stay as they are."""
+        """The reason as text for people; texts of other software are not translated."""
         return said(self.message, language)
 
     def __reduce__(self) -> tuple[Callable[..., SyncError], tuple[Any, ...]]:
-        # An exception is copied by calling its class with `args`, but here the constructors take
-        # other arguments than that: it would fail, or put the text together once more.
+        # By default an exception is copied by calling its class with `args`. The constructors here
+        # take other arguments: the call would fail, or build the text a second time.
         return _restored, (type(self), self.args, dict(self.__dict__))
 
 
@@ -93,7 +93,7 @@ class ConfigurationError(SyncError):
 
 
 class WriteRefused(ConfigurationError):
-    """A trigger of the source database refuses what is to be written into one of its rows."""
+    """A trigger of the source database refuses a write to one of its rows."""
 
 
 class WrongEndpoint(ConfigurationError):
@@ -101,11 +101,11 @@ class WrongEndpoint(ConfigurationError):
 
 
 class PasswordUnreadable(ConfigurationError):
-    """A password in AccountShop is encrypted, and there is no key that fits."""
+    """A password in AccountShop is encrypted, and no configured key decrypts it."""
 
 
 class UnconfirmedDatabase(ConfigurationError):
-    """The source database is none that was recorded: perhaps a restored copy of production."""
+    """The source database is not a recorded one; it may be a restored copy of production."""
 
 
 class DocumentNotFound(SyncError):
@@ -115,7 +115,7 @@ class DocumentNotFound(SyncError):
 
 
 class AmbiguousDocument(SyncError):
-    """Several documents have this local id: the pharmacy code is needed to tell them apart."""
+    """Several documents have this local id: the pharmacy code is needed to distinguish them."""
 
     error_class = "ambiguous"
 
@@ -127,18 +127,18 @@ class DocumentBusy(SyncError):
 
 
 class AlreadySent(SyncError):
-    """The document is already accepted; it is sent again only on explicit demand."""
+    """The document is already accepted; it is sent again only on explicit request."""
 
     error_class = "already_sent"
 
 
 class BeforeCutOff(SyncError):
-    """The document is dated before the cut-off; it is sent only on explicit demand."""
+    """The document is dated before the cut-off; it is sent only on explicit request."""
 
     error_class = "before_cut_off"
 
 
-#: Wrong fields of a document that are kept and shown.
+#: Number of wrong fields of a document that are stored and shown.
 FIELD_ERRORS_KEPT = 20
 
 
@@ -149,7 +149,7 @@ class FieldError:
     Attributes:
         field: the API's name of the field, for example `so_lo`.
         line: number of the document line counted from 1, None for the header.
-        reason: what is wrong with it, without the value itself; one of `lib.words`.
+        reason: what is wrong with it, without the value itself; a text of `lib.words`.
     """
 
     field: str
@@ -157,7 +157,7 @@ class FieldError:
     reason: str
 
     def said(self, language: Language) -> str:
-        """Where it is and what is wrong with it, for people."""
+        """The place of the field and its error, as text for people."""
         return finding(self.field, self.line, self.reason, language)
 
 
@@ -180,7 +180,7 @@ class Rejected(SyncError):
 
 
 class InvalidDocument(Rejected):
-    """Our own validation found the document unfit; no call was made.
+    """Our own validation rejected the document; no call was made.
 
     A document may have thousands of wrong fields: the first ones are kept, the rest are counted.
     """
@@ -199,7 +199,7 @@ class InvalidDocument(Rejected):
 
 
 class Conflict(Rejected):
-    """The API has a document under this code, and nothing says that it has the same content."""
+    """The API has a document under this code, and nothing shows that its content is the same."""
 
     error_class = "conflict"
 
@@ -211,19 +211,19 @@ class ChangedAfterAcceptance(Rejected):
 
 
 class AttemptsExhausted(SyncError):
-    """Every attempt the settings allow failed for a passing reason; a person decides what next."""
+    """All attempts that the settings allow failed with transient errors; a person decides."""
 
     error_class = "attempts_exhausted"
 
 
 class CrashesWorker(SyncError):
-    """Each process that held the document alone ended without a word; a person looks at it."""
+    """Each process that held only this document ended without an outcome; a person examines it."""
 
     error_class = "crashes_worker"
 
 
 class Unavailable(SyncError):
-    """The API cannot take the document now; `maybe_stored` says whether it is sure not to have it.
+    """The API cannot take the document now; `maybe_stored` states whether it may have stored it.
 
     Attributes:
         retry_after: seconds the API asked to wait, if it did.
@@ -251,7 +251,7 @@ class Paused(Unavailable):
 
 
 class Throttled(Paused):
-    """The rate limit or a Retry-After holds calls back for longer than one may wait."""
+    """The rate limit or a Retry-After delays the call for longer than the longest allowed wait."""
 
     error_class = "throttled"
 
@@ -263,14 +263,14 @@ class Unsettled(Paused):
 
 
 class OutcomeUnknown(SyncError):
-    """The request left, but no usable answer came: look the document up before sending it again."""
+    """The request was sent, but no usable answer arrived: look the document up before a retry."""
 
     error_class = "outcome_unknown"
     maybe_stored = True
 
 
 class PossibleDuplicateUnknown(OutcomeUnknown):
-    """The API may have had the document before this call, and a look-up could not say."""
+    """The API may have had the document before this call, and a look-up gave no clear answer."""
 
 
 class AccountRefused(SyncError):
@@ -285,11 +285,11 @@ _UNAUTHORIZED = 401
 class Forbidden(AccountRefused):
     """A call was refused (403, or 401 right after a login) though the account could log in.
 
-    Whether the account is at fault or this document is judged by other documents of the account; a
-    401 speaks of the token, so it never refuses a document.
+    Other documents of the account show whether the account or this document is the cause. A 401 is
+    about the token, so it never rejects a document.
 
     Attributes:
-        by_firewall: a page of a firewall, proxy or gateway said so, not the API itself.
+        by_firewall: the refusal is a page of a firewall, proxy or gateway, not the API's answer.
     """
 
     error_class = "forbidden"
@@ -308,11 +308,11 @@ class Forbidden(AccountRefused):
 
     @property
     def of_token(self) -> bool:
-        """The API did not take a token that it had just given: no word about the document."""
+        """The API refused a token that it had just issued: not a statement about the document."""
         return self.http_status == _UNAUTHORIZED
 
     def as_rejection(self) -> Rejected:
-        """The same as a refusal of the document, once others of the account passed."""
+        """The refusal as a rejection of the document, used after others of the account passed."""
         return Rejected(
             Phrase("refused while other documents of the account pass: {why}", why=self.message),
             http_status=self.http_status,
@@ -321,11 +321,11 @@ class Forbidden(AccountRefused):
 
 
 class StoreUnavailable(SyncError):
-    """A store of ours (source database, MongoDB, Redis) failed in a passing way.
+    """One of our stores (source database, MongoDB, Redis) failed with a transient error.
 
     Attributes:
         store: which one.
-        locked: only because another session holds a lock on what was to be read or written.
+        locked: the only cause is another session's lock on the data to be read or written.
     """
 
     error_class = "store"
@@ -337,7 +337,7 @@ class StoreUnavailable(SyncError):
 
 
 class UnexpectedError(SyncError):
-    """An error that is none of these, without its text; see `lib.sanitize`."""
+    """Any other error, without its text; see `lib.sanitize`."""
 
     error_class = "unexpected"
 
@@ -349,6 +349,6 @@ class Interrupted(SyncError):
 
 
 class ClaimLost(SyncError):
-    """The claim this run worked under is over: it must stop and write nothing."""
+    """The claim of this run has ended: the run must stop and write nothing."""
 
     error_class = "claim_lost"

@@ -1,4 +1,4 @@
-"""Values that cross the borders between modules. All frozen; none knows a driver or Prefect."""
+"""Values that are passed between modules. All are frozen; none depends on a driver or Prefect."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lib.errors import FieldError, SyncError
 
 
 def comparable(text: str | None) -> str:
-    """The form in which codes, statuses and national ids are compared, as the database does it.
+    """The form in which codes, statuses and national ids are compared, as in the database.
 
-    SQL Server pads CHAR columns, ignores trailing blanks, and under its usual collations case as
-    well. Two spellings that a strict collation tells apart are one here: the platform's codes
-    differ in more than case.
+    SQL Server pads CHAR columns and ignores trailing blanks; its usual collations also ignore case.
+    Two texts that only a strict collation distinguishes are equal here: the platform's codes differ
+    in more than case.
     """
     return (text or "").strip().casefold()
 
@@ -32,7 +32,7 @@ class SyncStatus(StrEnum):
 
     @classmethod
     def read(cls, text: str | None) -> SyncStatus | str:
-        """The status in a column, compared as a database does; any other text as it is."""
+        """The status in a column, compared as in a database; other texts are returned unchanged."""
         found = {comparable(status): status for status in cls}
         return found.get(comparable(text), (text or "").strip())
 
@@ -42,7 +42,7 @@ class LogStatus(StrEnum):
 
     PENDING = "PENDING"  # claimed, not started
     RUNNING = "RUNNING"  # a record run works on it
-    ACCEPTED = "ACCEPTED"  # the API has it; the source database may not know yet
+    ACCEPTED = "ACCEPTED"  # the API has it; the source database may not have the outcome yet
     SUCCESS = "SUCCESS"
     FAILED = "FAILED"
     RELEASED = "RELEASED"  # given back without a final outcome
@@ -54,7 +54,7 @@ class LogStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DocumentRef:
-    """Identifies one document; holds nothing personal, so it may travel through Prefect.
+    """Identifies one document; contains no personal data, so it may be passed through Prefect.
 
     Attributes:
         pipeline: name of the pipeline, a key of `lib.pipelines.PIPELINES`.
@@ -73,32 +73,32 @@ class DocumentRef:
 
 @dataclass(frozen=True, slots=True)
 class EarlierAcceptance:
-    """An acceptance of a document that is on record: by our own table, or by the log.
+    """An earlier acceptance of a document, recorded in our own table or in the log.
 
     Attributes:
-        payload_digest: SHA-256 of what was accepted; None where only the acceptance is known.
+        payload_digest: SHA-256 of the accepted content; None if only the acceptance is known.
     """
 
     national_id: str | None
     payload_digest: str | None
 
 
-#: A holder that vanished longer ago than this says nothing about a document any more.
+#: A vanished holder counts against a document only for this time.
 CRASHES_COUNT_FOR = timedelta(hours=72)
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What our own table says of a document beyond its claim.
+    """What our own table holds about a document besides its claim.
 
     Attributes:
         crashes: holders that vanished since the document was last made pending.
-        crashed_at: when the last of them was noticed.
-        state: the last final outcome, `accepted` or `failed`; None where there was none.
-        national_id, payload_digest: of the last acceptance, also when the row has changed since.
+        crashed_at: when the last of them was detected.
+        state: the last final outcome, `accepted` or `failed`; None if there was none.
+        national_id, payload_digest: of the last acceptance, even if the row has changed since.
         settled_at: when the last final outcome was written.
-        sent_digest: of what may have been stored since; None unless it is unconfirmed.
-        unsettled: seconds for which the last call about it may still be under way.
+        sent_digest: of the content that may have been stored since; None unless unconfirmed.
+        unsettled: seconds for which the API may still be processing the last call about it.
     """
 
     crashes: int = 0
@@ -112,7 +112,7 @@ class Delivery:
 
     @property
     def acceptance(self) -> EarlierAcceptance | None:
-        """The last acceptance, whatever came after it; None where there was none."""
+        """The last acceptance, even if other outcomes followed; None if there was none."""
         if self.state == OutcomeKind.ACCEPTED or self.national_id or self.payload_digest:
             return EarlierAcceptance(self.national_id, self.payload_digest)
         return None
@@ -120,12 +120,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document's bookkeeping as the source database has it now.
+    """A document's sync state in the source database now.
 
     Attributes:
-        status: one of ours, or the text that other software wrote.
-        message: of the last attempt while the document is pending, else the header's.
-        created_at: None where the column has no value.
+        status: a `SyncStatus`, or the text that other software wrote.
+        message: of the last attempt while the document is pending, otherwise the header's.
+        created_at: None if the column has no value.
     """
 
     ref: DocumentRef
@@ -144,7 +144,7 @@ class StoredDocument:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Stands for a value that the driver cannot read; no payload takes it.
+    """Placeholder for a value that the driver cannot read; no payload accepts it.
 
     Attributes:
         reason: why, without the value.
@@ -170,9 +170,9 @@ class Document:
         unconfirmed: the API may have it: an earlier holder vanished without an outcome, or the row
             carries a national id already.
         attempts: claims so far, this one included.
-        national_id: what the row or our own table carries already, to be confirmed by the API.
-        header, lines: column values by the column names of the standard schema, whatever the
-            installation calls them.
+        national_id: already stored in the row or in our own table, to be confirmed by the API.
+        header, lines: column values by the column names of the standard schema, even if the
+            installation uses other names.
     """
 
     ref: DocumentRef
@@ -190,8 +190,8 @@ class Account:
     """A login at the national API.
 
     Attributes:
-        key: identifies login and password together without revealing either, so that a corrected
-            password is a new key: cached refusals end automatically.
+        key: identifies login and password together without revealing either. A corrected password
+            gives a new key, so cached refusals no longer apply.
     """
 
     username: str
@@ -209,16 +209,16 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one attempt, ready to be written under its fencing token.
+    """The result of one attempt, ready to be written under its fencing token.
 
     Attributes:
         message: for `sync_response_message`; None leaves the column as it is.
-        retry_in: RELEASED only: not to be claimed again before this has passed.
+        retry_in: RELEASED only: the document is not claimed again before this time has passed.
         unconfirmed: the API may have the document; the next holder looks it up first.
-        unsettled: for how long its last call may still be under way; only where unconfirmed.
-        costs_attempt: False gives the claim's attempt back (nothing was the document's fault).
-        payload_digest: SHA-256 of what was accepted, in hexadecimal; where it is unconfirmed, of
-            what may have been stored.
+        unsettled: how long the API may still be processing its last call; only if unconfirmed.
+        costs_attempt: False: the claim's attempt is not counted (the document was not the cause).
+        payload_digest: SHA-256 of the accepted content, in hexadecimal; if unconfirmed, of the
+            content that may have been stored.
         row_updated_at: the row's `updated_at` when the document was loaded.
         error_class, http_status, answer, field_errors: for the failure record.
     """
@@ -247,16 +247,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What became of outcomes that were to be saved, by pipeline and record id.
+    """The results of saving outcomes, by pipeline and record id.
 
-    What is in none of these had lost its claim: nothing of it was changed.
+    A document that is in none of these had lost its claim: nothing was changed.
 
     Attributes:
-        written: the claim is settled as the outcome says, now or by an earlier try.
+        written: the claim is ended with this outcome, now or by an earlier attempt.
         overtaken: of those, documents whose status other software changed meanwhile, with that
             status; it was left as it is.
         changed: of those, documents whose row other software wrote between load and outcome.
-        failed: could not be written now, with the reason: a locked row, a value that is refused.
+        failed: could not be written now, with the reason: a locked row or a refused value.
     """
 
     written: frozenset[tuple[str, int]] = frozenset()
@@ -293,8 +293,9 @@ class PipelineSummary:
         pending: PENDING_SYNC rows without a claim; `waiting` of them have a next attempt in future.
         in_flight: rows under a live lease, in `batches` different claims.
         before_cut_off: PENDING_SYNC rows without a claim that are dated before the cut-off; they
-            count as neither pending nor waiting, nor for the oldest.
-        suspects: of those that may be claimed now, how many had one vanished holder, two, more.
+            are not included in pending, waiting or the oldest.
+        suspects: numbers of documents that may be claimed now and had one, two, more vanished
+            holders.
         oldest_pending_seconds: age of the oldest PENDING_SYNC row, None when there is none.
     """
 
@@ -318,7 +319,7 @@ class PipelineSummary:
 
 @dataclass(frozen=True, slots=True)
 class FinishedCount:
-    """Documents of one pipeline that ended within some time."""
+    """Documents of one pipeline that got a final outcome within a period."""
 
     succeeded: int = 0
     failed: int = 0
@@ -333,7 +334,7 @@ class HeldClaim:
     """A claim token found on rows of the source database.
 
     Attributes:
-        lease_seconds_left: until the last of its leases runs out; negative when it has.
+        lease_seconds_left: seconds until the last of its leases expires; negative after that.
     """
 
     token: str
@@ -344,10 +345,10 @@ class HeldClaim:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a platform shows of a document, beside what was sent.
+    """The result of comparing the document that a platform shows with the one that was sent.
 
     Attributes:
-        same, different: names of what could be compared.
+        same, different: names of the fields that could be compared.
     """
 
     same: tuple[str, ...] = ()
@@ -359,9 +360,9 @@ class Acceptance:
     """The API has the document.
 
     Attributes:
-        national_id: its national code; None where the API only said that it has it already.
+        national_id: its national code; None if the API only reported that it already has it.
         duplicate: the API had it before this call.
-        compared: what the API shows of it beside what was sent, where it shows anything.
+        compared: the document that the API shows compared with the one sent; empty if none shown.
     """
 
     national_id: str | None

@@ -1,4 +1,4 @@
-"""Writes outcomes to the source database and to MongoDB, many at a time."""
+"""Writes outcomes to the source database and to MongoDB, in batches."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from lib.write_batcher import WriteBatcher
 
 logger = logging.getLogger("dqg.outcomes")
 
-#: Waits between tries to reach the source database; afterwards reconcile takes over.
+#: Delays between attempts to reach the source database; afterwards reconcile takes over.
 _DELAYS = (0.5, 1.0, 2.0, 4.0)
 
 
 class _Saving(NamedTuple):
-    """What became of one outcome: saved, not saved because the claim was lost, or an error."""
+    """The result for one outcome: saved, not saved because the claim was lost, or an error."""
 
     saved: bool
     error: SyncError | None = None
@@ -64,8 +64,8 @@ class OutcomeWriter:
             was written.
 
         Raises:
-            StoreUnavailable: the source database stayed away; reconcile writes the outcome of an
-                accepted document later, any other is claimed again when the lease has run out.
+            StoreUnavailable: the source database stayed unavailable; reconcile later writes the
+                outcome of an accepted document, any other is claimed again after its lease ends.
         """
         record.outcome = outcome
         saving = await self._batcher.put(outcome)
@@ -82,7 +82,7 @@ class OutcomeWriter:
         return True
 
     def give_up(self, record: Record, outcome: Outcome) -> None:
-        """Note that the claim on a record is lost: its outcome is the next holder's to write."""
+        """Log that the claim on a record is lost: the next holder writes its outcome."""
         record.outcome = outcome
         self._metrics.claim_lost(record.ref.pipeline)
         logger.warning(
@@ -109,7 +109,7 @@ class OutcomeWriter:
                 logger.warning("outcomes not saved yet: %s", error, extra={"action": "save_retry"})
             else:
                 self._metrics.saved(len(left) - len(now.failed), time.perf_counter() - started)
-                # What failed before is saved now, or in `now.failed`.
+                # Outcomes that failed before are now saved, or are in `now.failed`.
                 saved = replace(saved | now, failed=now.failed)
                 left = [outcome for outcome in left if outcome.key in now.failed]
                 if not left or delay is None:
@@ -122,7 +122,7 @@ class OutcomeWriter:
 
 
 def _notes(outcome: Outcome, saved: Saved) -> tuple[str, ...]:
-    """What other software did to the row between load and outcome; logged as a warning as well."""
+    """Changes by other software to the row between load and outcome; also logged as warnings."""
     notes = []
     if status := saved.overtaken.get(outcome.key):
         notes.append(

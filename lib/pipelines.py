@@ -1,4 +1,4 @@
-"""The three pipelines as data: everything in which they differ; and the clock of their dates."""
+"""The three pipelines and all their differences as data, and the time zone of their dates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Pipeline:
 
     Attributes:
         name: pipeline, flow, deployment and work pool share this name.
-        noun: begins the name of a record's run, for example `sale-invoice HD-S01-000101`.
+        noun: first word of the name of a record's run, for example `sale-invoice HD-S01-000101`.
         header_table, detail_table: standard table names (settings may override them).
         local_id_column, national_id_column, date_column: standard header columns.
         foreign_key_column: standard detail column that points at the header.
@@ -92,15 +92,15 @@ CANCELLATION = Pipeline(
 
 PIPELINES: dict[str, Pipeline] = {p.name: p for p in (IMPORT, SALE, CANCELLATION)}
 
-#: Pool of the two flows that keep the others going.
+#: Work pool of the flows `orchestrate`, `reconcile` and `daily-close`.
 SCHEDULER_POOL = "scheduler"
 
-#: The clock that documents are dated by; Vietnam has no summer time.
+#: Time zone of the documents' dates; Vietnam has no daylight saving time.
 PHARMACY_ZONE = timezone(timedelta(hours=7))
 
 
 def pharmacy_date(moment: datetime) -> date:
-    """The date in the pharmacies at a moment."""
+    """The pharmacies' local date at a moment."""
     return moment.astimezone(PHARMACY_ZONE).date()
 
 
@@ -120,11 +120,11 @@ def get_pipeline(name: str) -> Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """What a pipeline's work pool can take.
+    """Whether a pipeline's work pool can start runs, and how many.
 
     Attributes:
         workers: workers online; None for a pool that needs none.
-        concurrency_limit: runs the pool starts at once, None without a limit.
+        concurrency_limit: most concurrent runs of the pool, None without a limit.
     """
 
     paused: bool = False
@@ -133,7 +133,7 @@ class PoolState:
 
     @property
     def refusal(self) -> str | None:
-        """Why a run would only wait; None where it would start soon."""
+        """Why a new run would not start; None if it would start soon."""
         if self.paused:
             return "the work pool is paused"
         return "no worker is online" if self.workers == 0 else None

@@ -1,8 +1,8 @@
-"""One document on its way through a run, and whether what the API has is what its row holds now.
+"""One document on its way through a run, and whether the API has the row's current content.
 
-Content counts, not codes: a code may be used again for other content, and a row may change after it
-was sent. What is on record decides first, then what the API shows. A document with an acceptance on
-record is never posted blindly; a correction goes out as an update, or waits for a person.
+Content is compared, not codes: a code may be reused for other content, and a row may change after
+it was sent. Our own records decide first, then the API's answer. A document with a recorded
+acceptance is never posted without a check; a correction is sent as an update or waits for a person.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _WARNINGS_KEPT = 20
 
 
 def payload_digest(payload: Payload) -> str:
-    """SHA-256 of a request body, in hexadecimal: the same for the same content, however composed.
+    """SHA-256 of a request body, in hexadecimal; the same for the same content in any Unicode form.
 
-    The order of names does not count, that of lines does.
+    The order of names does not matter; the order of lines does.
     """
     text = json.dumps(
         [payload.resource, payload.body],
@@ -37,21 +37,21 @@ def payload_digest(payload: Payload) -> str:
 class Record:
     """One document on its way through a run.
 
-    Not a dataclass: Prefect walks through the fields of those among the parameters of a task.
+    Not a dataclass: Prefect visits all fields of dataclasses in the parameters of a task.
 
     Attributes:
         unconfirmed: the API may have the document: look it up before sending it.
         attempts: every HTTP call made about it in this run.
-        calls: times it was to be sent in this run, however far each of them came.
+        calls: how often this run began to send it, even if no request was made.
         run_id: the Prefect run that works on it.
-        error: why the last call failed, where this run may try it again.
-        failure: why the last call that reached for the API failed, whatever stopped later ones.
-        own_failure: it failed while others passed, so it pays with an attempt.
-        sent_digest: of what may have been stored; None unless it is unconfirmed, or not known.
-        earlier: an acceptance on record from before this run.
-        notes: what a person should know of its end, such as a row that changed meanwhile.
-        forced: a person wants it sent again: the API is asked, whatever is on record.
-        outcome: what was decided; `saved` says whether the source database has it.
+        error: the error of the last call, if this run may retry it.
+        failure: the error of the last call that tried to reach the API; paused calls do not count.
+        own_failure: it failed while others passed, so the failure costs an attempt.
+        sent_digest: of the content that may be stored; None if unknown or not unconfirmed.
+        earlier: the recorded acceptance from before this run.
+        notes: what a person should know about the outcome, such as a row that changed meanwhile.
+        forced: a person requested to send it again: the API is called, whatever our records say.
+        outcome: the decision; `saved` states whether the source database has it.
     """
 
     def __init__(self, document: Document) -> None:
@@ -76,7 +76,7 @@ class Record:
 
     @property
     def unsettled(self) -> float:
-        """Seconds for which the last call about it may still be under way at the API."""
+        """Seconds for which the API may still be processing the last call about it."""
         return max(self._settled_at - time.monotonic(), 0.0)
 
     @unsettled.setter
@@ -89,7 +89,7 @@ class Record:
 
     @property
     def digest(self) -> str | None:
-        """SHA-256 of the payload, or of what the log says was accepted; None before either."""
+        """SHA-256 of the payload, or of the content accepted according to the log; None before."""
         if self._digest is None and self.payload is not None:
             self._digest = payload_digest(self.payload)
         return self._digest
@@ -100,11 +100,11 @@ class Record:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The first doubtful values that were sent; a document of many lines may have many."""
+        """Warnings about doubtful values that were sent; only the first ones, there may be many."""
         return () if self.payload is None else self.payload.warnings[:_WARNINGS_KEPT]
 
     def accepted_earlier(self, *, may_update: bool) -> Acceptance | None:
-        """The acceptance that is on record with this very content; None where a call is needed.
+        """The recorded acceptance of exactly this content; None if a call is needed.
 
         Raises:
             ChangedAfterAcceptance: it was accepted with other content, and updates are not allowed.
@@ -121,17 +121,17 @@ class Record:
         return None
 
     def is_confirmed_by(self, found: Acceptance, *, maybe_sent: bool) -> bool:
-        """Whether a document that the API has is this content.
+        """Whether the document that the API has contains the row's current content.
 
         Args:
-            found: what a look-up or the answer to a repeated POST says of it.
+            found: what a look-up or the answer to a repeated POST reports about it.
             maybe_sent: an earlier call may have stored it.
 
         Returns:
-            False where it is the same document with other content: it has changed since.
+            False if it is the same document with other content: the row has changed since.
 
         Raises:
-            Conflict: it is another document, or nothing says that it is this one.
+            Conflict: it is another document, or nothing shows that it is this one.
         """
         known, sent, expected = self.earlier, self.sent_digest, self.document.national_id
         on_record = known.payload_digest if known is not None else sent
@@ -149,7 +149,7 @@ class Record:
         if compared.different:
             agrees = False
         else:
-            # Without a digest on record, nothing that differs is all that can be asked for.
+            # Without a recorded digest, the only possible check is that nothing differs.
             agrees = bool(compared.same) or (maybe_sent and on_record is None and sent is None)
         if agrees or known is not None or both:
             return agrees
@@ -175,7 +175,7 @@ class Record:
         )
 
     def changed(self) -> ChangedAfterAcceptance:
-        """The error of a document that was accepted with other content."""
+        """The error for a document that was accepted with other content."""
         known = self.earlier.national_id if self.earlier else None
         national_id = known or self.document.national_id
         return ChangedAfterAcceptance(
@@ -187,7 +187,7 @@ class Record:
         )
 
     def not_comparable(self) -> Conflict:
-        """The error of a document that may be stored with other content, and nothing can say so."""
+        """The error if the API may have the document with other content and cannot be queried."""
         return self._conflict(
             N_("{code}: the API may have it with other content, and cannot be asked")
         )

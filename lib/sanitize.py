@@ -1,7 +1,7 @@
-"""What may be kept and shown of foreign text: no names, no secrets, nothing that forges a line.
+"""Cleans foreign text before it is stored or shown: no names, no secrets, no forged log lines.
 
-Bodies and answers hold names of persons; the text of a foreign error may hold anything it was
-working on, and Prefect writes the text of every error of a run into its database.
+Bodies and answers contain names of persons. The text of a foreign error may contain any value that
+was being processed, and Prefect stores the text of every error of a run in its database.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def mask_personal_names(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def redact(text: str, names: Iterable[str]) -> str:
-    """`text` with every name replaced by `***`, however it is cased, spaced or composed.
+    """`text` with every name replaced by `***`, whatever its case, spacing or Unicode form.
 
-    A name inside a longer word is left alone, so that a short one does not shred the text.
+    A name inside a longer word is not replaced, so that a short name does not destroy the text.
     """
     patterns = {_pattern(form) for name in names for form in _written_forms(name)}
     if not patterns:
@@ -55,7 +55,7 @@ def redact(text: str, names: Iterable[str]) -> str:
 
 
 def _written_forms(name: str) -> list[str]:
-    """The name itself, and as it stands within quoted JSON."""
+    """The name as it is, and as it is written inside a JSON string."""
     composed = unicodedata.normalize("NFC", name).strip()
     if not composed:
         return []
@@ -70,7 +70,7 @@ def _pattern(name: str) -> str:
 
 
 def hide_secrets(text: str, secrets: Iterable[str]) -> str:
-    """`text` with every secret replaced by `***`, wherever it stands."""
+    """`text` with every secret replaced by `***`, wherever it occurs."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         for form in (
             secret,
@@ -87,20 +87,20 @@ def shorten(text: str, limit: int) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without control characters (line breaks and tabs stay) and broken Unicode."""
+    """`text` without broken Unicode and control characters; line breaks and tabs are kept."""
     return _UNPRINTABLE.sub("", text)
 
 
 def one_line(text: str) -> str:
-    """`printable` text on one line, with line breaks and tabs as a programmer writes them."""
+    """`printable` text on one line: line breaks and tabs are written as escape sequences."""
     return printable(_BREAK.sub(lambda found: _BREAKS[found[0]], text))
 
 
 @contextmanager
 def sanitize_exceptions() -> Iterator[None]:
-    """Raises `UnexpectedError` in place of a foreign error: its kind and place, but not its text.
+    """Raises `UnexpectedError` in place of a foreign error, with its type and place but no text.
 
-    The way through the code is logged, as lines of source without any value.
+    The traceback is logged as lines of source, without any value.
     """
     try:
         yield
@@ -109,13 +109,13 @@ def sanitize_exceptions() -> Iterator[None]:
     except Exception as error:
         unexpected = UnexpectedError(f"{type(error).__name__} in {_place(error)}")
         way = "".join(traceback.format_tb(error.__traceback__))
-        # Not `exception`: that would log the text.
+        # Not `logger.exception`: it would log the error's text.
         logger.error("%s\n%s", unexpected, way, extra={"action": "unexpected_error"})  # noqa: TRY400
         raise unexpected from None
 
 
 def _place(error: Exception) -> str:
-    """Where in our code it was raised, or what our code had called."""
+    """The last line of our code in the traceback; without one, the line that raised the error."""
     frames = [
         (str(frame.f_globals.get("__name__")), frame.f_code.co_name, line)
         for frame, line in traceback.walk_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""Everything a run works with, opened once a process and closed in order."""
+"""All services that a run uses, opened once per process and closed in order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from lib.tracking.writer import TrackingStore
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The stores and clients of one process; none of them leaves its event loop."""
+    """The stores and clients of one process, used within one event loop."""
 
     settings: Settings
     source: Source
@@ -47,7 +47,7 @@ class Services:
 
 
 class RateLimited:
-    """A `CallContext` outside of any batch: a call keeps to the rate limit and is noted nowhere."""
+    """A `CallContext` for calls outside a batch: applies the rate limit and records nothing."""
 
     def __init__(self, services: Services, names: Sequence[str]) -> None:
         self._services = services
@@ -68,13 +68,13 @@ class RateLimited:
 async def open_services(settings: Settings, source_url: str | URL) -> AsyncIterator[Services]:
     """Open the services for the length of a run.
 
-    Only the source database must be there: nothing can be done without it. MongoDB and Redis may
-    be away, the API is first reached when a document is sent.
+    Only the source database is required. MongoDB and Redis may be unavailable; the API is first
+    called when a document is sent.
 
     Raises:
         StoreUnavailable: the source database cannot be reached.
-        ConfigurationError: it can, but is not what the settings say.
-        UnconfirmedDatabase: it is another one than was recorded, such as a restored copy.
+        ConfigurationError: it can be reached, but does not match the settings.
+        UnconfirmedDatabase: it is not the recorded database, for example a restored copy.
     """
     async with AsyncExitStack() as stack:
         metrics = stack.enter_context(open_metrics(settings.metrics))

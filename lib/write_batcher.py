@@ -1,4 +1,4 @@
-"""Collects single writes for a moment and performs them together."""
+"""Collects single writes for a short time and performs them as one batch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class WriteBatcher(Generic[Item, Result]):
 
     Args:
         write: performs a batch.
-        delay: seconds to wait for more after the first item of a batch; with 0 a batch holds what
-            came while the one before it was written.
-        size: items after which a batch is written without further waiting.
+        delay: seconds to wait for more after the first item of a batch; with 0 a batch holds the
+            items that arrived while the previous batch was written.
+        size: a batch of this many items is written without further waiting.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class WriteBatcher(Generic[Item, Result]):
         return await asyncio.shield(self.put_nowait(item))
 
     def put_nowait(self, item: Item) -> asyncio.Future[Result]:
-        """Queues an item; the future ends with its batch. Needs a running event loop."""
+        """Queues an item; the future completes with its batch. Needs a running event loop."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        # An error is reported to the caller that waits, if one does.
+        # Marks an error as retrieved: asyncio does not report it if no caller waits.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._waiting.append((item, future))
         if len(self._waiting) >= self._size:

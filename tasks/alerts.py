@@ -1,4 +1,4 @@
-"""Reports what has changed, as events: Prefect's automations send the messages in them."""
+"""Reports changes as Prefect events; Prefect automations send the messages in them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ async def emit_alert_events(
 ) -> list[str]:
     """Emit an event for every change since the last time; returns the events' names.
 
-    Idempotent, also concurrently: an event is noted as emitted only after Prefect has it, and one
-    that is emitted again before that has the same id, which Prefect takes for the same event.
+    Idempotent, also concurrently: an event is recorded as emitted only after Prefect has it. If it
+    is emitted again before that, it has the same id, so Prefect treats it as the same event.
 
     Raises:
-        StoreUnavailable: the source database or Redis is away.
-        Exception: Prefect does not take events. In both cases the next call emits it.
+        StoreUnavailable: the source database or Redis is unavailable.
+        Exception: Prefect does not accept events. In both cases the next call emits the event.
     """
     services, now = current_services(), datetime.now(UTC)
     settings = services.settings.alerts
@@ -54,7 +54,7 @@ async def _emit(services: Services, changes: Sequence[Change], generation: str) 
     facts, known = await read_facts(services), services.settings.alerts.routes
     async with get_client() as client:
         related = await related_resources_from_run_context(client)
-    # A checkpoint after each event: the server has it, or this raises.
+    # A checkpoint after each event: either the server has the event, or this raises.
     async with get_events_client(checkpoint_every=1) as events:
         for change in changes:
             condition = change.condition

@@ -1,8 +1,8 @@
 """Everything that runs show to operators as artifacts of Prefect.
 
-Pages are Markdown: the UI shows the cells of table artifacts as raw text. At a width of
-1400 pixels it leaves 690 to a page, which takes some seven columns. Texts of others go through
-`plain`.
+Pages are Markdown, because the UI shows the cells of table artifacts as raw text. In a window of
+1400 pixels a page gets 690 pixels, enough for about seven columns. Texts from outside are escaped
+with `plain`.
 """
 
 from __future__ import annotations
@@ -57,22 +57,22 @@ _DIFFERENCES_SHOWN = 50
 _FAILURES_READ = 5000
 _GROUPS_SHOWN = 50
 _SHOPS_SHOWN = 3
-#: What begins a tag, a link, an emphasis, code, a heading, an entity or a cell. Names like `so_lo`
-#: stay as they are.
+#: Characters that begin a tag, a link, an emphasis, code, a heading, an entity or a table cell.
+#: Names like `so_lo` are not changed.
 _MARKUP = re.compile(r"([\\`*~<\[\]#&|])")
 _LIST = re.compile(r"^(\s*)([-+])")
 
 
 def plain(text: str) -> str:
-    """A text that is shown as it is, whatever it holds, on one line."""
+    """A text on one line, escaped so that Markdown shows it literally."""
     return _LIST.sub(r"\1\\\2", _MARKUP.sub(r"\\\1", " ".join(text.split())))
 
 
 def link(text: str, path: str) -> str:
-    """A link within the UI that shows it, whichever of its versions and wherever it is reached.
+    """A relative link within the UI; it works in every version and at every address of the UI.
 
     Args:
-        path: within the UI, seen from the page of an artifact, which is two folders deep.
+        path: path within the UI; the link starts at an artifact's page, which is two folders deep.
     """
     return f"[{plain(text)}](../..{path})"
 
@@ -89,7 +89,7 @@ def _cell(value: Any) -> str:
 
 
 async def _show(key: str, description: str, rows: Sequence[Mapping[str, Any]], empty: str) -> None:
-    """A page with a table, or with what there is to say where it would have no row."""
+    """A page with a table, or with the text `empty` if there are no rows."""
     await acreate_markdown_artifact(
         markdown=as_table(rows) if rows else empty, key=key, description=description
     )
@@ -100,7 +100,7 @@ async def _show(key: str, description: str, rows: Sequence[Mapping[str, Any]], e
 
 @asynccontextmanager
 async def show_progress(batch: Batch) -> AsyncIterator[None]:
-    """The share of a batch's documents with a saved outcome, as long as it is worked on."""
+    """Shows the share of a batch's documents with a saved outcome, while the batch is sent."""
     artifact_id = await acreate_progress_artifact(
         progress=0.0,
         key=f"{batch.pipeline.name}-progress",
@@ -129,7 +129,7 @@ def _percent(batch: Batch) -> float:
 
 
 async def show_result(batch: Batch) -> None:
-    """A table of what was not accepted, and of doubtful values that were sent."""
+    """A table of documents that were not accepted, and of accepted ones with doubtful values."""
     text = ", ".join(f"{number} {kind}" for kind, number in sorted(batch.counts().items()))
     rows = [_result(record) for record in batch if not _is_accepted(record)]
     rows += [
@@ -215,7 +215,7 @@ def _age(seconds: float) -> str:
 
 
 async def show_repairs(repairs: Repairs) -> int:
-    """What `reconcile` found and repaired; how many that is."""
+    """Shows what `reconcile` found and repaired; returns how many."""
     rows = [
         row | {"for example": plain(str(row["for example"]))}
         for row in repairs.rows()
@@ -234,7 +234,7 @@ async def show_overview() -> None:
 
 
 async def show_failure_groups(services: Services) -> None:
-    """The open failures, those with the same reason on one line, the largest group first.
+    """Shows the open failures, one line per reason, the largest group first.
 
     Raises:
         StoreUnavailable.
@@ -269,7 +269,7 @@ async def show_api_availability(services: Services) -> None:
 
 
 async def best_effort(show: Callable[[Services], Awaitable[None]], services: Services) -> None:
-    """Renew an artifact, or warn and leave it as it was: it is no reason to fail a run."""
+    """Renew an artifact; on an error, warn and keep the old one, so that the run does not fail."""
     try:
         await show(services)
     except StoreUnavailable as error:
@@ -340,10 +340,10 @@ def _groups_description(total: int, groups: int) -> str:
 
 
 async def show_daily_close(close: DailyClose) -> None:
-    """Keep a close as an artifact: numbers, differences by name, and the checksum of the rows.
+    """Save a close as an artifact: numbers, differences by name, and the checksum of the rows.
 
-    It belongs to the run it is called in, if any: the command line has none, and the helpers of
-    `prefect.artifacts` are for runs only.
+    The artifact belongs to the current run, if any: the command line has none, and the helpers of
+    `prefect.artifacts` work in runs only.
     """
     rows = [_shop(shop) for shop in close.shops]
     table = as_table(rows) if rows else "No document has this date."
@@ -361,7 +361,7 @@ async def show_daily_close(close: DailyClose) -> None:
 
 
 def description_of(close: DailyClose) -> str:
-    """The text above the table. Names no person. Pure."""
+    """The text above the table. It contains no person's name. Pure."""
     differences = close.differences
     lines = [
         f"**{close.scope}: {'closed' if close.is_closed else 'not closed'}.** {close.summary()}.",

@@ -1,6 +1,6 @@
-"""The settings of a process, with those that are kept in blocks of the Prefect server.
+"""The settings of a process, including those stored in blocks of the Prefect server.
 
-Prefect is imported only where a setting names a block.
+Prefect is imported only if a setting names a block.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _BLOCK_SECONDS = 30.0
 
 
 async def read_settings() -> Settings:
-    """The settings, with the secrets that are kept in Secret blocks of the Prefect server.
+    """The settings, with the secrets that are stored in Secret blocks of the Prefect server.
 
     Raises:
         ConfigurationError: settings are wrong or missing, or there is no such block.
-        StoreUnavailable: a block is named, and the Prefect server cannot be asked.
+        StoreUnavailable: a setting names a block, and the Prefect server cannot be reached.
     """
     settings = load_settings()
     secrets: dict[str, dict[str, str]] = {}
@@ -51,7 +51,7 @@ async def _read_secret(reference: SecretReference) -> str:
         ) from None
     except (httpx.HTTPError, OSError, TimeoutError) as error:
         raise StoreUnavailable("Prefect", f"{variable}: {type(error).__name__}") from None
-    # Not `block.get()`: that reads the text as JSON, and makes a number of a password of digits.
+    # Not `block.get()`: it parses the text as JSON, so a password of digits becomes a number.
     value = block.value.get_secret_value()
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"{variable}: Secret block {reference.block!r} holds no text")

@@ -1,4 +1,4 @@
-"""The daily close: every store asked about the documents of some days."""
+"""The daily close: reads the documents of some days from every store."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ async def compare_days(scope: Scope, sample: int) -> DailyClose:
     """Every document of the days, compared across the stores. Idempotent.
 
     Raises:
-        StoreUnavailable, ConfigurationError: the source database cannot be asked.
+        StoreUnavailable, ConfigurationError: the source database cannot be read.
     """
     return await read_close(current_services(), scope, sample)

@@ -1,4 +1,4 @@
-"""Hands claims to runs of their pipelines' deployments, and counts what was handed on."""
+"""Starts a run of the pipeline's deployment for each claim, and counts what was dispatched."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tasks.runtime import current_services
 async def dispatch(claim: Claim, granularity: Granularity) -> str:
     """Log a claim and start a run for it; returns the run's id.
 
-    The claim token is the idempotency key: asked twice, Prefect answers with the same run. Only
-    the token travels, so Prefect's database learns nothing of the documents.
-    If the run cannot be created the claim is given back at once; if this process dies instead,
+    The claim token is the idempotency key: for a second request Prefect returns the same run. Only
+    the token is passed, so Prefect's database has no data of the documents.
+    If the run cannot be created, the claim is released at once; if this process dies instead,
     `reconcile` finds a claim without a run.
     """
     services = current_services()
@@ -81,7 +81,7 @@ class Round:
 
     @classmethod
     def sum(cls, rounds: Iterable[Round]) -> Self:
-        """Several rounds as one; of notes, errors and accounts a pipeline's latest count."""
+        """The sum of several rounds; it has each pipeline's latest note, error and accounts."""
         total = cls()
         for one in rounds:
             total.claimed += one.claimed
@@ -93,7 +93,7 @@ class Round:
 
     @property
     def paused_accounts(self) -> list[ShopPharmacyState]:
-        """Of all pipelines, the paused shops' accounts."""
+        """The accounts of the paused shops of all pipelines."""
         return [state for states in self.accounts.values() for state in states]
 
     @property

@@ -1,4 +1,4 @@
-"""Tasks on documents: claimed, loaded, sent. The unit of retry and of I/O."""
+"""Tasks that claim, load and send documents. A task is the unit of retry and of I/O."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lib.sync.submit import is_passing, send_chunk, submit
 from lib.words.language import say
 from tasks.runtime import chunk_run_name, current_services
 
-#: After these a document waits for its account, a breaker or another holder: nothing has failed.
+#: After these errors a document waits for its account, a breaker or another holder: not a failure.
 _WAITS = (Paused, Throttled, AccountRefused, Forbidden, ClaimLost, Interrupted)
 #: Name of the state of such a run; its type is completed.
 WAITING = "Waiting"
@@ -49,7 +49,7 @@ async def claim_documents(
     crashes: tuple[int, int] | None = None,
     longest_untried: bool = False,
 ) -> Claim:
-    """Claim up to `limit` pending documents, an equal share per shop. Each call claims others."""
+    """Claim up to `limit` pending documents, an equal share per shop. Each call claims new ones."""
     services = current_services()
     return await asyncio.to_thread(
         services.source.claims.claim,
@@ -70,7 +70,8 @@ async def claim_document(
 ) -> State[Any]:
     """Claim one document by its local id, whatever its status; see `Claims.claim_one`.
 
-    Failed, with the reason as its message, where it may not be sent. Raises nothing, like `submit`.
+    Returns a Failed state with the reason as its message if the document may not be sent. Raises
+    nothing, like `submit_record`.
     """
     services = current_services()
     sync = services.settings.sync
@@ -93,7 +94,7 @@ async def claim_document(
 async def load_documents(pipeline: str, token: str) -> list[Document]:
     """Headers and lines of all documents still held under a token. Idempotent.
 
-    Renews their lease before: a process that dies from here on may have died of one of them.
+    Renews their lease first: if the process dies after that, one of the documents may be the cause.
     """
     services = current_services()
     source, lease = services.source, services.settings.sync.lease
@@ -104,7 +105,7 @@ async def load_documents(pipeline: str, token: str) -> list[Document]:
 
 
 async def release_claim(services: Services, claim: Claim) -> None:
-    """Give back a claim that was never handed to a run. Idempotent."""
+    """Release a claim that was never dispatched to a run. Idempotent."""
     await asyncio.to_thread(
         services.source.claims.release,
         get_pipeline(claim.pipeline),
@@ -115,7 +116,7 @@ async def release_claim(services: Services, claim: Claim) -> None:
 
 
 async def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed task is worth a retry within this run: only by the error's class."""
+    """Whether to retry a failed task within this run; only the error's class decides."""
     return is_passing(await state.aresult(raise_on_failure=False))
 
 
@@ -123,7 +124,7 @@ async def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any
 async def submit_record(batch: Batch, record: Record) -> State[Any]:
     """Check one record, build its request body and send it; see `lib.sync.submit.submit`.
 
-    It ends in a state and raises nothing: Prefect logs the traceback of whatever is raised.
+    Returns a state and raises nothing, because Prefect logs the traceback of everything raised.
     """
     result: Acceptance | SyncError
     try:
@@ -146,7 +147,7 @@ async def send_documents(
     """Send several records, each with its own outcome. A retry continues with what remains.
 
     Args:
-        places: how many records of the batch may be under way at once.
+        places: limits how many records of the batch are in progress at once.
     """
     try:
         with sanitize_exceptions():
@@ -169,10 +170,10 @@ def with_retries(task: Task[..., Any], settings: SyncSettings) -> Task[..., Any]
 
 
 def state_of(result: Acceptance | BaseException, language: Language) -> State[Any]:
-    """The state that a record's run ends in, with the reason as its message.
+    """The final state of a record's run, with the reason as its message.
 
-    A refused document is failed. One that waits is completed under the name `Waiting`, for its run
-    did what could be done.
+    A refused document gives a Failed state. A document that waits gives a Completed state with the
+    name `Waiting`, because its run did all it could.
     """
     if isinstance(result, Acceptance):
         text = say(language, "accepted as {national_id}", national_id=result.national_id or "?")
@@ -185,7 +186,7 @@ def state_of(result: Acceptance | BaseException, language: Language) -> State[An
 
 
 async def result_of(state: State[Any]) -> Acceptance | BaseException:
-    """What the final state of a record's run says of the record."""
+    """The result of a record, read from the final state of its run."""
     if state.is_completed() or state.is_failed():
         result = await state.aresult(raise_on_failure=False)
         if isinstance(result, Acceptance | BaseException):
@@ -194,15 +195,15 @@ async def result_of(state: State[Any]) -> Acceptance | BaseException:
 
 
 def empty_batch(token: str) -> State[None]:
-    """The end of a run whose claim holds no document any more."""
+    """The final state of a run whose claim no longer holds any document."""
     return Completed(message=f"nothing to do: no document is held under claim {token}")
 
 
 def final_state(batch: Batch, *, single: bool) -> State[None]:
-    """How the run of a batch ends.
+    """The final state of a batch run.
 
-    A refused document is a normal result of a batch, so the batch is completed; a person who sent
-    one document wants to see that it was not accepted, so that run fails.
+    A refused document is a normal result of a batch, so the state is Completed. A person who sent
+    a single document wants to see that it was not accepted, so that run is Failed.
     """
     counts = batch.counts()
     text = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))

@@ -1,4 +1,4 @@
-"""What there is to do, and what may be claimed of it now."""
+"""Counts the due documents, and plans what may be claimed now."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def count_due() -> dict[str, int]:
 
 
 async def read_summary() -> list[PipelineSummary]:
-    """Counts of every pipeline, of finished documents those of a day. Idempotent."""
+    """Counts of every pipeline; finished documents of the last day only. Idempotent."""
     services = current_services()
     summary = await asyncio.to_thread(
         services.source.counts.summary, list(PIPELINES.values()), finished_within=timedelta(days=1)
@@ -41,7 +41,7 @@ async def plan_pipeline(name: str) -> ClaimPlan:
 
 
 async def read_pool(name: str) -> PoolState:
-    """The pool as it is now. Idempotent.
+    """The current state of the pool. Idempotent.
 
     Raises:
         ObjectNotFound: there is no such pool.

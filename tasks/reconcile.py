@@ -45,7 +45,7 @@ _OPEN_STATES = [
 ]
 _STARTED_STATES = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 _PAGE = 200
-#: How long the scheduler's own flows take at most; a run older than that is one whose process died.
+#: Maximum duration of the scheduler's own flows; after it, the process of a run counts as dead.
 _SCHEDULER_LIMITS = {
     "orchestrate": timedelta(minutes=10),
     "reconcile": timedelta(minutes=10),
@@ -55,9 +55,9 @@ _SCHEDULER_LIMITS = {
 
 @task(cache_policy=NO_CACHE)
 async def repair_logs() -> Repairs:
-    """Bring source database and MongoDB back to agreement. Idempotent.
+    """Repair differences between the source database and MongoDB. Idempotent.
 
-    A failed step does not stop the others; MongoDB being away is reported, not raised.
+    A failed step does not stop the others; if MongoDB is unavailable, that is reported, not raised.
     """
     services = current_services()
     repairs = Repairs()
@@ -82,10 +82,10 @@ async def repair_logs() -> Repairs:
 
 @task(cache_policy=NO_CACHE)
 async def repair_claims() -> Repairs:
-    """Free documents whose run never came, is over, or is dead. Idempotent.
+    """Release documents whose run never started, has ended, or is dead. Idempotent.
 
     Raises:
-        StoreUnavailable: the source database is away.
+        StoreUnavailable: the source database is unavailable.
     """
     services = current_services()
     repairs = Repairs()
@@ -105,7 +105,7 @@ async def repair_claims() -> Repairs:
 
 @task(cache_policy=NO_CACHE)
 async def repair_runs(own_run_id: str) -> Repairs:
-    """Set runs to Crashed that Prefect shows as running and no process works on. Idempotent."""
+    """Set runs to Crashed that Prefect shows as running but that have no process. Idempotent."""
     services = current_services()
     repairs = Repairs()
     async with get_client() as client:
@@ -118,14 +118,14 @@ async def repair_runs(own_run_id: str) -> Repairs:
 async def abandon_claim(
     services: Services, pipeline: str, token: str, run_id: str, *, vanished: bool
 ) -> None:
-    """Free what a run that is over still holds, and set its open subflows to Crashed.
+    """Release the documents that an ended run still holds, and set its open subflows to Crashed.
 
     Idempotent. The documents may have been sent, so they are looked up before they are sent
-    again. It costs them no attempt: a batch has many documents, and a process that dies says
-    nothing about any one of them.
+    again. This does not count as an attempt: a batch has many documents, and a dead process does
+    not show which one was the cause.
 
     Args:
-        vanished: its process ended without a word, perhaps because of one of the documents.
+        vanished: its process ended without a result, perhaps because of one of the documents.
     """
     released = await asyncio.to_thread(
         services.source.claims.release,
@@ -156,7 +156,7 @@ async def _repair_claim(
             await _release_untouched(services, claim)
             repairs.note("claims never dispatched: released", [label])
     elif run.state is not None and run.state.is_final():
-        # A state can be set by hand while the process lives: then it renews the lease.
+        # A state can be set by hand while the process is alive: it then still renews the lease.
         if expired:
             vanished = run.state.is_crashed()
             await abandon_claim(
@@ -164,7 +164,7 @@ async def _repair_claim(
             )
             repairs.note("claims of ended runs: released", [label])
     elif expired and run.start_time is None:
-        # No worker took the run in time. It must not pile up with its successors.
+        # No worker took the run in time. It is cancelled, so that such runs do not accumulate.
         await _release_untouched(services, claim)
         await _set_state(client, run, "never started")
         repairs.note("claims that waited too long for a worker: released", [label])
@@ -188,7 +188,7 @@ async def _release_untouched(services: Services, claim: HeldClaim) -> None:
 
 
 async def _runs_of(client: PrefectClient, tokens: list[str]) -> dict[str, FlowRun]:
-    """The run of each claim: dispatched with the token as its key, or itself the token."""
+    """The run of each claim: the token is the run's idempotency key or the run's id."""
     found: dict[str, FlowRun] = {}
     for start in range(0, len(tokens), _PAGE):
         page = tokens[start : start + _PAGE]
@@ -204,11 +204,12 @@ async def _runs_of(client: PrefectClient, tokens: list[str]) -> dict[str, FlowRu
 
 
 async def _crash_dead_batches(client: PrefectClient, services: Services, repairs: Repairs) -> None:
-    """Batch runs a worker took that hold no document and have shown no sign of life for a while.
+    """Set dead batch runs to Crashed: they hold no document and show no recent activity.
 
-    Also those that are still being started: where the worker dies meanwhile no other takes them.
-    One that is alive after all finds nothing to do. A manual run claims only once it has
-    started, so before that it holds nothing in any case and is left alone.
+    A worker has taken them. This includes runs that are still being started: if their worker dies,
+    no other worker takes them. A run that is alive after all finds nothing to do. A manual run
+    claims only after it has started, so before that it never holds a document, and it is not
+    changed.
     """
     held = set()
     for pipeline in PIPELINES.values():
@@ -230,7 +231,7 @@ async def _crash_dead_batches(client: PrefectClient, services: Services, repairs
 
 
 async def _crash_orphans(client: PrefectClient, repairs: Repairs) -> None:
-    """Record runs that are shown as running although their batch run is over."""
+    """Set record runs to Crashed that are shown as running although their batch run has ended."""
     runs = await _open_runs(client, [pipeline.noun for pipeline in PIPELINES.values()])
     parents = {run.parent_task_run_id for run in runs if run.parent_task_run_id}
     if not parents:
@@ -256,7 +257,7 @@ async def _crash_orphans(client: PrefectClient, repairs: Repairs) -> None:
 
 
 async def _crash_overdue(client: PrefectClient, own_run_id: str, repairs: Repairs) -> None:
-    """Runs of the scheduler's own flows whose process died."""
+    """Set overdue runs of the scheduler's own flows to Crashed: their process has died."""
     for flow_name, limit in _SCHEDULER_LIMITS.items():
         for run in await _open_runs(client, [flow_name]):
             if str(run.id) == own_run_id or run.start_time is None:
@@ -289,7 +290,7 @@ async def _crash_children(client: PrefectClient, run_id: UUID) -> None:
 
 
 async def _set_state(client: PrefectClient, run: FlowRun, why: str) -> None:
-    """Ends a run in Prefect's view: Crashed if it had started, else Cancelled."""
+    """Set the final state of a run in Prefect: Crashed if it had started, else Cancelled."""
     message = f"set by reconcile: {why}"
     state: State[Any] = Crashed(message=message) if run.start_time else Cancelled(message=message)
     await client.set_flow_run_state(run.id, state, force=True)

@@ -1,4 +1,4 @@
-"""What surrounds a run: its services, its name, and what its log lines say of it."""
+"""The context of a run: its services, its name, and the fields that its log lines get."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _current: ContextVar[Services] = ContextVar("current_services")
 def current_services() -> Services:
     """The services of the run the caller belongs to.
 
-    Tasks find them here, because a live client must not travel as a task parameter.
+    Tasks find them here, because a live client must not be passed as a task parameter.
 
     Raises:
         LookupError: called outside `open_services`.
@@ -40,7 +40,7 @@ async def open_services() -> AsyncIterator[Services]:
     """The services for the length of a run.
 
     Raises:
-        ConfigurationError: settings are wrong or missing; its text names each.
+        ConfigurationError: settings are wrong or missing; its text names each of them.
         StoreUnavailable: the source database cannot be reached.
     """
     add_run_context()
@@ -88,9 +88,9 @@ def chunk_run_name() -> str:
 
 
 def add_run_context() -> None:
-    """Complete what this process logs as JSON, and keep text logs to lines. Idempotent.
+    """Add run fields to JSON logs, and keep each text log entry on one line. Idempotent.
 
-    In lines for a person the run is named by Prefect, or by the text.
+    In text logs, Prefect or the message itself names the run.
     """
     for handler in logging.getLogger().handlers:
         if type(handler.formatter).__module__.startswith(_JSON_FORMATTERS):
@@ -100,7 +100,7 @@ def add_run_context() -> None:
 
 
 def keep_to_one_line(record: logging.LogRecord) -> bool:
-    """A log filter: what our messages quote, a document's code for example, begins no new line."""
+    """A log filter: values in our messages, such as a document's code, cannot start a new line."""
     if record.name.startswith("dqg"):
         record.msg, record.args = one_line(record.getMessage()), None
     elif isinstance(record.args, tuple):
@@ -116,7 +116,7 @@ def _complete(record: logging.LogRecord) -> bool:
 
 
 def _where() -> dict[str, str | None]:
-    """Run and document of the code that logs; what it does not know is left out."""
+    """Run and document of the code that logs; fields that are not known are left out."""
     batch, flow, task = find_batch(), FlowRunContext.get(), TaskRunContext.get()
     where: dict[str, str | None] = {}
     if batch is not None:

@@ -1,4 +1,4 @@
-"""The commands of `dqg`, put together."""
+"""The application `dqg` with all its commands."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _options(
 
 
 def _not_loaded() -> None:
-    """Stands for a command in the list: the parser replaces it by the command itself."""
+    """Placeholder in the list of commands; the parser replaces it with the real command."""
 
 
 for _name, _place in COMMANDS.items():

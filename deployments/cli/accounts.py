@@ -1,4 +1,4 @@
-"""`dqg accounts`: stores the passwords of AccountShop encrypted, or plain again."""
+"""`dqg accounts`: encrypts or decrypts the stored passwords of AccountShop."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class PasswordState(StrEnum):
 
     PLAIN = "plain"
     ENCRYPTED = "encrypted"  # with the first key
-    OLDER_KEY = "older key"  # encrypted, with another one of the keys
-    UNREADABLE = "unreadable"  # encrypted, and no key fits
-    BLANK = "blank"  # there is none
+    OLDER_KEY = "older key"  # encrypted, with one of the other keys
+    UNREADABLE = "unreadable"  # encrypted, and no key can decrypt it
+    BLANK = "blank"  # no password
 
 
 _WORDS = {
@@ -49,7 +49,7 @@ _WORDS = {
 
 @dataclass(slots=True)
 class Result:
-    """What becomes of one account; `after` None: nothing has been changed."""
+    """The result for one account; `after` is None while nothing has been changed."""
 
     account: ShopAccount
     before: PasswordState
@@ -115,7 +115,7 @@ async def _carry_out(operator: Operator, box: PasswordBox, result: Result, chang
     stored = await asyncio.to_thread(
         operator.source.accounts.change_password, result.account, lambda before: change(box, before)
     )
-    # None: the account was deleted meanwhile, and no password of it is left.
+    # None: the account was deleted in the meantime, so it has no password any more.
     result.after = PasswordState.BLANK if stored is None else _form(box, stored)
 
 
@@ -133,10 +133,10 @@ def _form(box: PasswordBox, stored: StoredPassword) -> PasswordState:
 
 
 def _encrypted(box: PasswordBox, stored: StoredPassword) -> StoredPassword:
-    """The password encrypted with the first key, and proven to be readable.
+    """Encrypts the password with the first key, and checks that it can be decrypted.
 
     Raises:
-        PasswordUnreadable: what was encrypted does not decrypt to what it was.
+        PasswordUnreadable: the encrypted password does not decrypt to the original one.
     """
     form = _form(box, stored)
     if form not in (PasswordState.PLAIN, PasswordState.OLDER_KEY):
@@ -150,7 +150,7 @@ def _encrypted(box: PasswordBox, stored: StoredPassword) -> StoredPassword:
 
 def _decrypted(box: PasswordBox, stored: StoredPassword) -> StoredPassword:
     if stored.is_plain or not stored.encrypted:
-        # A plain one is newer than what may stand encrypted beside it.
+        # A plain password is newer than an encrypted one of the same account.
         return StoredPassword(stored.plain, None)
     return StoredPassword(box.decrypt(stored.encrypted), None)
 

@@ -1,4 +1,4 @@
-"""`dqg alerts`: whether messages reach people."""
+"""`dqg alerts`: tests whether alert messages can be delivered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = typer.Typer(help="Messages to people: where they go.", no_args_is_help=Tru
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of one message; `problem` is empty where it was taken."""
+    """The result of sending one message; `problem` is empty if the target accepted it."""
 
     route: str
     name: str
@@ -64,6 +64,6 @@ async def _deliver(route: str, name: str, block: NotificationBlock, message: Mes
             if isinstance(sending, Awaitable):
                 await sending
     except Exception as error:
-        # Not its text: it may quote the address.
+        # Only the type: the text of the error may quote the address.
         return Delivery(route, name, type(error).__name__)
     return Delivery(route, name)

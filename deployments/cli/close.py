@@ -1,4 +1,4 @@
-"""`dqg close`: is everything of some days accepted, do all stores say so, and the proof of it."""
+"""`dqg close`: checks that days are accepted and all stores agree, and writes the proof files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ app = typer.Typer(invoke_without_command=True)
 
 
 def parse_day(text: str) -> date:
-    """`2026-11-02`."""
+    """Parses a date such as `2026-11-02`."""
     try:
         return datetime.strptime(text.strip(), "%Y-%m-%d").date()  # noqa: DTZ007 - only a date
     except ValueError:
@@ -252,7 +252,7 @@ async def _public_key(json: bool) -> int:
 
 @contextmanager
 def _progress(*, shown: bool) -> Iterator[OnProgress]:
-    """Bars on standard error, so that the output can be redirected."""
+    """Progress bars on standard error, so that the output can be redirected."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     bars = Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)
     known: dict[str, Any] = {}
@@ -321,7 +321,7 @@ def _print(result: DailyClose, seals: Mapping[Path, Seal]) -> None:
 
 
 def _what_to_do(result: DailyClose) -> Iterator[str]:
-    """For what is not accepted: where to go."""
+    """Which command and page show why documents are not accepted."""
     shop = "" if result.scope.shop is None else f" --shop {result.scope.shop}"
     if failed := result.count(State.FAILED):
         yield _n(

@@ -1,4 +1,4 @@
-"""The parser of `dqg`: imports a command when it is called, and speaks the language that is set."""
+"""The parser of `dqg`: imports only the called command, and translates to the set language."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from deployments.cli.language import N_, _, help_key, load_language, use_languag
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
-    """Where a command is, and its line in the list of commands.
+    """Where a command is defined, and its help text in the list of commands.
 
     Attributes:
-        module: within `deployments.cli`.
-        name: of its function or Typer application there.
+        module: name of the module in `deployments.cli`.
+        name: name of its function or Typer application in that module.
     """
 
     module: str
@@ -34,7 +34,7 @@ class LazyCommand:
     help: str
 
     def load(self, command: str) -> Any:
-        """The command itself."""
+        """Imports the command and returns it."""
         part = getattr(_imported(f"deployments.cli.{self.module}"), self.name)
         holder = typer.Typer()
         if isinstance(part, typer.Typer):
@@ -87,7 +87,7 @@ class CommandLine(TyperGroup):
 
 
 def whole(app: typer.Typer, commands: Mapping[str, LazyCommand]) -> TyperGroup:
-    """The command line with every command imported, for tools that look at all of it."""
+    """The command line with every command imported, for tools that need all of them."""
     group = typer.main.get_group(app)
     group.commands = {name: command.load(name) for name, command in commands.items()}
     group.params = typer.main.get_command(app).params
@@ -95,7 +95,7 @@ def whole(app: typer.Typer, commands: Mapping[str, LazyCommand]) -> TyperGroup:
 
 
 def _translate_help(command: Any, ctx: Any) -> None:
-    """Its help in the language that is set, in plain text: drawing boxes takes twice the time."""
+    """Translates a command's help. It is plain text: drawing boxes takes twice the time."""
     command.context_class = _Context
     command.rich_markup_mode = None
     command.options_metavar = _("[OPTIONS]")
@@ -104,15 +104,15 @@ def _translate_help(command: Any, ctx: Any) -> None:
     for part in (command, *command.params, command.get_help_option(ctx)):
         if getattr(part, "help", None):
             part.help = _(help_key(part.help))
-    # Else the list of commands would show only what fits into a line.
+    # Otherwise the list of commands would show only as much text as fits on one line.
     command.short_help = (command.help or "").split("\n")[0]
     for subcommand in getattr(command, "commands", {}).values():
         _translate_help(subcommand, ctx)
 
 
-# -- what the parser says of wrong usage -----------------------------------------------------------
+# -- the parser's messages about wrong usage -------------------------------------------------------
 
-#: Its texts are English and put together already: what was put in is found again.
+#: The parser's messages are English, with the values already inserted: these are extracted again.
 _USAGE_ERRORS = (
     N_("Missing argument {name}. Choose from:{choices}"),
     N_("Missing argument {name}."),
@@ -140,7 +140,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def translate_usage_error(text: str) -> str:
-    """A message of the parser in the language that is set; one that is not known stays English."""
+    """Translates a message of the parser; an unknown message stays English."""
     for template in _USAGE_ERRORS:
         if match := _pattern(template).fullmatch(text):
             values = {name: translate_usage_error(part) for name, part in match.groupdict().items()}
@@ -149,7 +149,7 @@ def translate_usage_error(text: str) -> str:
 
 
 def _imported(module: str) -> ModuleType:
-    """A module, without looking for garbage among what stays: that is a tenth of the time."""
+    """Imports a module without garbage collection, which would take a tenth of the time."""
     gc.disable()
     try:
         return import_module(module)

@@ -1,4 +1,4 @@
-"""`dqg config show`: every setting as it counts now, where it comes from, and no secret."""
+"""`dqg config show`: every setting with its current value and its origin; secrets are hidden."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lib.settings.secret_references import is_reference
 
 app = typer.Typer(help="The settings.", no_args_is_help=True)
 
-#: Where a value comes from, as a person reads it.
+#: Labels of the origins of values.
 _ORIGINS = {
     "default": N_("default"),
     "environment": N_("environment"),
@@ -35,7 +35,7 @@ class Shown:
     """One setting.
 
     Attributes:
-        value: as the environment would say it, without secrets; None where none is set.
+        value: in the format of an environment variable, without secrets; None if not set.
         origin: `default`, `environment` or `file`.
     """
 
@@ -79,7 +79,7 @@ async def _show(changed: bool, json: bool) -> int:
     return 0
 
 
-#: Settings that are secret for the password within an address.
+#: Settings that are secret because they are addresses that may contain a password.
 _ADDRESSES = frozenset({"url", "proxy"})
 
 
@@ -87,7 +87,7 @@ def read_configuration() -> list[Shown]:
     """Every setting, in the order of the model.
 
     Raises:
-        ConfigurationError: settings are wrong; its text names each.
+        ConfigurationError: settings are wrong; the message names each of them.
     """
     settings = load_settings()
     in_environment: Mapping[str, Any] = EnvSettingsSource(Settings)()
@@ -116,10 +116,10 @@ def _shown(
 
 
 def as_text(name: str, value: Any) -> str | None:
-    """The value of a setting as the environment would say it, a secret hidden.
+    """The value of a setting in the format of an environment variable, with secrets hidden.
 
     Args:
-        name: of the setting, without its section: only some secrets are addresses.
+        name: name of the setting, without its section: only some secrets are addresses.
     """
     if isinstance(value, SecretStr):
         if is_reference(value):

@@ -1,4 +1,4 @@
-"""`dqg console`: starts the web console, and says who may use it."""
+"""`dqg console`: starts the web console, and manages its users."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def serve(
 
 
 async def _serve(host: str | None, port: int | None) -> int:
-    # The other commands start without it.
+    # Imported here: the other commands do not need it.
     import uvicorn
 
     settings = (await read_settings()).console
@@ -65,7 +65,7 @@ async def _serve(host: str | None, port: int | None) -> int:
         app,
         host=host or settings.host,
         port=settings.port if port is None else port,
-        # Who asks is decided by the console's own settings.
+        # The console reads the client's address itself, by its own settings.
         proxy_headers=False,
         server_header=False,
         access_log=False,
@@ -77,7 +77,7 @@ async def _serve(host: str | None, port: int | None) -> int:
 
 
 async def make_app() -> FastAPI:
-    """The console on the stores of the settings.
+    """The console application, with the stores of the settings.
 
     Raises:
         ConfigurationError.
@@ -139,10 +139,10 @@ async def _add(added: User, password: str | None) -> int:
 
 
 async def _check_shops(added: User) -> None:
-    """Asks whether the shops of a user exist, where the stores can be asked.
+    """Checks that the shops of a user exist; only warns if the stores cannot be queried.
 
     Raises:
-        UnknownName: with the nearest one that does.
+        UnknownName: a shop does not exist; the message suggests the most similar code.
     """
     try:
         async with open_operator() as operator:
@@ -153,7 +153,7 @@ async def _check_shops(added: User) -> None:
 
 
 def _read_password() -> str:
-    """Never from the command line, which other processes can read."""
+    """Reads it from the terminal or standard input: other processes can see a command line."""
     if sys.stdin.isatty():
         typed: str = typer.prompt(_("Password"), hide_input=True, confirmation_prompt=True)
         return typed

@@ -1,7 +1,7 @@
-"""The command `dqg`: chooses whose settings apply, then runs the command line.
+"""The command `dqg`: chooses which settings apply, then runs the command line.
 
-The first that is there: the local stack whose state folder STATE names; `DQG_` variables and the
-`.env` of this checkout; the local stack of a running `make run` of this checkout.
+The first of these that exists: the local stack whose state folder is in STATE; `DQG_` variables
+and the `.env` of this checkout; the local stack of a running `make run` of this checkout.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ STATE_FOLDER = ".state"
 
 
 def main() -> None:
-    """The console script. Prefect may be imported by a command, and reads its settings then."""
+    """The console script. Settings come first: a command may import Prefect, which reads them."""
     choose_settings(os.environ, CHECKOUT)
-    # A notice of Prefect's would come between a command and what reads its output.
+    # Otherwise a notice of Prefect could be mixed with output that another program reads.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     from deployments.cli.__main__ import app
 

@@ -1,4 +1,4 @@
-"""What the commands share: stores opened for one command, errors in plain words, JSON."""
+"""Shared by the commands: opening the stores, error messages, exit status, JSON output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lib.pipelines import PIPELINES
 from lib.sanitize import printable
 from tasks.configuration import read_settings, source_url
 
-#: Exit status: nothing found, not done, or something needs a person. Wrong usage is 2.
+#: Exit status: nothing found, not done, or something needs attention. Wrong usage is 2.
 ATTENTION = 1
 
 PipelineName = StrEnum("PipelineName", {name: name for name in PIPELINES})  # type: ignore[misc]
@@ -31,7 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of tabl
 
 @asynccontextmanager
 async def open_operator(*, source_may_be_away: bool = False) -> AsyncIterator[Operator]:
-    """The stores for the length of a command; see `lib.operations.operator`.
+    """Opens the stores for the duration of a command; see `lib.operations.operator`.
 
     Raises:
         ConfigurationError, StoreUnavailable.
@@ -44,13 +44,13 @@ async def open_operator(*, source_may_be_away: bool = False) -> AsyncIterator[Op
 
 
 def run(work: Coroutine[Any, Any, int], *, as_json: bool) -> None:
-    """Carries out a command and ends with the exit status it returns; 1 after an error of ours.
+    """Runs a command and exits with the status that it returns; 1 after a `SyncError`.
 
-    What a program reads is English in every installation.
+    JSON output is English in every installation.
     """
     if as_json:
         use_language(ENGLISH)
-    # Warnings of the stores would break up the tables; each command reports what is away.
+    # Warnings of the stores would break up the tables; commands report unavailable stores.
     with _only_errors_logged():
         code = _carry_out(work, as_json=as_json)
     raise typer.Exit(code)

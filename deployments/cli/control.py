@@ -1,4 +1,4 @@
-"""`dqg pause` and `dqg resume`: hold a pipeline or a shop by hand, and let it go on."""
+"""`dqg pause` and `dqg resume`: pause a pipeline or a shop by hand, and resume it."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def _given(why: str) -> str:
 
 
 async def _change(shop: str | None, entry: AuditEntry, json: bool) -> int:
-    """Hold or let go what an entry of the audit log says.
+    """Pauses or resumes the pipeline or shop that an entry of the audit log names.
 
     Args:
-        shop: as it was typed; None for a pipeline.
+        shop: code as the user typed it; None for a pipeline.
     """
     async with open_operator() as operator:
         if shop is None:
@@ -101,7 +101,7 @@ async def _accounts_of(operator: Operator, shop: str) -> list[str]:
 
     Raises:
         UnknownName: there is no such shop.
-        DocumentNotFound: it has none; pausing the installation's account would pause every shop.
+        DocumentNotFound: it has no account; pausing the installation's would pause every shop.
     """
     names = shop_breakers(operator, shop)
     if not names:

@@ -57,7 +57,7 @@ def list_(
 
 
 def _reason(row: dict[str, Any]) -> str | None:
-    """What is wrong, in the language of the command line; an answer of the API as it came."""
+    """The reason in the language of the command line; an answer of the API is not changed."""
     if fields := row.get("field_errors"):
         return "; ".join(FieldError(**field).said(current_language()) for field in fields)
     return reason(row["error"], current_language()) if row.get("error") else None
@@ -182,17 +182,17 @@ async def _show(name: str, json: bool) -> int:
 
 
 async def _add_runs(operator: Operator, rows: list[dict[str, Any]]) -> None:
-    """Adds which batch run each failure was in, and where the UI shows both runs."""
+    """Adds the batch run of each failure, and the addresses of both runs in the UI."""
     logs = TaskLogReader(operator.tracking.database)
     batches = await logs.batch_runs([row["_id"] for row in rows])
     for row in rows:
         row["batch_run_id"] = batches.get(row["_id"])
     ids = [row[run] for row in rows for run in ("record_run_id", "batch_run_id") if row.get(run)]
     try:
-        # A document's run may be one of a flow or of a task, which the UI shows elsewhere.
+        # A document's run is a flow run or a task run; each has a different address in the UI.
         tasks = {run.id for run in (await read_runs(ids)).values() if run.is_task}
     except SyncError:
-        # Without Prefect neither page can be opened, so it does not matter which.
+        # Without Prefect neither address can be opened, so the kind of run does not matter.
         tasks = set()
     for row in rows:
         record_run = row.get("record_run_id")
@@ -200,7 +200,7 @@ async def _add_runs(operator: Operator, rows: list[dict[str, Any]]) -> None:
         row["batch_run_url"] = run_url(row["batch_run_id"])
 
 
-#: What is shown of a failure, and how a person calls it.
+#: Fields of a failure that are shown, and their labels.
 _FACTS = {
     "pipeline": N_("pipeline"),
     "local_id": N_("document"),

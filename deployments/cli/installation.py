@@ -1,4 +1,4 @@
-"""`dqg installation`: which database may be sent from, and confirming that it is this one."""
+"""`dqg installation`: shows which database may be sent from, and confirms the present one."""
 
 from __future__ import annotations
 

@@ -2,10 +2,10 @@
 
 Texts for people are written `_("not closed")`, with values `_("there is no table {table}",
 table=name)`, and with a plural `_n("{count} failure", "{count} failures", count)`. `make messages`
-brings new texts into the catalogue and compiles it. JSON keys, states, classes and codes are the
+adds new texts to the catalogue and compiles it. JSON keys, states, classes and codes are the
 same in every language.
 
-The catalogue is installed as the process's own (`gettext.textdomain`), so that Typer's texts are
+The catalogue is the default one of the process (`gettext.textdomain`), so that Typer's texts are
 translated as well.
 """
 
@@ -22,8 +22,8 @@ from lib.words.language import Language
 DOMAIN = "dqg"
 LOCALE = Path(__file__).with_name("locale")
 ENGLISH = "en"
-#: Its setting, and the one that names the file of settings: read before the others are known to be
-#: right, and without the time it takes to import them.
+#: The variables of the language and of the settings file. They are read without the other settings,
+#: which may be wrong, and which take time to import.
 VARIABLE = "DQG_CLI__LANGUAGE"
 FILE_VARIABLE = "DQG_ENV_FILE"
 
@@ -31,7 +31,7 @@ _LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
 
 
 def load_language() -> str:
-    """The language that is set; English where the setting is wrong, which the command reports."""
+    """The configured language; English if the setting is wrong, which the command reports."""
     found = os.environ.get(VARIABLE)
     file = os.environ.get(FILE_VARIABLE, ".env")
     if found is None and file and Path(file).is_file():
@@ -45,27 +45,27 @@ def use_language(language: str) -> None:
     """Sets the language of this process. Idempotent."""
     gettext.bindtextdomain(DOMAIN, str(LOCALE))
     gettext.textdomain(DOMAIN)
-    # gettext reads it at each text.
+    # gettext reads this variable for each text.
     os.environ["LANGUAGE"] = language
 
 
 def current_language() -> Language:
-    """The language that is set, for the words that `lib` has for every screen."""
+    """The configured language, for the texts of `lib`."""
     return Language(os.environ.get("LANGUAGE", Language.ENGLISH))
 
 
 def _(text: str, /, **values: object) -> str:
-    """The text in the current language, its placeholders filled.
+    """The text in the current language, with its placeholders filled in.
 
     A text without a translation is shown in English.
     """
-    # The translation of nothing is the head of the catalogue.
+    # The translation of an empty text is the header of the catalogue.
     text = gettext.gettext(text) if text else text
     return text.format(**values) if values else text
 
 
 def _n(one: str, many: str, /, count: int, **values: object) -> str:
-    """The text that fits the number, in the current language; its placeholder is `{count}`."""
+    """Singular or plural for the number, in the current language; the placeholder is `{count}`."""
     return gettext.ngettext(one, many, count).format(count=count, **values)
 
 

@@ -1,4 +1,4 @@
-"""Addresses without their passwords: what may be shown is named here, everything else is hidden."""
+"""Addresses without passwords: only the parts listed here are shown, all others are hidden."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _URL = re.compile(
     r"(?:\?(?P<query>.*))?",
     re.DOTALL,
 )
-#: Parameters of an address whose values are no secret.
+#: Parameters of an address whose values are not secret.
 _OPEN_PARAMETERS = frozenset(
     {
         *("driver", "encrypt", "trustservercertificate", "applicationintent", "app"),
@@ -24,7 +24,7 @@ _OPEN_PARAMETERS = frozenset(
         *("directconnection", "readpreference", "protocol"),
     }
 )
-#: Parts of an ODBC connection string that are no secret.
+#: Parts of an ODBC connection string that are not secret.
 _OPEN_ODBC_KEYS = frozenset(
     {"driver", "server", "database", "uid", "port", "encrypt", "trustservercertificate"}
 )
@@ -35,7 +35,7 @@ _ODBC_PART = re.compile(r"\s*([^=;{}]+)=(\{(?:[^}]|\}\})*\}|[^;{}]*)(?:;|$)")
 def masked_url(url: str) -> str:
     """The address with user, hosts and database; passwords and unknown parameters are hidden.
 
-    What does not look like an address is hidden whole.
+    A text that does not look like an address is hidden completely.
     """
     match = _URL.fullmatch(url.strip())
     if match is None:

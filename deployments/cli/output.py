@@ -1,4 +1,4 @@
-"""What is shown on a terminal: tables that fit its width, colours by state, times and durations."""
+"""Terminal output: tables that fit its width, colours by state, times and durations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NARROWEST_TEXT = 16
 
 
 class Tone(StrEnum):
-    """What a state means for the reader; its value is a style."""
+    """What a state means for the reader; the value is a style of Rich."""
 
     GOOD = "green"
     WAITING = "yellow"
@@ -36,12 +36,12 @@ class Tone(StrEnum):
 
 
 def toned(text: object, tone: Tone | None) -> Text:
-    """A cell or line in the colour of its meaning; NO_COLOR leaves the colours out."""
+    """A cell or line in the colour of its tone; NO_COLOR disables colours."""
     return Text("" if text is None else str(text), style=tone.value if tone else "")
 
 
 class PrintableConsole(Console):
-    """Shows nothing of a foreign text that steers the terminal; styles are not affected."""
+    """Removes control characters from texts, which could control the terminal; keeps styles."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -54,9 +54,9 @@ class PrintableConsole(Console):
 
 
 def console() -> Console:
-    """A new one for each use: standard output may have been replaced since.
+    """A new console for each use, because standard output may have been replaced.
 
-    It is as wide as the terminal, else as COLUMNS says, else wide enough for a whole table.
+    Its width is that of the terminal, else COLUMNS, else enough for a whole table.
     """
     known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
     return PrintableConsole(width=None if known else _WIDTH_OF_A_FILE, highlight=False)
@@ -70,7 +70,7 @@ class Column:
     """A column of a table.
 
     Attributes:
-        rank: 0 is always shown; of the others the highest is the first to be left out.
+        rank: 0 is always shown; of the other columns, the highest rank is left out first.
         folds: a sentence may continue on the next line; a code or a number may not.
         right: numbers are aligned to the right.
     """
@@ -99,7 +99,7 @@ def text(head: str, rank: int = 0) -> Column:
 class FittedTable:
     """A table that leaves out columns, the least important first, until it fits the width.
 
-    Where the columns that are always shown do not fit either, each row is a list of its values.
+    If not even the columns of rank 0 fit, each row is shown as a list of its values.
     """
 
     title: str
@@ -138,7 +138,7 @@ class FittedTable:
         return max([self._cell_width(n), *map(cell_len, parts)])
 
     def _width(self, shown: Sequence[int], *, heads_fold: bool) -> int:
-        # Between columns and at both ends: a line, and a blank at each side of a value.
+        # A line between columns and at both ends, and a blank on each side of a value.
         widths = (self._column_width(n, heads_fold=heads_fold) for n in shown)
         return sum(widths) + 3 * len(shown) + 1
 
@@ -176,10 +176,10 @@ class FittedTable:
 def table(
     title: str, columns: Sequence[str | Column], rows: Iterable[Sequence[object]]
 ) -> FittedTable:
-    """A table; None is shown as nothing, and no value or title is taken for markup.
+    """A table; None is shown as an empty cell, and markup in values and titles is not applied.
 
     Args:
-        columns: a plain text is the head of a column of sentences.
+        columns: a string is the heading of a column of sentences.
     """
     return FittedTable(
         title,
@@ -200,7 +200,7 @@ _UNITS = (
 
 
 def duration(seconds: float | None) -> str | None:
-    """A length of time as a person says it."""
+    """A duration as text, in its largest suitable unit."""
     if seconds is None:
         return None
     size, unit = next((unit for unit in _UNITS if seconds >= 2 * unit[0]), _UNITS[-1])
@@ -211,16 +211,16 @@ _zone: tzinfo = PHARMACY_ZONE
 
 
 def use_zone(name: str) -> None:
-    """Sets the time zone of what this process shows. Idempotent."""
-    global _zone  # noqa: PLW0603 - as the language, it is one for the process
+    """Sets the time zone of the times that this process shows. Idempotent."""
+    global _zone  # noqa: PLW0603 - like the language, one per process
     _zone = ZoneInfo(name)
 
 
 def local_time(moment: datetime | None) -> str | None:
-    """An aware moment as a person reads it, by the clock that is set."""
+    """A timezone-aware moment as text, in the configured time zone."""
     return None if moment is None else f"{moment.astimezone(_zone):%Y-%m-%d %H:%M:%S}"
 
 
 def zone_offset(moment: datetime) -> str:
-    """What `local_time` adds to UTC at a moment, `+0700` for example."""
+    """The UTC offset that `local_time` uses at a moment, `+0700` for example."""
     return f"{moment.astimezone(_zone):%z}"

@@ -1,4 +1,4 @@
-"""`dqg person`: where a person is named in what is kept here, and erasing the name."""
+"""`dqg person`: finds a person's name in failure records, and erases it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def _erase(name: str, json: bool) -> int:
     async with open_operator() as operator:
         erased = await Persons(operator.tracking.database).erase(name)
         if erased:
-            # Without the name, which is to be gone.
+            # Without the name: it must not be stored any more.
             entry = AuditEntry(Action.ERASED, getpass.getuser(), detail=str(erased))
             await operator.audit.try_note(entry)
     if json:

@@ -1,6 +1,6 @@
-"""The Prefect server's REST API, as far as the commands ask it.
+"""The part of the Prefect server's REST API that the commands use.
 
-Prefect's own client takes a second of CPU to import, which is most of what a command costs.
+Prefect's own client takes a second of CPU to import, which is most of the time of a command.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lib.pipelines import PoolState
 
 #: Seconds that a command waits for Prefect.
 SECONDS = 15.0
-#: Where the server has the UI that it opens; the former one lies beside it.
+#: Path of the UI that the server opens by default; the previous UI has another path.
 UI_PATH = "/v2"
 _TRUE = ("1", "true", "yes", "on")
 _FORBIDDEN, _NOT_FOUND = 403, 404
@@ -34,16 +34,16 @@ _FORBIDDEN, _NOT_FOUND = 403, 404
 
 @dataclass(frozen=True, slots=True)
 class PrefectApi:
-    """An open connection. Its methods raise httpx's errors, which `prefect_errors` names."""
+    """An open connection. Its methods raise httpx's errors, which `prefect_errors` translates."""
 
     _client: httpx.AsyncClient
 
     async def get(self, path: str, **parameters: str) -> Any:
-        """What is at this path; None where there is nothing."""
+        """The JSON at this path; None if the server answers 404."""
         return self._values(await self._client.get(path, params=parameters))
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The answer to a query or a change; None where what it is about is not there."""
+        """The answer to a query or a change; None if the server answers 404."""
         response = await self._client.post(path, json=body)
         if _wants_token(response):
             client_id = str(uuid4())
@@ -67,7 +67,7 @@ def _wants_token(response: httpx.Response) -> bool:
 
 @asynccontextmanager
 async def open_prefect(seconds: float = SECONDS) -> AsyncIterator[PrefectApi]:
-    """Connects to the server of PREFECT_API_URL for the length of the block.
+    """Connects to the server of PREFECT_API_URL for the duration of the block.
 
     Raises:
         ConfigurationError, StoreUnavailable: as `prefect_errors`.
@@ -102,7 +102,7 @@ def _make_client(settings: Mapping[str, str]) -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def prefect_errors(seconds: float = SECONDS) -> AsyncIterator[None]:
-    """Names errors of Prefect's API, which may take this number of seconds.
+    """Translates errors of Prefect's API, and limits the body to this number of seconds.
 
     Raises:
         ConfigurationError: no server is set. Prefect would start an empty one.
@@ -122,9 +122,9 @@ async def prefect_errors(seconds: float = SECONDS) -> AsyncIterator[None]:
 
 
 def read_prefect_settings() -> Mapping[str, str]:
-    """Prefect's settings by variable: of the environment, over those of its active profile.
+    """Prefect's settings by variable; the environment overrides Prefect's active profile.
 
-    Where these name no server, or Prefect is imported already, Prefect says what it works with.
+    If these name no server, or Prefect is already imported, its current settings are used.
     """
     found = {**_profile(os.environ), **os.environ}
     if "prefect" in sys.modules or not found.get("PREFECT_API_URL"):
@@ -151,7 +151,7 @@ def _profile(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def run_url(run_id: str | None, *, is_task: bool = False) -> str | None:
-    """Where a run is shown in the UI that its plain address opens; None where that is not known."""
+    """Address of a run in the server's default UI; None if it is not known."""
     settings = read_prefect_settings()
     ui = settings.get("PREFECT_UI_URL") or ""
     if not ui:
@@ -166,7 +166,7 @@ def run_url(run_id: str | None, *, is_task: bool = False) -> str | None:
 
 
 async def read_pools(names: list[str]) -> dict[str, PoolState | None]:
-    """The work pools; None for one that is not there.
+    """The work pools; None for one that does not exist.
 
     Raises:
         ConfigurationError, StoreUnavailable.
@@ -186,7 +186,7 @@ async def _read_pool(prefect: PrefectApi, name: str) -> PoolState | None:
     if pool is None:
         return None
     workers: int | None = None
-    # Other pools have no workers: a service of their platform starts the runs.
+    # Push and managed pools have no workers: a service of their platform starts the runs.
     if not pool["type"].endswith((":push", ":managed")):
         query = {"workers": {"status": {"any_": ["ONLINE"]}}}
         workers = len(await prefect.post(f"/work_pools/{name}/workers/filter", query) or ())

@@ -1,4 +1,4 @@
-"""A bar for what takes longer than a moment: on a terminal only, and never between JSON."""
+"""A progress bar for work that takes some time: only on a terminal, and never in JSON output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 #: Receives the number of things done since its last call.
 Advance = Callable[[int], None]
 
-#: Seconds without a bar: what is done by then needs none.
+#: Seconds before the bar appears: shorter work needs none.
 _PATIENCE = 1.0
 
 
@@ -25,10 +25,10 @@ def progress(
     console: Console | None = None,
     patience: float = _PATIENCE,
 ) -> Iterator[Advance]:
-    """Counts on standard error while the body works; the bar is gone afterwards.
+    """Shows progress on standard error while the body runs; the bar disappears afterwards.
 
     Args:
-        total: None where it is not known.
+        total: None if it is not known.
         shown: False for a command that prints JSON.
     """
     console = console or Console(stderr=True)

@@ -1,4 +1,4 @@
-"""`dqg requeue` and `dqg resolve`: what a person decides about failed documents, and why."""
+"""`dqg requeue` and `dqg resolve`: a person's decisions about failed documents, with reasons."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Why = Annotated[str | None, typer.Option("--why", help="the reason, kept with th
 By = Annotated[str | None, typer.Option("--by", help="who decides; by default the login name")]
 
 
-#: What a decision came to, as a person reads it.
+#: The effect of a decision, as text.
 _EFFECTS = {
     Effect.HELD: N_("left alone: it is {status} and held by a run"),
     Effect.NOT_FAILED: N_("left alone: it is {status}"),
@@ -57,7 +57,7 @@ _EFFECTS = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one document; `done` None in a preview: it would be done."""
+    """The result for one document; `done` is None in a preview if it would be done."""
 
     ref: DocumentRef
     done: bool | None
@@ -75,7 +75,7 @@ class Result:
 
 
 def _result(decision: Decision, done: str) -> Result:
-    """The decision in words, `done` where it was carried out."""
+    """The result of a decision; its text is `done` if the decision was carried out."""
     if decision.effect is Effect.DONE:
         text = done
     elif decision.effect in (Effect.HELD, Effect.NOT_FAILED):
@@ -173,7 +173,7 @@ async def _chosen(
 async def _one(
     operator: Operator, local_id: str, pipeline: PipelineName | None, pharmacy_code: str | None
 ) -> StoredDocument:
-    """The one document of a local id; of several rows in one pharmacy, the failed one.
+    """The document of a local id; if one pharmacy has several rows, the failed one.
 
     Raises:
         DocumentNotFound, AmbiguousDocument.
@@ -185,7 +185,7 @@ async def _one(
 
 @contextmanager
 def _record_errors() -> Iterator[None]:
-    """Says in the reader's language that a decision was carried out and could not be kept."""
+    """Reports in the set language that a decision was carried out but could not be recorded."""
     try:
         yield
     except NotRecorded as error:

@@ -1,4 +1,4 @@
-"""Reads runs from Prefect: name, state, times, place in the UI."""
+"""Reads runs from Prefect: name, state, times, address in the UI."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def read_runs(
 
 
 def as_run(values: dict[str, Any], *, is_task: bool) -> Run:
-    """Prefect's run as ours."""
+    """Converts a run of Prefect's API to a `Run`."""
     return Run(
         id=values["id"],
         is_task=is_task,

@@ -1,4 +1,4 @@
-"""Options by which failures are chosen, the same in every command that takes them."""
+"""Options that select failures, shared by several commands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "wee
 
 
 class State(StrEnum):
-    """States of a failure record; `all` is none of them."""
+    """States of a failure record; `all` selects every state."""
 
     OPEN = "open"
     REQUEUED = "requeued"
@@ -45,7 +45,7 @@ class State(StrEnum):
 
 
 def parse_age(text: str) -> timedelta:
-    """`30m`, `24h`, `7d`, `2w`."""
+    """Parses an age: `30m`, `24h`, `7d`, `2w`."""
     match = _AGE.fullmatch(text.strip())
     if match is None:
         raise typer.BadParameter(_("{text} is no age; write 30m, 24h, 7d or 2w", text=repr(text)))
@@ -87,7 +87,7 @@ def make_filter(
     older_than: timedelta | None,
     state: State = State.OPEN,
 ) -> FailureFilter:
-    """The filter that the options say."""
+    """The filter that the options describe."""
     now = datetime.now(UTC)
     return FailureFilter(
         states=None if state is State.ALL else (state.value,),
@@ -112,17 +112,17 @@ def error_classes() -> list[str]:
     while left:
         kind = left.pop()
         left += kind.__subclasses__()
-        # Errors of other modules are of commands and files, not of documents.
+        # Errors of other modules concern commands and files, not documents.
         if kind.__module__ == SyncError.__module__:
             found.add(kind.error_class)
     return sorted(found)
 
 
 async def check_names(operator: Operator, wanted: FailureFilter) -> None:
-    """Explains an empty result: asks whether the shop and the class of a filter exist at all.
+    """Explains an empty result: checks whether the shop and the class of a filter exist.
 
     Raises:
-        UnknownName: with the nearest one that does.
+        UnknownName: it does not exist; the message suggests the most similar name.
         StoreUnavailable.
     """
     if wanted.error_class is not None and wanted.error_class not in error_classes():
@@ -134,11 +134,11 @@ async def check_names(operator: Operator, wanted: FailureFilter) -> None:
 async def check_shop(
     shop: str, source: Source, accounts: AccountDirectory, failures: FailureLog
 ) -> None:
-    """Asks whether a shop exists: whether it has an account, documents or open failures.
+    """Checks that a shop exists, which means it has an account, documents or open failures.
 
     Raises:
-        UnknownName: with the nearest one that does.
-        StoreUnavailable: the source database is away.
+        UnknownName: it does not exist; the message suggests the most similar name.
+        StoreUnavailable: the source database is unavailable.
     """
     summaries = await asyncio.to_thread(source.counts.shop_summaries, list(PIPELINES.values()))
     try:
@@ -194,7 +194,7 @@ async def read_failures(
 async def read_groups(
     operator: Operator, wanted: FailureFilter, *, quiet: bool = True
 ) -> list[FailureGroup]:
-    """Failures folded by reason; where no payload was kept, the lines tell the drug codes.
+    """Failures grouped by reason; without a stored payload, drug codes come from the lines.
 
     Raises:
         StoreUnavailable.
@@ -210,7 +210,7 @@ async def read_groups(
 async def one_document(
     operator: Operator, local_id: str, pipeline: PipelineName | None, pharmacy_code: str | None
 ) -> list[StoredDocument]:
-    """The rows of a local id, by record id: of one pipeline and pharmacy, and at least one.
+    """The rows of a local id, by record id: at least one, all of one pipeline and pharmacy.
 
     Raises:
         DocumentNotFound, AmbiguousDocument.

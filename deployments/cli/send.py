@@ -1,4 +1,4 @@
-"""`dqg send`: one document now, through its pipeline's deployment, followed to its end."""
+"""`dqg send`: sends one document now by its pipeline's deployment, and follows the run."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from lib.operations.operator import Operator
 from lib.operations.send import sent_entry
 from lib.pipelines import Pipeline, get_pipeline
 
-#: Seconds between two looks at the run, and until a run that has not begun is explained.
+#: Seconds between two polls of the run, and until the command explains why it has not begun.
 _POLL = 0.3
 _PATIENCE = 10.0
 
 #: States of Prefect in which a run waits for a worker.
 _WAITING = ("Scheduled", "Late", "Pending")
-#: Types of states in which it has ended.
+#: Types of states in which a run has ended.
 _FINAL = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 
 Say = Callable[[str], None]
@@ -44,7 +44,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """A state of a run; its type is Prefect's, `COMPLETED` for example."""
+    """A state of a run; `type` is Prefect's state type, `COMPLETED` for example."""
 
     name: str
     type: str
@@ -58,11 +58,11 @@ class RunState:
 
 @dataclass(slots=True)
 class Following:
-    """A run as far as it was followed.
+    """A run, and what is known of it so far.
 
     Attributes:
-        states: all it has had so far, oldest first.
-        waits_for: what a run that has not begun waits for, once that was asked.
+        states: all its states so far, oldest first.
+        waits_for: what a run that has not begun waits for; None until it is queried.
     """
 
     run_id: str
@@ -88,7 +88,7 @@ class Following:
 
     @property
     def completed(self) -> bool:
-        """Whether it did what it was started for; a run that waits is completed by type alone."""
+        """Whether it did its work; the state `Waiting` has the type COMPLETED, but another name."""
         return self.state == "Completed"
 
 
@@ -149,7 +149,7 @@ async def _send(
 
 
 def _to_be_sent(rows: list[StoredDocument], force: bool) -> StoredDocument:
-    """The row that a run would take, as `Claims.claim_one` chooses it.
+    """The row that a run would claim, chosen as `Claims.claim_one` does.
 
     Raises:
         AlreadySent.
@@ -172,7 +172,7 @@ async def start_run(pipeline: Pipeline, document: StoredDocument, force: bool) -
 
     Raises:
         ConfigurationError: there is no such deployment.
-        StoreUnavailable: Prefect is away.
+        StoreUnavailable: Prefect is unavailable.
     """
     async with open_prefect() as prefect:
         deployment = await prefect.get(f"/deployments/name/{pipeline.deployment}")
@@ -200,9 +200,9 @@ async def start_run(pipeline: Pipeline, document: StoredDocument, force: bool) -
 
 
 async def _follow(pipeline: Pipeline, following: Following, seconds: float, say: Say) -> None:
-    """Watches the run until it ends or time is up; tells each of its states.
+    """Polls the run until it ends or the time is up; prints each of its states.
 
-    Its history is read, so that none is missed that came and went between two looks.
+    Reads the history of states, so that a short state between two polls is not missed.
     """
     begin = time.monotonic()
     away = False
@@ -262,7 +262,7 @@ async def _result(
     ref = before.ref
     found = await asyncio.to_thread(operator.source.documents.get, pipeline, [ref.record_id])
     document = found[0] if found else None
-    # An accepted one that was to be sent again still is accepted while nothing has happened.
+    # A document that is sent again stays accepted until its run has completed.
     happened = following.completed or before.status != SyncStatus.SUCCESS
     accepted = document is not None and document.status == SyncStatus.SUCCESS and happened
     if not following.final and following.waits_for is None and following.state in _WAITING:
@@ -286,7 +286,7 @@ async def _result(
 
 
 def _reason(document: StoredDocument | None, following: Following) -> str | None:
-    """Why it was not accepted: what the run says, else what the row does."""
+    """Why it was not accepted: the message of the run, else that of the row."""
     if not following.final:
         return None
     return following.message or (document.message if document else None)

@@ -1,4 +1,4 @@
-"""`dqg status`: where every document is, and what is in the way."""
+"""`dqg status`: the state of all documents, and what needs attention."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.source.inspection import ForeignStatus
 from lib.words.states import breaker
 
-#: What the status itself says of a part that is away.
+#: Text of `lib.operations.status` when Redis is unavailable; marked here for translation.
 _REDIS_AWAY = N_("breakers are not known")
 
 
 def findings_of(status: Status) -> list[str]:
-    """What needs attention, in words; nothing where all is well."""
+    """What needs attention, as sentences; empty if nothing does."""
     found = [_("{part} is away: {why}", part=part, why=_(why)) for part, why in status.away.items()]
     for name, snapshot in ((status.pipeline_breakers or {}) | (status.shop_breakers or {})).items():
         if snapshot.state is not BreakerState.CLOSED:
@@ -88,19 +88,19 @@ def foreign_text(item: ForeignStatus) -> str:
 
 
 def foreign_todo(item: ForeignStatus) -> str:
-    """How such documents are sent nevertheless."""
+    """How to have such documents sent."""
     return _("to have them sent: {statement}", statement=item.statement)
 
 
 def refusal_of(pool: PoolState) -> str | None:
-    """Why a run of the pool would only wait; None where it would start soon."""
+    """Why a run of the pool would not start; None if it would start soon."""
     if pool.paused:
         return _("the work pool is paused")
     return _("no worker is online") if pool.workers == 0 else None
 
 
 def as_json(status: Status) -> dict[str, Any]:
-    """The status as values."""
+    """The status as values for JSON."""
 
     def breakers(found: dict[str, BreakerSnapshot] | None) -> dict[str, Any] | None:
         return None if found is None else {name: asdict(item) for name, item in found.items()}
@@ -126,7 +126,7 @@ def as_json(status: Status) -> dict[str, Any]:
 
 
 def as_tables(status: Status) -> Group:
-    """The status for a person."""
+    """The status as tables for a person."""
     shops = table(
         _("Documents (succeeded and failed: today)"),
         [

@@ -18,7 +18,7 @@ from lib.models import StoredDocument
 from lib.operations.trace import Trace, Traced, read_trace
 from lib.pipelines import PIPELINES, get_pipeline
 
-#: Kinds of events, as a person reads them.
+#: Kinds of events, as text.
 EVENTS = {
     "dispatched": N_("claimed and dispatched"),
     "logged": N_("taken by hand"),
@@ -62,7 +62,7 @@ async def _trace(
 
 
 def as_json(found: Trace) -> dict[str, Any]:
-    """The trace as values."""
+    """The trace as values for JSON."""
     return {
         "local_id": found.local_id,
         "documents": [
@@ -118,7 +118,7 @@ def _print(found: Trace) -> None:
             for event in events
         ]
         out.print(table(_("What happened"), heads, rows))
-        # Beside the table: an address broken over two lines cannot be opened.
+        # Below the table: an address that is broken into two lines cannot be opened.
         for made in sorted(
             document.runs, key=lambda made: made.start or datetime.max.replace(tzinfo=UTC)
         ):

@@ -1,1 +1,1 @@
-"""The web console for the people of the chain: what waits, what failed, and what to do about it."""
+"""The web console for the staff of the chain: waiting and failed documents, and what to do."""

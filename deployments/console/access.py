@@ -1,4 +1,4 @@
-"""Who may see and do what in the console."""
+"""Users of the console, their roles and rights."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lib.models import comparable
 
 
 class Role(StrEnum):
-    """What a person is in the chain."""
+    """The role of a user."""
 
     VIEWER = "viewer"
-    SHOP = "shop"  # sees only the shops that are named with the user
+    SHOP = "shop"  # sees only the shops that are listed for the user
     OPERATOR = "operator"
     ACCOUNTANT = "accountant"
     ADMINISTRATOR = "administrator"
@@ -55,7 +55,7 @@ class User:
 
     Attributes:
         shops: codes of the shops a user of the role `shop` sees; empty for the other roles.
-        password: its scrypt hash; None where only a trusted proxy logs this user in.
+        password: its scrypt hash; None if only a trusted proxy logs this user in.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The console as a web application. Nothing is opened before it starts."""
+"""The console as a web application. No store is opened before it starts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def create_app(
     """The application; it opens its stores when it starts and closes them when it ends.
 
     Raises:
-        ConfigurationError: the session key is no key.
+        ConfigurationError: the session key is not a Fernet key.
     """
     console = Console(
         settings=settings,
@@ -62,7 +62,7 @@ def create_app(
 
     @app.get("/healthz")
     async def health() -> Response:
-        """The process answers; the stores are not asked."""
+        """Shows that the process answers; does not query the stores."""
         return PlainTextResponse("ok")
 
     @app.middleware("http")

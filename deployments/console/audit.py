@@ -1,4 +1,4 @@
-"""Nhật ký: who did what, when and why; filtered, and as a file."""
+"""Nhật ký: who did what, when and why; with filters, and as a CSV file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ router = APIRouter()
 
 _SHOWN = 200
 _EXPORTED = 50_000
-#: What the file has, in this order.
+#: Columns of the file, in this order.
 _HEADS = (
     *(N_("time"), N_("who"), N_("what"), N_("kind")),
     *(N_("shops"), N_("documents"), N_("why"), N_("detail")),
@@ -53,7 +53,7 @@ async def audit_file(visitor: Annotated[Visitor, Depends(require(Right.AUDIT))])
     writer.writerow([say(head) for head in _HEADS])
     for entry in entries:
         writer.writerow([safe_cell(cell) for cell in _row(entry, language)])
-    # With a byte order mark, by which Excel knows that it is UTF-8.
+    # With a byte order mark, so that Excel recognizes UTF-8.
     return Response(
         out.getvalue().encode("utf-8-sig"),
         media_type="text/csv; charset=utf-8",
@@ -76,7 +76,7 @@ def _row(entry: AuditEntry, language: Language) -> list[str]:
 
 
 def _wanted(visitor: Visitor) -> AuditFilter:
-    """The filter of the address; what makes no sense in it is left out."""
+    """The filter in the query string; invalid values are ignored."""
     action = visitor.value("action")
     until = _day(visitor.value("to"))
     return AuditFilter(

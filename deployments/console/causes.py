@@ -1,4 +1,4 @@
-"""Cần xử lý: what keeps documents from being accepted, largest cause first, and sending again."""
+"""Cần xử lý: why documents are not accepted, largest cause first, and sending them again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lib.tracking.failures import FailureFilter, FailureGroup, failure_groups
 
 router = APIRouter()
 
-#: Failures looked at, the newest; documents of one cause that are listed.
+#: Maximum of failures that are read, newest first, and of documents listed per cause.
 _FAILURES = 5000
 _LISTED = 200
 _EXAMPLES = 3
@@ -29,7 +29,7 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A reason, and the documents it keeps."""
+    """A reason, and the documents that failed for it."""
 
     group: FailureGroup
     drug_name: str
@@ -117,7 +117,7 @@ def _cause_page(
 
 
 def name_of(ref: DocumentRef) -> str:
-    """How a form names a document."""
+    """The key of a document in a form."""
     return f"{ref.pipeline}/{ref.record_id}"
 
 

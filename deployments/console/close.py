@@ -1,6 +1,6 @@
-"""Khóa sổ: is everything of some days accepted, do all stores say so, and the files that prove it.
+"""Khóa sổ: checks that days are accepted and all stores agree, and makes the proof files.
 
-A comparison asks every store, so they run one after the other, and the latest are kept in memory.
+A comparison queries every store, so only one runs at a time; the latest are kept in memory.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
 #: Comparisons that this process keeps; any days can be compared again.
 _KEPT = 5
 _EARLIER = 20
-#: Entries of the audit log in which the checksum of a file is looked for.
+#: Number of entries of the audit log that are searched for the checksum of a file.
 _SEARCHED = 1000
 _SHOWN = 200
 
 
 @dataclass(slots=True)
 class Comparison:
-    """Days that are compared, or were.
+    """A comparison of some days, running or finished.
 
     Attributes:
-        result: None while it is under way, or where it failed.
+        result: None while it is running, or if it failed.
         sums: the checksum of each file.
-        failed: the part that was away.
+        failed: the store that was unavailable, or the class of the error.
     """
 
     scope: Scope
@@ -81,7 +81,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """A close that the audit log has."""
+    """An earlier close, read from the audit log."""
 
     entry: AuditEntry
     scope: str
@@ -95,7 +95,7 @@ class Earlier:
 
 @dataclass(slots=True)
 class Comparisons:
-    """The comparisons of this process; one at a time, for each asks every store."""
+    """The comparisons of this process; they run one at a time, as each queries every store."""
 
     open_services: OpenServices
     by_scope: dict[Scope, Comparison] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Comparisons:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def start(self, scope: Scope, by: str, operator: Operator) -> Comparison:
-        """Compare these days, unless that is under way."""
+        """Start a comparison of these days, unless one is running."""
         known = self.by_scope.get(scope)
         if known is not None and known.running:
             return known
@@ -208,7 +208,7 @@ async def _list_page(visitor: Visitor, problem: str | None = None, **checked: An
     """The forms and the latest closes.
 
     Args:
-        checked: what became of a file that was uploaded.
+        checked: the result of verifying an uploaded file.
     """
     operator, shops = await visitor.console.operator()
     try:
@@ -236,7 +236,7 @@ async def _earlier(operator: Operator, limit: int) -> list[Earlier]:
 
 
 def _is_ours(found: Verification, key: str | None) -> bool | None:
-    """Whether this installation signed the file; None where it has no key to tell."""
+    """Whether this installation signed the file; None if it has no signing key."""
     return None if key is None else found.is_signed_by(key)
 
 
@@ -258,5 +258,5 @@ def _found(visitor: Visitor, days: str) -> Comparison:
 
 
 def _day(text: str) -> date | None:
-    """Raises ValueError where it is no date."""
+    """The date, None if empty. Raises ValueError if it is not a date."""
     return date.fromisoformat(text) if text else None

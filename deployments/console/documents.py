@@ -1,4 +1,4 @@
-"""Chứng từ: one document by its code: how it is now, what happened, what was sent and answered."""
+"""Chứng từ: one document by its code: its state, its history, what was sent and answered."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lib.tracking.failures import reasons_of, ref_of
 
 router = APIRouter()
 
-#: Events whose details are for everybody.
+#: Events whose details are shown to all users.
 _PLAIN = frozenset({"attempt", "accepted", "requeued", "resolved"})
 #: Parts of a payload that are lists of lines.
 _LINES = ("hoa_don_chi_tiet", "chi_tiet")
@@ -37,14 +37,14 @@ _LINES = ("hoa_don_chi_tiet", "chi_tiet")
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What was sent last, and what came back; both None where nothing was sent.
+    """The last payload and the answer to it; both None if nothing was sent.
 
     Attributes:
         head: fields of the payload's header.
         lines: its lines.
-        field: the first one that was found wrong, where that is known.
-        masked: names of persons are hidden in it.
-        names: those that are hidden, the longest first.
+        field: the first wrong field, if it is known.
+        masked: whether names of persons are hidden in it.
+        names: the hidden names, longest first.
     """
 
     head: Mapping[str, Any] | None = None
@@ -77,10 +77,10 @@ class Found:
         return self.traced.ref
 
     def events(self, technical: bool) -> list[Event]:
-        """What happened, oldest first, without names that are hidden.
+        """What happened, oldest first, with hidden names masked.
 
         Args:
-            technical: with runs of Prefect, claims and classes of errors.
+            technical: include runs of Prefect, claims and error classes.
         """
         found = self.traced.events()
         if not technical:
@@ -102,7 +102,7 @@ class Found:
 
     @property
     def warnings(self) -> list[str]:
-        """What was remarked on the document when it was accepted last."""
+        """The last warnings that were recorded when the document was accepted."""
         logs = sorted(self.traced.logs, key=lambda log: str(log["created_at"]))
         found = [log["warnings"] for log in logs if log.get("warnings")]
         return list(found[-1]) if found else []
@@ -121,7 +121,7 @@ async def reveal(visitor: Annotated[Visitor, Depends(require(Right.REVEAL))]) ->
     operator, _shops = await visitor.console.operator()
     found, _ = await _read(visitor, operator, visitor.value("code"))
     chosen = _chosen(visitor, found)
-    # Kept before anything is shown: without MongoDB there is no payload either.
+    # Recorded before anything is shown: without MongoDB there is no payload to show either.
     await operator.audit.note(_entry(Action.REVEALED, visitor, chosen.ref))
     return await document_page(visitor, chosen.ref.local_id, revealed=chosen.ref)
 
@@ -175,7 +175,7 @@ async def document_page(
     sent: DocumentRef | None = None,
     problem: str | None = None,
 ) -> Response:
-    """All documents of a code that the visitor may see; 404 where there is none."""
+    """All documents of a code that the visitor may see; 404 if there is none."""
     operator, shops = await visitor.console.operator()
     found, away = await _read(visitor, operator, code, revealed)
     if not found and not away:
@@ -233,7 +233,7 @@ def _entry(action: Action, visitor: Visitor, ref: DocumentRef) -> AuditEntry:
 
 
 def exchange_of(failure: Mapping[str, Any], *, masked: bool) -> Exchange:
-    """What a failure record holds of the last try.
+    """The last attempt, from a failure record.
 
     Args:
         masked: hide names of persons, in the answer too, which may quote them.
@@ -264,7 +264,7 @@ def exchange_of(failure: Mapping[str, Any], *, masked: bool) -> Exchange:
 
 
 def _readable(answer: str) -> str | None:
-    """An answer with its JSON broken into lines; None where there is none."""
+    """An answer with its JSON indented; None if there is no answer."""
     try:
         return json.dumps(json.loads(answer), ensure_ascii=False, indent=2)
     except ValueError:

@@ -29,7 +29,7 @@ def N_(text: str) -> str:
 
 @lru_cache
 def translations(language: Language) -> gettext.NullTranslations:
-    """The texts of the console, and those that `lib` has for every screen."""
+    """The translations of the console, and those of `lib`."""
     found = gettext.translation(DOMAIN, LOCALE, [language.value], fallback=True)
     found.add_fallback(words.translations(language))
     return found

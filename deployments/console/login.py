@@ -30,7 +30,7 @@ from lib.tracking.audit import Action, AuditEntry
 router = APIRouter()
 
 _YEAR = 365 * 24 * 3600
-#: Each takes 32 MB.
+#: Limits password checks at the same time; each takes 32 MB.
 _GUESSES_AT_ONCE = asyncio.Semaphore(4)
 _LONGEST = 200
 
@@ -61,7 +61,7 @@ async def log_in(request: Request) -> Response:
         good = await asyncio.to_thread(verify_password, password, stored)
     if user is None or not good:
         console.limiter.failed(address, name)
-        # A password typed into the field of the name must not appear in the log.
+        # A password typed into the name field must not appear in the log.
         known = name if user is not None else ""
         await _note(request, AuditEntry(Action.LOGIN_REFUSED, known, detail=address))
         values = {"problem": "wrong", "minutes": 0}
@@ -92,7 +92,7 @@ async def choose_language(request: Request) -> Response:
 
 
 async def _note(request: Request, entry: AuditEntry) -> None:
-    """People can log in while MongoDB is away."""
+    """Records a login if possible: users can log in while MongoDB is unavailable."""
     stores = console_of(request).stores
     if stores is not None:
         await stores.audit.try_note(entry)

@@ -1,4 +1,4 @@
-"""Tổng quan: where the documents of today are, by shop and kind."""
+"""Tổng quan: the state of today's documents, by shop and kind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ router = APIRouter()
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One kind of document in one shop; `needs` None where that is not known."""
+    """One kind of document in one shop; `needs` is its open failures, None if not known."""
 
     counts: ShopSummary
     needs: int | None
@@ -78,7 +78,7 @@ async def overview(visitor: Annotated[Visitor, Depends(require(Right.OVERVIEW))]
 
 
 def rows_of(status: Status, shops: Shops, user: User) -> list[ShopRows]:
-    """The shops a user sees, those with a trouble first."""
+    """The shops that a user sees, those with problems first."""
     found: dict[str, ShopRows] = {}
     breakers: Mapping[str, BreakerSnapshot] = status.shop_breakers or {}
 
@@ -96,7 +96,7 @@ def rows_of(status: Status, shops: Shops, user: User) -> list[ShopRows]:
 
 
 def _of_user(status: Status, user: User) -> list[DeadlineCount]:
-    """Documents that are late or soon late, of the shops a user sees, by kind."""
+    """Documents that are late or will soon be, of the shops that a user sees, by kind."""
     own = [count for count in status.deadlines if user.sees(count.shop)]
     return [
         DeadlineCount(
@@ -113,7 +113,7 @@ def _of_user(status: Status, user: User) -> list[DeadlineCount]:
 async def _last_accepted(
     operator: Operator, down: Mapping[str, BreakerSnapshot]
 ) -> dict[str, datetime | None]:
-    """When a document of these kinds was last accepted; nothing where MongoDB is away."""
+    """When a document of these kinds was last accepted; empty if MongoDB is unavailable."""
     logs = TaskLogReader(operator.tracking.database)
     try:
         return {name: await logs.last_accepted(name) for name in down}

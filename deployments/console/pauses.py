@@ -1,4 +1,4 @@
-"""Tạm dừng: which pipelines and shops go on, and holding or resuming them."""
+"""Tạm dừng: which pipelines and shops are paused, and pausing or resuming them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def _page(visitor: Visitor, problem: str | None = None) -> Response:
 
 
 def _platforms(status: Status) -> dict[str, list[BreakerSnapshot]]:
-    """The breakers of each platform's pipelines; nothing where they are not known."""
+    """The breakers of each platform's pipelines; empty if they are not known."""
     found: dict[str, list[BreakerSnapshot]] = {}
     for snapshot in (status.pipeline_breakers or {}).values():
         found.setdefault(PLATFORM, []).append(snapshot)
@@ -72,7 +72,7 @@ def _platforms(status: Status) -> dict[str, list[BreakerSnapshot]]:
 
 
 async def _last_accepted(operator: Operator) -> datetime | None:
-    """When any document was last accepted; None where MongoDB is away."""
+    """When any document was last accepted; None if MongoDB is unavailable."""
     logs = TaskLogReader(operator.tracking.database)
     try:
         found = [await logs.last_accepted(name) for name in PIPELINES]

@@ -1,4 +1,4 @@
-"""Who is logged in: a session in an encrypted cookie, a token for each form, and slow guessing."""
+"""Sessions in an encrypted cookie, with a CSRF token for forms, and a limit on failed logins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deployments.console.access import User
 from lib.errors import ConfigurationError
 from lib.settings import ConsoleSettings
 
-#: Failed logins of one address and name, and of one address, before it has to wait.
+#: Failed logins per address and name, and per address, before the address has to wait.
 NAME_LIMIT = 5
 ADDRESS_LIMIT = 30
 WINDOW_SECONDS = 15 * 60.0
@@ -24,12 +24,12 @@ _KEPT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What the cookie holds.
+    """The content of the session cookie.
 
     Attributes:
-        csrf: has to come back with every form.
+        csrf: token that every form must send back.
         user: empty before the login.
-        stamp: of the password hash at the login: a new password ends all sessions.
+        stamp: digest of the password hash at the login: a new password ends all sessions.
     """
 
     csrf: str
@@ -47,10 +47,10 @@ def stamp_of(user: User) -> str:
 
 
 class SessionCookies:
-    """Sessions as the text of a cookie, encrypted and signed, with an end.
+    """Sessions as the text of a cookie, encrypted and signed, with an expiry.
 
     Raises:
-        ConfigurationError: the key that is set is no Fernet key.
+        ConfigurationError: the configured key is not a Fernet key.
     """
 
     def __init__(self, settings: ConsoleSettings) -> None:
@@ -65,7 +65,7 @@ class SessionCookies:
         return self._fernet.encrypt(json.dumps(asdict(session)).encode()).decode()
 
     def read(self, cookie: str | None) -> Session | None:
-        """None where it is missing, not ours, or over."""
+        """The session; None if the cookie is missing, invalid or expired."""
         if not cookie:
             return None
         try:

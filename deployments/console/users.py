@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from deployments.console.access import Role, User
 from lib.errors import ConfigurationError
 
 SHORTEST_PASSWORD = 10
-#: Cost of scrypt: 32 MB and about 0.1 s for each guess.
+#: Cost of scrypt: 32 MB and about 0.1 s per check of a password.
 _N, _R, _P = 2**15, 8, 1
 _MEMORY = 64 * 1024 * 1024
 
@@ -26,7 +29,7 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(password: str, stored: str | None) -> bool:
-    """Whether this is the password; takes the same time where there is no such user."""
+    """Whether this is the password; takes the same time if there is no such user."""
     salt, expected, cost = secrets.token_bytes(16), b"", (_N, _R, _P)
     if stored is not None:
         _, n, r, p, salt_text, hash_text = stored.split("$")
@@ -40,23 +43,23 @@ def _scrypt(password: str, salt: bytes, n: int = _N, r: int = _R, p: int = _P) -
 
 
 class UsersFile:
-    """The users of the console. Read again when the file changes; changed by one command alone."""
+    """The users of the console. The file is read again when it changes; no page changes it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._read_at: tuple[int, int] | None = None
+        self._read_at: tuple[int, int, int] | None = None
         self._users: dict[str, User] = {}
 
     def all(self) -> list[User]:
-        """Every user by name.
+        """Every user, sorted by name.
 
         Raises:
-            ConfigurationError: the file cannot be read or is not one of ours.
+            ConfigurationError: the file cannot be read or is not a users file.
         """
         return [user for _, user in sorted(self._load().items())]
 
     def find(self, name: str) -> User | None:
-        """The user of this name, None where there is none.
+        """The user of this name, None if there is none.
 
         Raises:
             ConfigurationError.
@@ -67,21 +70,35 @@ class UsersFile:
         """Add a user, or replace the one of this name. Idempotent.
 
         Raises:
-            ConfigurationError: what is asked for makes no sense, or cannot be written.
+            ConfigurationError: the user is not valid, or the file cannot be written.
         """
         if not user.name.strip() or user.name != user.name.strip():
             raise ConfigurationError("a user name is not empty and has no blanks at its ends")
         if (user.role is Role.SHOP) != bool(user.shops):
             raise ConfigurationError("the role shop needs --shop, and no other role has it")
-        self._write({**self._load(), user.name: user})
+        with self._locked():
+            self._write({**self._load(), user.name: user})
 
     def remove(self, name: str) -> bool:
-        """Take a user out; False where there is none of this name."""
-        users = dict(self._load())
-        found = users.pop(name.strip(), None)
-        if found is not None:
-            self._write(users)
+        """Remove a user; False if there is none of this name."""
+        with self._locked():
+            users = dict(self._load())
+            found = users.pop(name.strip(), None)
+            if found is not None:
+                self._write(users)
         return found is not None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Lets one process at a time change the file, so that no change is lost."""
+        lock = self._path.with_name(f".{self._path.name}.lock")
+        try:
+            file = lock.open("w")
+        except OSError as error:
+            raise ConfigurationError(f"{self._path} cannot be written: {error.strerror}") from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _load(self) -> dict[str, User]:
         try:
@@ -90,7 +107,7 @@ class UsersFile:
             return {}
         except OSError as error:
             raise ConfigurationError(f"{self._path}: {error.strerror}") from error
-        stamp = (about.st_mtime_ns, about.st_size)
+        stamp = (about.st_ino, about.st_mtime_ns, about.st_size)
         if stamp != self._read_at:
             try:
                 rows = json.loads(self._path.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""What every page of the console shares: the visitor, rights, forms, templates, headers."""
+"""Shared by all pages of the console: the visitor, rights, forms, templates, headers."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from lib.settings import ConsoleSettings, Language
 
 SESSION_COOKIE = "dqg_session"
 LANGUAGE_COOKIE = "dqg_language"
-#: A form with every document of a large cause fits.
+#: Bytes: enough for a form with every document of a large cause.
 _LARGEST_FORM = 1_000_000
-#: A workbook of a month of a large chain fits.
+#: Bytes: enough for a workbook of one month of a large chain.
 _LARGEST_UPLOAD = 32_000_000
-#: Seconds for which names and logins of shops are taken as read.
+#: Seconds for which names and accounts of shops are cached.
 _SHOPS_SECONDS = 30.0
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 
@@ -62,7 +62,7 @@ HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """How people call a shop, and where they reach it."""
+    """Code, name and phone number of a shop."""
 
     code: str
     name: str = ""
@@ -70,7 +70,7 @@ class Shop:
 
 
 class Shops(Mapping[str, Shop]):
-    """Shops by code; one without an account has its code alone."""
+    """Shops by code; a shop without an account has only its code."""
 
     def __init__(self, known: Mapping[str, Shop]) -> None:
         self._known = known
@@ -91,7 +91,7 @@ class Console:
     """The console of one process.
 
     Attributes:
-        stores: opened with the application; what is read of accounts is renewed by `operator`.
+        stores: opened when the application starts; `operator` refreshes their accounts.
     """
 
     settings: ConsoleSettings
@@ -106,10 +106,10 @@ class Console:
     _shops: tuple[float, Operator, Shops] | None = None
 
     async def operator(self) -> tuple[Operator, Shops]:
-        """The stores with the accounts as they are now, and the shops they belong to.
+        """The stores with the current accounts, and the shops that these belong to.
 
         Raises:
-            StoreUnavailable: the source database is away.
+            StoreUnavailable: the source database is unavailable.
         """
         assert self.stores is not None, "the application has not started"  # noqa: S101
         now = time.monotonic()
@@ -128,7 +128,7 @@ class Console:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks, and what came with the form."""
+    """The user of a request, and the content of its form."""
 
     request: Request
     session: Session
@@ -157,9 +157,9 @@ def console_of(request: Request) -> Console:
 
 
 def require(right: Right, *, upload: bool = False) -> Callable[[Request], Awaitable[Visitor]]:
-    """A dependency: the visitor, logged in, with this right, and with a form that is ours.
+    """A dependency: the visitor, logged in, with this right, and with a form of this session.
 
-    It sends people who are not logged in to the login, and answers 403 without the right.
+    Without a login it redirects to the login page, and without the right it answers 403.
 
     Args:
         upload: the form may have a file.
@@ -187,7 +187,7 @@ def require(right: Right, *, upload: bool = False) -> Callable[[Request], Awaita
 
 
 class NotLoggedIn(Exception):
-    """The visitor has no session, or it is over."""
+    """The visitor has no session, or it has expired."""
 
 
 def read_session(request: Request) -> Session:
@@ -201,7 +201,7 @@ def read_session(request: Request) -> Session:
 
 
 def user_of(request: Request, session: Session) -> User | None:
-    """The user who is logged in, by a session or by a trusted proxy; their role as it is now."""
+    """The user who is logged in by a session or a trusted proxy, with the current role."""
     console = console_of(request)
     if (name := proxy_user(request)) is not None:
         return console.users.find(name)
@@ -210,7 +210,7 @@ def user_of(request: Request, session: Session) -> User | None:
 
 
 def proxy_user(request: Request) -> str | None:
-    """The name a trusted proxy gives; None where the header does not count or is missing."""
+    """The user name from a trusted proxy; None if the header is missing or not trusted."""
     header = console_of(request).settings.proxy_header
     if header is None or not _is_from_proxy(request):
         return None
@@ -218,7 +218,7 @@ def proxy_user(request: Request) -> str | None:
 
 
 def address_of(request: Request) -> str:
-    """Where the request comes from: behind a trusted proxy, what that proxy saw."""
+    """The client's address; behind a trusted proxy, the address that the proxy reports."""
     address = request.client.host if request.client else ""
     if _is_from_proxy(request):
         seen = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
@@ -236,10 +236,10 @@ def _is_from_proxy(request: Request) -> bool:
 
 
 async def read_form(request: Request, session: Session) -> dict[str, list[str]]:
-    """The fields of a form of ours.
+    """The fields of a form of this console.
 
     Raises:
-        HTTPException: 400 where it does not carry the session's token, 413 where it is too long.
+        HTTPException: 400 if it does not have the session's token, 413 if it is too long.
     """
     body = b"".join([part async for part in _limited(request, _LARGEST_FORM)])
     form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
@@ -248,7 +248,7 @@ async def read_form(request: Request, session: Session) -> dict[str, list[str]]:
 
 
 async def read_upload(request: Request, session: Session) -> tuple[dict[str, list[str]], bytes]:
-    """The fields of a form of ours and its file. Raises as `read_form`."""
+    """The fields of a form of this console, and its file. Raises as `read_form`."""
     parts = MultiPartParser(
         request.headers, _limited(request, _LARGEST_UPLOAD), max_files=1, max_fields=10
     )
@@ -266,7 +266,7 @@ async def read_upload(request: Request, session: Session) -> tuple[dict[str, lis
 
 
 async def _limited(request: Request, most: int) -> AsyncGenerator[bytes, None]:
-    """The body in parts. Raises HTTPException 413 where it is longer than `most` bytes."""
+    """The body in parts. Raises HTTPException 413 if it is longer than `most` bytes."""
     size = 0
     async for part in request.stream():
         size += len(part)
@@ -296,7 +296,7 @@ def page(
     status: int = 200,
     values: Mapping[str, Any] | None = None,
 ) -> HTMLResponse:
-    """A page; it carries the session on."""
+    """A rendered page; sets the session cookie if needed."""
     console = console_of(request)
     language = language_of(request)
     text = (
@@ -319,7 +319,7 @@ def page(
 
 
 def keep_session(request: Request, response: Response, session: Session) -> None:
-    """Write the cookie where the browser does not have it yet."""
+    """Set the session cookie if the browser does not have it yet."""
     console = console_of(request)
     if console.cookies.read(request.cookies.get(SESSION_COOKIE)) == session:
         return
@@ -335,13 +335,13 @@ def set_cookie(
         max_age=seconds,
         httponly=True,
         samesite="strict",
-        # A browser sends no secure cookie over plain HTTP, which is all there is on loopback.
+        # Browsers send no secure cookie over plain HTTP, and loopback addresses have no HTTPS.
         secure=request.url.hostname not in _LOOPBACK_NAMES,
     )
 
 
 def redirect(path: str) -> RedirectResponse:
-    """To a page of ours, after a form."""
+    """Redirects to a page of this console after a form."""
     return RedirectResponse(path, 303)
 
 
@@ -351,7 +351,7 @@ def own_path(path: str) -> str:
 
 
 async def error_page(request: Request, error: Exception) -> Response:
-    """What went wrong, in words, without what a store said."""
+    """The error page; it does not show messages of a store."""
     if isinstance(error, NotLoggedIn):
         return redirect("/login")
     status = error.status_code if isinstance(error, HTTPException) else 500

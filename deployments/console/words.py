@@ -1,4 +1,4 @@
-"""States, kinds, fields and moments in the words of people at the counter."""
+"""Texts for states, kinds, fields and times, in the words of pharmacy staff."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lib.tracking.audit import Action, AuditEntry
 from lib.words import documents, states
 from lib.words.documents import CLASSES, FIELDS, KINDS, STATUSES, hint
 
-#: National platforms, by the name our tables have for them.
+#: National platforms, by their name in our tables.
 PLATFORMS = {"dqg": N_("National pharmaceutical database")}
 ROLES = {
     Role.VIEWER: N_("viewer"),
@@ -67,9 +67,9 @@ ACTIONS = {
     Action.LOGGED_IN: N_("logged in"),
     Action.LOGIN_REFUSED: N_("login refused"),
 }
-#: Stores of ours that may be away; the others have names.
+#: Texts for unavailable stores; a store without a text is shown by its name.
 _PARTS = {"source database": N_("the sales software's database")}
-#: What the details of an event are made of.
+#: Texts for the parts of an event's details.
 _DETAILS = CLASSES | {
     "submit": N_("sent"),
     "look_up": N_("looked up"),
@@ -104,7 +104,7 @@ def _language(context: Context) -> Language:
 
 @pass_context
 def said(context: Context, text: str) -> str:
-    """A text marked by `N_`, or what our own check found, in the language of the page."""
+    """A text marked by `N_`, or a finding of our own check, in the language of the page."""
     if not text:
         return ""
     language = _language(context)
@@ -114,12 +114,12 @@ def said(context: Context, text: str) -> str:
 
 @pass_context
 def length(context: Context, seconds: float | None) -> str:
-    """A length of time as a person says it."""
+    """A duration as text."""
     return states.length(seconds, _language(context))
 
 
 def moment(at: datetime | None) -> str:
-    """A moment by Vietnam's clock: of today the time alone."""
+    """A moment in Vietnam's time zone; without the date if it is today."""
     return states.moment(at, datetime.now(UTC))
 
 
@@ -129,7 +129,7 @@ def full_moment(at: datetime | None) -> str:
 
 @pass_context
 def account_state(context: Context, snapshot: BreakerSnapshot | None) -> str:
-    """A breaker in words: what it means for the documents behind it."""
+    """The state of a breaker as text: what it means for its documents."""
     return states.breaker(snapshot, _language(context), datetime.now(UTC))
 
 
@@ -141,13 +141,13 @@ def finding(context: Context, found: Difference | Note) -> str:
 
 @pass_context
 def parts(context: Context, names: Iterable[str]) -> str:
-    """Stores that are away."""
+    """The names of unavailable stores."""
     return ", ".join(said(context, _PARTS.get(name, name)) for name in names)
 
 
 @pass_context
 def details(context: Context, text: str) -> str:
-    """The details of an event, without the terms of programs."""
+    """The details of an event, without technical terms."""
     return ", ".join(said(context, _DETAILS.get(part, part)) for part in text.split(", "))
 
 
@@ -157,7 +157,7 @@ def days(text: str) -> str:
 
 
 def entry_detail(entry: AuditEntry, language: Language) -> str:
-    """What else belongs to an entry of the audit log."""
+    """The detail of an entry of the audit log, as text."""
     if entry.action is not Action.CLOSED_DAY:
         return entry.detail
     scope, is_closed, sums = read_audit_detail(entry.detail)
@@ -172,19 +172,19 @@ def detail(context: Context, entry: AuditEntry) -> str:
 
 
 def mood(snapshot: BreakerSnapshot | None) -> str:
-    """The class of a state's colour; the words say the same."""
+    """The CSS class for a state's colour; its text means the same."""
     if snapshot is None:
         return "unknown"
     return "good" if snapshot.state is BreakerState.CLOSED else "bad"
 
 
 def without_status(text: str) -> str:
-    """A refusal without the HTTP status and line number it begins with, which differ."""
+    """A refusal without the HTTP status and line number at its start, which vary."""
     return _STATUS.sub("", text)
 
 
 def first_upper(text: str) -> str:
-    """As a sentence begins; the rest stays as it is."""
+    """The text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
 
 
@@ -194,7 +194,7 @@ def difference_hint(kind: Kind) -> str:
 
 
 def number(value: int) -> str:
-    """With dots between thousands, as both languages of the chain write it."""
+    """A number with dots between thousands, in both languages."""
     return f"{value:,}".replace(",", ".")
 
 

@@ -1,10 +1,10 @@
-"""Says whether the program of a container is well: status 0 or 1, and a line that tells why.
+"""Health check of a container's program: exit status 0 or 1, and one line with the reason.
 
     python -m deployments.containers.health http http://127.0.0.1:4200/api/health
     python -m deployments.containers.health services
 
-`http` asks an address and wants success. `services` wants a fresh heartbeat, in Redis, of the
-Prefect background services of this host: they listen on no port, and a process that is there may
+`http` requests an address and expects success. `services` expects a recent heartbeat, in Redis,
+of the Prefect background services of this host: they listen on no port, and a running process may
 still be stuck.
 """
 
@@ -20,21 +20,21 @@ import urllib.request
 from collections.abc import Sequence
 
 TIMEOUT_SECONDS = 5.0
-#: The services write one every two seconds.
+#: Maximum age of a heartbeat; the services write one every two seconds.
 HEARTBEAT_SECONDS = 30.0
 DOCKET_URL_VARIABLE = "PREFECT_SERVER_DOCKET_URL"
 DOCKET_NAME_VARIABLE = "PREFECT_SERVER_DOCKET_NAME"
 
 
 class Unwell(Exception):
-    """The program does not do its work; the text says what was seen."""
+    """The program is not healthy; the message states what was found."""
 
 
 def check_http(url: str) -> None:
-    """Ask an address on this machine, past any proxy.
+    """Request an address on this machine, without any proxy.
 
     Raises:
-        Unwell: no answer, or one that is no success.
+        Unwell: no answer, or an error status.
     """
     if not url.startswith("http://"):
         raise Unwell(f"{url}: not an http address")
@@ -51,11 +51,11 @@ def check_services(url: str, name: str, host: str, now: float) -> None:
     """Look for the heartbeat of a host's background services.
 
     Args:
-        url: of the Redis that holds Prefect's task queue.
-        name: of that queue.
+        url: URL of the Redis that holds Prefect's task queue.
+        name: name of that queue.
 
     Raises:
-        Unwell: Redis is away, or there is no heartbeat that is fresh.
+        Unwell: Redis is unavailable, or there is no recent heartbeat.
     """
     import redis
 
@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 1 where something is not well."""
+    """Returns the exit status: 1 if the check failed."""
     options = parser().parse_args(arguments)
     try:
         if options.kind == "http":

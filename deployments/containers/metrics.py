@@ -1,7 +1,7 @@
-"""Serves what the runs of this machine have counted, for Prometheus.
+"""Exports the metrics of the runs on this machine for Prometheus.
 
 `python -m deployments.containers.metrics`: reads the folder DQG_METRICS__DIR at each request, adds
-up what all processes counted, and tidies up after those that have ended. Nothing else is shown.
+up the values of all processes, and merges the files of ended processes. It serves nothing else.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from lib.metrics.families import FAMILIES, Family, Key, Kind
 from lib.metrics.files import Reading, read
 from lib.settings import load_settings
 
-#: `orchestrate` sets the gauges every minute; an older one says nothing of the present.
+#: `orchestrate` sets the gauges every minute; an older value is out of date.
 STALE_SECONDS = 300.0
 
 _TYPES = {Kind.COUNTER: CounterMetricFamily, Kind.GAUGE: GaugeMetricFamily}
 
 
 class FolderCollector(Collector):
-    """All metrics of a folder, as they are when they are asked for."""
+    """All metrics of a folder, read again at each request."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ class FolderCollector(Collector):
 
 
 def metrics_of(reading: Reading, now: float) -> Iterator[Metric]:
-    """What was read, as Prometheus takes it, without values that this version does not know."""
+    """The values in the form of Prometheus, without those that this version does not know."""
     by_family: dict[str, list[Key]] = {}
     for key in sorted(reading.values, key=lambda key: (key.name, key.labels)):
         family = FAMILIES.get(key.name)
@@ -92,7 +92,7 @@ def _histogram(family: Family, values: dict[Key, float]) -> HistogramMetricFamil
 
 @contextmanager
 def serving(folder: Path, host: str, port: int) -> Iterator[int]:
-    """Answers requests in the background; gives the port, which is a free one for 0.
+    """Answers requests in the background; yields the port, a free one for 0.
 
     Raises:
         OSError: the folder cannot be used, or the address is taken.

@@ -1,11 +1,11 @@
-"""Turns secret files into environment variables, then becomes another program.
+"""Turns secret files into environment variables, then replaces itself with another program.
 
     python -m deployments.containers.secret_files prefect worker start --pool sale
 
 Every file in `/run/secrets` or `/etc/dqg-sync/secrets` whose name is a variable's name
-(`DQG_SOURCE__URL`) becomes that variable. Docker mounts secrets at the first place; Kubernetes
-keeps its own below it, so ours go to the second. One way for all programs of the image: Prefect's
-own settings can't be read from files, and a worker hands its environment to its runs.
+(`DQG_SOURCE__URL`) becomes that variable. Docker mounts secrets in the first folder; Kubernetes
+stores its own secrets below it, so ours are in the second. All programs of the image start like
+this: Prefect's settings can't be read from files, and a worker passes its environment to its runs.
 Imports only the standard library, since it runs before everything in the image.
 """
 
@@ -25,17 +25,17 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 class SecretUnreadable(Exception):
-    """A secret file cannot be read; the text names it and says why, and shows no content."""
+    """A secret file cannot be read; the message contains its name and the reason, no content."""
 
 
 def with_secrets(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
     """The environment with the secrets of a folder added.
 
-    A variable that is set already stays as it is. The last line break of a file does not count,
-    an empty file sets nothing, and files with other names are left to those who know them.
+    A variable that is already set is not changed. A line break at the end of a file is removed,
+    an empty file sets nothing, and files with other names are ignored.
 
     Raises:
-        SecretUnreadable: the user has no right to read a file, or it is no UTF-8 text.
+        SecretUnreadable: a file cannot be read, is not UTF-8 text, or contains a NUL.
     """
     found = dict(environment)
     for path in sorted(folder.glob("*")):
@@ -56,7 +56,7 @@ def with_secrets(environment: Mapping[str, str], folder: Path) -> dict[str, str]
 
 
 def main(command: Sequence[str]) -> None:
-    """Become the command; signals reach it, because no process is left in between."""
+    """Replace this process with the command, so that signals reach it directly."""
     if not command:
         sys.exit("usage: python -m deployments.containers.secret_files COMMAND [ARGUMENT ...]")
     given = os.environ.get(FOLDER_VARIABLE)

@@ -1,4 +1,4 @@
-"""`python -m deployments.local`, which is what `make run` runs."""
+"""`python -m deployments.local`, the command of `make run`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a second terminal needs to work with a running local stack: `. .state/environment.sh`.
+"""Variables to use a running local stack in a second terminal: `. .state/environment.sh`.
 
-The file holds passwords, so it lies in the stack's private folder, which disappears with the stack
-whatever ends it. The state folder has a link to it, by which `dqg` and a person find it.
+The file contains passwords, so it is in the stack's private folder, which is removed when the stack
+ends for any reason. `dqg` and users find it by a link in the state folder.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ FILE_NAME = "environment.sh"
 
 @contextmanager
 def offer_environment(stack: Stack, environment: Mapping[str, str]) -> Iterator[None]:
-    """For the length of the block, a shell that reads the file works with this stack."""
+    """While the block runs, a shell that sources the file uses this stack."""
     file = stack.private_dir / FILE_NAME
-    # Commands reach the servers on this machine directly, also where there is a proxy.
+    # Commands connect to the servers on this machine directly, even if a proxy is configured.
     proxies = {name: stack.environment[name] for name in ("NO_PROXY", "no_proxy")}
     lines = [f"export {n}={shlex.quote(v)}\n" for n, v in {**proxies, **environment}.items()]
     write_private(file, "".join(lines))
@@ -35,10 +35,10 @@ def offer_environment(stack: Stack, environment: Mapping[str, str]) -> Iterator[
 
 
 def read_environment(state_dir: Path) -> dict[str, str]:
-    """The variables that were offered.
+    """The variables of the stack that runs in this state folder.
 
     Raises:
-        LauncherError: no local stack runs there, or it is another user's.
+        LauncherError: no local stack runs there, or it belongs to another user.
     """
     try:
         words = shlex.split((state_dir / FILE_NAME).read_text(encoding="utf-8"))
@@ -48,5 +48,5 @@ def read_environment(state_dir: Path) -> dict[str, str]:
 
 
 def command_prefix(state_dir: Path, default: Path) -> str:
-    """The prefix of a command that is to find this stack; nothing in the default folder."""
+    """Prefix that makes a command use this stack; empty for the default folder."""
     return "" if state_dir == default else f"STATE={shlex.quote(str(state_dir))} "

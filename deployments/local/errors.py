@@ -1,7 +1,7 @@
-"""What stops the launcher, each told to the user in a line or two and without a traceback."""
+"""Errors that stop the launcher; shown to the user in one or two lines without a traceback."""
 
 from __future__ import annotations
 
 
 class LauncherError(Exception):
-    """The local stack cannot go on; the text says why and what to do."""
+    """The local stack cannot continue; the text gives the reason and what to do."""

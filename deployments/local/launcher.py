@@ -1,4 +1,4 @@
-"""`make run`: starts the whole system, shows the documents on their way, and judges the end."""
+"""`make run`: starts the whole system, shows the progress, and checks the result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lib.errors import StoreUnavailable, SyncError
 from lib.pipelines import PIPELINES
 
 LOOK_SECONDS = 1.0
-#: The same while every document has a final status: a person who adds one waits no longer for it.
+#: Interval while every document has a final status; a new document is noticed within this time.
 QUIET_SECONDS = 3.0
 INTERRUPTED = 130
 
@@ -52,10 +52,10 @@ def main() -> int:
 
 
 def run(options: Options, console: Console, lock: int) -> int:
-    """Everything between a locked, empty state folder and the exit status.
+    """Run the stack in a locked, empty state folder; returns the exit status.
 
     Raises:
-        LauncherError, ServiceFailed: the system cannot go on.
+        LauncherError, ServiceFailed: the system cannot continue.
     """
     begin = time.monotonic()
 
@@ -93,7 +93,7 @@ def run(options: Options, console: Console, lock: int) -> int:
 
 
 def summary_lines(end: Snapshot, wrong: list[str]) -> list[str]:
-    """What is said after the last document."""
+    """The lines shown after the last document."""
     speed = end.finished / end.seconds if end.seconds else 0.0
     lines = [
         f"{end.finished} documents have their final status "
@@ -106,7 +106,7 @@ def summary_lines(end: Snapshot, wrong: list[str]) -> list[str]:
 
 
 class Watch:
-    """Looks at the system once a second."""
+    """Polls the system once per second."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Watch:
         self._begin = clock()
 
     def until_done(self, deadline: float | None) -> Snapshot:
-        """Watch until no document is left without a final status.
+        """Watch until every document has a final status.
 
         Raises:
             LauncherError: a part has stopped, or the deadline has passed.
@@ -143,7 +143,7 @@ class Watch:
             self._sleep(LOOK_SECONDS)
 
     def for_ever(self) -> NoReturn:
-        """Watch until interrupted; tells once of each part that stops."""
+        """Watch until interrupted; reports each stopped part once."""
         told: set[str] = set()
         while True:
             stopped = set(self._system.stack.stopped_services())
@@ -168,6 +168,6 @@ def end_on_signals() -> None:
     def end(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    # Also SIGINT: a shell that starts something in the background has it ignored.
+    # Also SIGINT: shells make background processes ignore it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)

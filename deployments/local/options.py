@@ -1,4 +1,4 @@
-"""What `make run` was asked to do, read from the environment."""
+"""Options of `make run`, read from the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Number = TypeVar("Number", int, float)
 
 DEFAULT_STATE = ROOT / ".state"
 DEFAULT_DEADLINE = 900.0
-#: For each document; far more than one takes, so that only a hang meets the deadline.
+#: Far more than a document takes, so that only a hang reaches the deadline.
 SECONDS_PER_DOCUMENT = 0.25
 
 
@@ -25,10 +25,10 @@ class Options:
     Attributes:
         state_dir: logs and data, emptied at the start.
         source: SQLAlchemy URL of an empty database for the documents, None for one in the stack.
-        documents: how many demo documents, None for the demo's own number.
-        seed: of the demo's random choices, None for the demo's own.
-        exit_when_done: stop after the last document, with a verdict as exit status.
-        deadline: seconds after which an unfinished run with `exit_when_done` is given up; None
+        documents: number of demo documents, None for the demo's default.
+        seed: of the demo's random choices, None for the demo's default.
+        exit_when_done: stop after the last document, with the result of the check as exit status.
+        deadline: seconds after which an unfinished run with `exit_when_done` is aborted; None
             to derive it from the number of documents.
     """
 
@@ -47,7 +47,7 @@ def read_options(environment: Mapping[str, str]) -> Options:
     """Read STATE, SOURCE, DOCS, SEED, EXIT and DEADLINE; an empty one counts as absent.
 
     Raises:
-        LauncherError: one of them has no meaning.
+        LauncherError: one of them is invalid.
     """
     exit_ = environment.get("EXIT", "")
     if exit_ not in ("", "0", "1"):

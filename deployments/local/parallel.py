@@ -1,4 +1,4 @@
-"""Running several things at once, and commands that end."""
+"""Runs several actions in parallel, and runs commands to completion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run_command(
     """Run a command to its end, with its output in a separate log file.
 
     Raises:
-        LauncherError: it failed; the text has the end of its output.
+        LauncherError: it failed; the text contains the end of its output.
     """
     log_file = stack.log_file(name)
     with log_file.open("wb") as log:
@@ -38,12 +38,12 @@ def run_command(
 
 
 def at_once(stack: Stack, *actions: Callable[[], Any]) -> list[Any]:
-    """Do several things in threads; give their results in order.
+    """Run several actions in threads; returns their results in order.
 
-    The first failure, and an interruption, make the others stop waiting for their parts.
+    After the first failure or an interruption, the others stop waiting for their parts.
 
     Raises:
-        Exception: what the first one that failed has raised.
+        Exception: the error of the first action that failed.
     """
     with ThreadPoolExecutor(len(actions)) as pool:
         futures = [pool.submit(action) for action in actions]

@@ -1,4 +1,4 @@
-"""Checks before anything is started, each with one clear line."""
+"""Checks before anything is started; each failure is reported in one line."""
 
 from __future__ import annotations
 

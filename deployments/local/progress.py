@@ -1,4 +1,4 @@
-"""What the user sees while the documents are on their way."""
+"""Progress output while the documents are being sent."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Snapshot:
     """The documents of all pipelines at one moment.
 
     Attributes:
-        seconds: since the first run was started.
-        throughput: documents a second that got their final status lately.
+        seconds: since the progress output began.
+        throughput: documents per second that reached their final status recently.
     """
 
     seconds: float
@@ -42,7 +42,7 @@ class Snapshot:
 
 
 class Meter:
-    """Makes snapshots; remembers enough of the past to tell the throughput."""
+    """Makes snapshots; keeps enough history to compute the throughput."""
 
     def __init__(self) -> None:
         self._past: deque[tuple[float, int]] = deque()
@@ -70,13 +70,13 @@ class Display(Protocol):
 
 
 def make_display(console: Console, ui_url: str, log_dir: Path) -> Display:
-    """A live table in a terminal, else a line every few seconds."""
+    """A live table in a terminal, otherwise one line every few seconds."""
     kind = LiveTable if console.is_terminal else PlainLines
     return kind(console, ui_url, log_dir)
 
 
 class LiveTable:
-    """A table that is drawn again and again in its place."""
+    """A table that is redrawn in place."""
 
     def __init__(self, console: Console, ui_url: str, log_dir: Path) -> None:
         self._console = console
@@ -98,7 +98,7 @@ class LiveTable:
 
 
 class PlainLines:
-    """A line when something has changed, not too often."""
+    """One line when the counts have changed, at most every few seconds."""
 
     def __init__(self, console: Console, ui_url: str, log_dir: Path) -> None:
         self._console = console

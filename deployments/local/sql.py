@@ -1,7 +1,7 @@
-"""`python -m deployments.local.sql`: psql in the source database of the running local stack.
+"""`python -m deployments.local.sql`: psql on the source database of the running local stack.
 
-Arguments and input are psql's own. STATE names another state folder. It knows no other database
-than the local stack's, so nothing that is tried with it can touch a pharmacy's documents.
+Arguments and input go to psql unchanged. STATE selects another state folder. It connects only to
+the local stack's database, so experiments cannot change the documents of a real pharmacy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deployments.local.parts.postgres import client_program
 
 
 def main() -> None:
-    """Become psql.
+    """Replace this process with psql.
 
     Raises:
         SystemExit: no local stack runs.

@@ -1,4 +1,4 @@
-"""The state folder: one local stack at a time, and an empty start."""
+"""The state folder: used by one local stack at a time, and emptied at its start."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 
 from deployments.local.errors import LauncherError
 
-#: Also marks a folder as ours, so that no other one is ever emptied.
+#: Also marks a folder as created by this program; no other folder is ever emptied.
 LOCK_NAME = "local-stack.lock"
 
 
 @contextmanager
 def empty_state(folder: Path) -> Iterator[int]:
-    """Take the state folder for this process and empty it; gives the lock's file descriptor.
+    """Lock the state folder for this process and empty it; yields the lock's file descriptor.
 
     The lock lasts until every process that has the descriptor has ended.
 
     Raises:
-        LauncherError: somebody else has it, or it holds files that are not ours.
+        LauncherError: it is locked, or it has files that this program did not create.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

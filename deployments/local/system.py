@@ -1,4 +1,4 @@
-"""The whole system on one machine: its parts in the right order, with demo documents in it.
+"""The whole system on one machine: starts its parts in the right order, with demo documents.
 
 Used by `make run` and by the end-to-end tests.
 """
@@ -46,9 +46,9 @@ class System:
     """The running system.
 
     Attributes:
-        source: the source database, for looking at it.
+        source: the source database, for inspection.
         plan: which demo documents must succeed and which must fail.
-        environment: the settings the workers have; holds secrets.
+        environment: the settings of the workers; contains secrets.
     """
 
     stack: Stack
@@ -78,12 +78,12 @@ def start_system(
     """Start every part, with migrated databases, demo documents, deployments and workers.
 
     Args:
-        source_url: an empty database for the documents, by default one of the stack's PostgreSQL.
-        documents, seed: of the demo, by default its own.
-        settings: more settings of the service, by section and name.
+        source_url: an empty database for the documents, by default one in the stack's PostgreSQL.
+        documents, seed: number and seed of the demo documents, by default the demo's.
+        settings: additional settings of the service, by section and name.
         sandbox_options: how the sandbox of the national API behaves.
         pools: work pools that get a worker.
-        report: receives what has been done.
+        report: called with a message after each step.
 
     Raises:
         ServiceFailed, LauncherError: a part or a step failed.
@@ -92,7 +92,7 @@ def start_system(
     accounts = [replace(account, pwd=passwords[account.usr]) for account in DEMO_ACCOUNTS]
     source_settings = SourceSettings.model_validate((settings or {}).get("source", {}))
     if source_url is not None:
-        # Before anything starts: nothing is deleted here, and nothing is mixed with demo documents.
+        # Before anything starts: existing data are never deleted or mixed with demo documents.
         check_empty(source_url, source_settings)
     postgres, redis_url, mongo_url, sandbox_url = at_once(
         stack,
@@ -162,10 +162,10 @@ def start_system(
 
 
 def check_empty(source_url: str, settings: SourceSettings) -> None:
-    """Raise unless the database can be reached and has no table and no view.
+    """Raise unless the database is reachable and has no table and no view.
 
     Raises:
-        LauncherError: it has some.
+        LauncherError: it has a table or a view.
         ConfigurationError, StoreUnavailable: it cannot be used.
     """
     engine = create_source_engine(source_url, settings)
@@ -190,7 +190,7 @@ def _worker_starter(
 
 
 def _settings_environment(*layers: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
-    # A file of settings in the checkout is for another installation.
+    # Ignore a settings file in the checkout: it belongs to another installation.
     merged = {ENV_FILE_VARIABLE: ""}
     for layer in layers:
         merged |= as_environment(layer)
@@ -198,6 +198,6 @@ def _settings_environment(*layers: Mapping[str, Mapping[str, object]]) -> dict[s
 
 
 def check_complete(system: System) -> None:
-    """Raise LauncherError, with the end of its log, if a part has stopped unexpectedly."""
+    """Raise LauncherError if a part has stopped unexpectedly; the text has the end of its log."""
     for name in system.stack.stopped_services():
         raise LauncherError(str(system.stack.failure(name)))

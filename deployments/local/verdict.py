@@ -1,4 +1,4 @@
-"""Whether the system did what it must: every document once, and the truth in the source."""
+"""Checks the result: every document is accepted once, and the source has the correct status."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deployments.local.system import System
 from lib.models import DocumentRef, StoredDocument, SyncStatus
 from lib.pipelines import PIPELINES, get_pipeline
 
-#: How many disagreements are shown one by one.
+#: Maximum number of disagreements that are listed.
 SHOWN = 20
 
 Key = tuple[str, str, str]
@@ -32,7 +32,7 @@ def find_problems(system: System) -> list[str]:
 def read_stored(
     system: System, refs: Iterable[DocumentRef]
 ) -> dict[tuple[str, int], StoredDocument]:
-    """The documents as the source has them now, by pipeline and primary key."""
+    """The current rows of the documents in the source, by pipeline and primary key."""
     ids: dict[str, list[int]] = {name: [] for name in PIPELINES}
     for ref in refs:
         ids[ref.pipeline].append(ref.record_id)
@@ -50,12 +50,12 @@ def disagreements(
     stored: Mapping[tuple[str, int], StoredDocument],
     counters: Sequence[DocumentCounters],
 ) -> list[str]:
-    """One line for each thing that is not as planned. Pure.
+    """One line per disagreement with the plan. Pure.
 
     Args:
-        succeed, fail: what has to become of the documents.
+        succeed, fail: documents that must succeed, and documents that must fail.
         stored: the source's rows by pipeline and primary key.
-        counters: what the sandbox has accepted at some time.
+        counters: documents that the sandbox has accepted at any time.
     """
     accepted = {
         (item["resource"], item["ma_co_so"], item["code"]): item["accepted"]
@@ -80,7 +80,7 @@ def disagreements(
 
 
 def key_of(ref: DocumentRef) -> Key:
-    """What identifies a document at the national API."""
+    """The key of a document at the national API."""
     return (get_pipeline(ref.pipeline).resource, ref.pharmacy_code, ref.local_id)
 
 

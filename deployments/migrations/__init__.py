@@ -31,7 +31,7 @@ def migrate(url: str | URL, *branches: str, settings: SourceSettings | None = No
 
 
 def alembic_config(url: str | URL, settings: SourceSettings | None = None) -> Config:
-    """Alembic's configuration for one database, whatever the environment says."""
+    """Alembic's configuration for one database, independent of the environment."""
     config = Config(_INI)
     config.attributes["url"] = url
     config.attributes["settings"] = settings or SourceSettings()

@@ -1,4 +1,4 @@
-"""What a migration needs to know: which database, and what its tables and columns are called."""
+"""Settings of a migration: the database, and the names of its tables and columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib.settings import Settings, SourceSettings, explain, settings_file
 from lib.settings.secret_references import is_reference
 
 VERSION_TABLE = "dqg_alembic_version"
-#: An index on a large table takes its time.
+#: Seconds: building an index on a large table may take long.
 STATEMENT_TIMEOUT = 3600
 
 
@@ -32,7 +32,7 @@ class _SourceOnly(BaseSettings):
 
 
 def source_settings(config: Config | None) -> SourceSettings:
-    """The settings a program gave, else those of the environment and the file of settings.
+    """The settings that a program passed, else those of the environment and the settings file.
 
     Raises:
         ConfigurationError: they are missing or wrong.
@@ -52,7 +52,7 @@ def source_settings(config: Config | None) -> SourceSettings:
 
 
 def source_url(config: Config) -> str | URL:
-    """The database a program gave, else that of the settings.
+    """The database that a program passed, else that of the settings.
 
     Raises:
         ConfigurationError: there is none.

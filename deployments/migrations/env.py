@@ -1,4 +1,4 @@
-"""Alembic runs this file for every command: connected, or writing a script (`--sql`)."""
+"""Alembic runs this file for every command: online, or offline to write a script (`--sql`)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from deployments.migrations.context import VERSION_TABLE, source_settings, sourc
 from lib.errors import SyncError
 from lib.source.engine import create_source_engine, translate_errors
 
-#: What a filtered index needs of the session that makes it; an error undoes everything.
+#: Options that a session needs to create a filtered index; an error rolls back everything.
 SCRIPT_HEAD = """\
 SET QUOTED_IDENTIFIER, ANSI_NULLS, ANSI_PADDING, ANSI_WARNINGS ON;
 SET ARITHABORT, CONCAT_NULL_YIELDS_NULL, XACT_ABORT ON;
 SET NUMERIC_ROUNDABORT OFF;
 GO
 """
-#: The tools for such scripts go on after an error, outside the transaction that it ended: from
-#: there on nothing is executed, the line that marks the migration as done included.
+#: Tools that run such scripts continue after an error, although it has ended the transaction. With
+#: NOEXEC they execute nothing more, not even the line that marks the migration as done.
 SCRIPT_BATCH_END = """\
 GO
 IF @@TRANCOUNT = 0 SET NOEXEC ON;
@@ -70,7 +70,7 @@ def run_online() -> None:
 
 
 def main() -> None:
-    """Do what the command asks for; a person at the `alembic` command gets a line, no traceback."""
+    """Run the command; with the `alembic` command, errors are one line without a traceback."""
     # A program that calls `migrate` has its own logging, which this must not replace.
     by_a_person = "url" not in context.config.attributes
     if context.config.config_file_name and by_a_person:

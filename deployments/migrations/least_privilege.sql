@@ -1,7 +1,7 @@
--- The rights of the service's login, and no more. Run it after the migration `sync`, as an
--- administrator who may grant rights; idempotent. The login itself is made before, so that its
+-- The minimum rights of the service's login. Run it after the migration `sync`, as an
+-- administrator who may grant rights; idempotent. Create the login itself first, so that its
 -- password is on no command line and in no file: in SQL Server Management Studio (Security, Logins,
--- New Login), or in a session of sqlcmd, which shows nothing of it to other users of the machine:
+-- New Login), or in an interactive session of sqlcmd, which other users of the machine cannot see:
 --
 --   1> CREATE LOGIN [dqg] WITH PASSWORD = N'...';
 --
@@ -30,12 +30,12 @@ GRANT SELECT ON dbo.GoodsIssueSlipDetails TO dqg_service;
 GRANT SELECT ON dbo.AccountShop TO dqg_service;
 
 -- Where documents may be sent from, and which migrations have run. An administrator confirms and
--- migrates, with a login of his own.
+-- migrates, with a separate login.
 GRANT SELECT ON dbo.dqg_installation TO dqg_service;
 GRANT SELECT ON dbo.dqg_account TO dqg_service;
 GRANT SELECT ON dbo.dqg_alembic_version TO dqg_service;
 
--- Of a document these four columns are written, and no other. Nothing of the pharmacy is ever
+-- Only these four columns of a document are written. No row of the pharmacy's tables is ever
 -- inserted or deleted.
 GRANT UPDATE (status, national_receipt_id, sync_response_message, updated_at)
     ON dbo.PurchaseReceipts TO dqg_service;
@@ -44,7 +44,7 @@ GRANT UPDATE (status, national_invoice_id, sync_response_message, updated_at)
 GRANT UPDATE (status, national_slip_id, sync_response_message, updated_at)
     ON dbo.GoodsIssueSlips TO dqg_service;
 
--- How far each document came, in a table of the service.
+-- The delivery state of each document, in a table of the service.
 GRANT SELECT ON dbo.dqg_delivery TO dqg_service;
 GRANT INSERT ON dbo.dqg_delivery TO dqg_service;
 GRANT UPDATE ON dbo.dqg_delivery TO dqg_service;

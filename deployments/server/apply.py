@@ -1,13 +1,12 @@
-"""Brings the Prefect server up to date with this version: work pools, deployments, alerts.
+"""Updates the Prefect server to this version: work pools, deployments, alerts.
 
     python -m deployments.server.apply
     python -m deployments.server.apply --type kubernetes --default image=HOST/dqg-sync:0.1.0
 
-The order matters: a deployment needs its pool, an alert its deployment. Idempotent; run it at an
-installation, and after each change of version. The options are those of
+The order matters: a deployment needs its pool, and an alert needs its deployment. Idempotent; run
+it at installation, and after each change of version. The options are those of
 `deployments.server.work_pools`.
-Run it where the runs will find the code at the same path, so from the image for everything that
-runs in containers.
+Run it where the code has the same path as for the runs: for runs in containers, from the image.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from deployments.server import work_pools
 
 
 def commands(options: Sequence[str]) -> list[list[str]]:
-    """What is run, one after the other."""
+    """The commands to run, in this order."""
     python = [sys.executable, "-m"]
     return [
         [*python, "deployments.server.work_pools", *options],
@@ -38,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the status of the first command that failed, with which it ends; else 0."""
+    """Stops at the first command that fails and returns its status; else returns 0."""
     options = list(sys.argv[1:] if arguments is None else arguments)
     parser().parse_args(options)
     for command in commands(options):

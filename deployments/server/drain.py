@@ -1,12 +1,12 @@
-"""Takes workers of a pool away without interrupting a run.
+"""Stops workers of a pool without interrupting a run.
 
-A worker that is asked to stop kills its runs at once. So: pause the pool, wait until none of its
-runs is under way, stop the workers, let the pool go on if any are left.
+A worker that receives a stop signal kills its runs at once. So pause the pool, wait until none of
+its runs is in progress, stop the workers, and resume the pool if it has other workers.
 
     python -m deployments.server.drain sale                    pause and wait; then stop workers
-    python -m deployments.server.drain sale --resume           let the pool go on
-    python -m deployments.server.drain sale --stop PID PID     all of it on one machine: stop these,
-                                                               and go on if the pool has others
+    python -m deployments.server.drain sale --resume           resume the pool
+    python -m deployments.server.drain sale --stop PID PID     all steps on one machine: stop these
+                                                               workers, then resume the pool
     python -m deployments.server.drain sale --then COMMAND ... the same with a supervisor's command
 """
 
@@ -35,27 +35,27 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 
-#: A run a worker has taken shows one of these until it is over.
+#: A run that a worker has taken is in one of these states until it ends.
 _UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-#: A worker that asked for work before the pause shows a run as pending within this.
+#: A worker that polled for work before the pause sets a run to pending within these seconds.
 _ASKED_BEFORE_SECONDS = 5.0
 _POLL_SECONDS = 1.0
 _STOP_SECONDS = 60.0
 
 
 class DrainFailed(Exception):
-    """The pool is paused, and a run is still under way or a worker still there; says which."""
+    """The pool is paused, but a run or a worker is still running; the text names it."""
 
 
 async def drain(pool: str, limit: float, *, calm: float = _ASKED_BEFORE_SECONDS) -> None:
-    """Pause a pool and return when none of its runs is under way. Idempotent.
+    """Pause a pool and return when none of its runs is in progress. Idempotent.
 
     Args:
         limit: seconds to wait for runs.
-        calm: seconds without a run after which none can come any more.
+        calm: seconds without a run after which no run can start any more.
 
     Raises:
-        DrainFailed: one still is after `limit` seconds; the pool stays paused.
+        DrainFailed: a run is in progress after `limit` seconds; the pool stays paused.
         ObjectNotFound: there is no such pool.
     """
     async with get_client() as client:
@@ -84,10 +84,10 @@ async def resume(pool: str) -> None:
 
 
 def stop_workers(pids: Sequence[int], limit: float = _STOP_SECONDS) -> None:
-    """Ask processes of this machine to stop, and wait for their end.
+    """Send SIGTERM to processes of this machine, and wait until they end.
 
     Raises:
-        DrainFailed: one is still there; nothing is killed.
+        DrainFailed: a process is still running; it is not killed.
     """
     processes = []
     for pid in pids:
@@ -129,7 +129,7 @@ def _carry_out(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 1 where the pool could not be drained."""
+    """Returns the exit status: 1 if the pool could not be drained."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.server.drain",
         description=__doc__,

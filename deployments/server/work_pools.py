@@ -1,9 +1,9 @@
-"""Creates the work pools, or brings them up to date. Idempotent.
+"""Creates or updates the work pools. Idempotent.
 
     python -m deployments.server.work_pools
     python -m deployments.server.work_pools --type kubernetes --default image=HOST/dqg-sync:0.1.0
 
-`prefect deploy` makes no pools, so this comes first.
+`prefect deploy` does not create pools, so run this first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DESCRIPTIONS = {
 
 
 class PoolMismatch(Exception):
-    """A pool cannot become what was asked for; the text says why, and what to do."""
+    """A pool cannot be changed as requested; the text gives the reason and what to do."""
 
 
 def job_template(pool_type: str, defaults: Mapping[str, object] | None = None) -> dict[str, Any]:
@@ -67,14 +67,13 @@ async def apply_work_pools(
     pools: Sequence[str] = tuple(DESCRIPTIONS),
     defaults: Mapping[str, object] | None = None,
 ) -> None:
-    """Make every pool exist with the job template of its type under `deployments/server/pools/`.
+    """Create or update every pool with the job template under `deployments/server/pools/`.
 
-    A pool that is paused stays paused, and its concurrency limit is left alone: those are the
-    operator's.
+    A paused pool stays paused, and its concurrency limit is not changed: the operator sets both.
 
     Raises:
-        PoolMismatch: a pool is there and of another type, which Prefect cannot change; none of
-            the pools has been touched then. Or the template lacks a variable.
+        PoolMismatch: a pool exists with another type, which Prefect cannot change; no pool is
+            changed. Or the template lacks a variable.
     """
     template = job_template(pool_type, defaults)
     async with get_client() as client:
@@ -110,7 +109,7 @@ async def _type_of(client: PrefectClient, name: str) -> str | None:
 
 
 def _default(text: str) -> tuple[str, object]:
-    """`NAME=VALUE`; a value that is JSON is taken as such, anything else as a text."""
+    """`NAME=VALUE`; a value that is valid JSON is parsed, anything else is a text."""
     name, is_pair, value = text.partition("=")
     if not is_pair:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
@@ -151,7 +150,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 1 where a pool cannot be what was asked for."""
+    """Returns the exit status: 1 if a pool cannot be changed as requested."""
     options = parser().parse_args(arguments)
     pools = tuple(options.pool or DESCRIPTIONS)
     try:

@@ -1,4 +1,4 @@
-"""Looks at everything that alerts are about."""
+"""Reads the current state of everything that alerts report."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ async def observe(
     alert_states: Mapping[str, AlertState],
     now: datetime,
 ) -> list[Condition]:
-    """The state of every subject that anything is known of now.
+    """The current state of every subject whose state is known.
 
     Args:
         backlog: counts of each pipeline.
-        paused: accounts of the shops that nothing was claimed for.
-        alert_states: what was reported last; an account that was reported is looked at again.
+        paused: accounts of the paused shops, for which nothing was claimed.
+        alert_states: the last reports; accounts that were reported are checked again.
 
     Raises:
-        StoreUnavailable: the source database or Redis is away; nothing is known then.
+        StoreUnavailable: the source database or Redis is unavailable, so no state is known.
     """
     limits, language = services.settings.alerts, services.settings.sync.language
     pipelines = [get_pipeline(summary.pipeline) for summary in backlog]
@@ -71,10 +71,10 @@ async def observe(
 
 
 async def read_facts(services: Services) -> Facts:
-    """What messages say of shops beside their state.
+    """Facts about shops that messages show in addition to the alert state.
 
     Raises:
-        StoreUnavailable: the source database is away.
+        StoreUnavailable: the source database is unavailable.
     """
     rows, counts = await asyncio.gather(
         asyncio.to_thread(services.source.accounts.all),
@@ -100,7 +100,7 @@ async def read_facts(services: Services) -> Facts:
 async def _look_again(
     services: Services, alert_states: Mapping[str, AlertState]
 ) -> dict[str, list[ShopPharmacyState]]:
-    """By subject, the accounts that were reported to be refused, as they are now."""
+    """The current state of the accounts that were reported as refused, by subject."""
     refused = {
         key.removeprefix(_ACCOUNT): alert_state.places
         for key, alert_state in alert_states.items()

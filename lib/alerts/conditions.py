@@ -1,19 +1,19 @@
 """What alerts report: one message when a state turns bad, one when it is good again.
 
-`observe` looks at what `orchestrate` knows, `compare` compares that with what was reported before
-(`lib.alerts.state`), and what has changed is a message (`lib.alerts.messages`) in an event for
-Prefect, whose automations (`deployments/server/alerts/`) send it. While a state stays bad it is
-repeated after some hours.
+`observe` reads the current states, `compare` compares them with the last reports
+(`lib.alerts.state`). Each change becomes a message (`lib.alerts.messages`) in a Prefect event, and
+Prefect automations (`deployments/server/alerts/`) send it. While a state stays bad, a reminder is
+sent every few hours.
 
              raised                                  recovered
     pending  the oldest document is above the limit  below half of it
     failures share and number reach their limits     share is below half of its limit
     breaker  the pipeline's breaker is not closed    it is closed
-    account  the API refused the account             it is closed, and logged in since
-    deadline documents are late, or soon will be     none is
+    account  the API refused the account             its breaker is closed, and logged in since
+    deadline documents are late, or soon will be     no document is late or soon will be
 
-Between a limit and its half nothing changes, so that a value that swings around the limit is not
-reported again and again. A pause by hand is not reported: a person made it.
+Between half of a limit and the limit the state does not change, so that a value that varies around
+the limit is not reported again and again. A manual pause is not reported: a person made it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class AlertKind(StrEnum):
     DIGEST = "digest"
 
 
-#: Ends of the events' names: raised, recovered, and still raised after some hours.
+#: Suffixes of event names: raised, recovered, and still raised (the reminder).
 _VERBS = {
     AlertKind.PENDING: ("overdue", "caught-up", "still-overdue"),
     AlertKind.FAILURES: ("above-rate", "below-rate", "still-above-rate"),
@@ -58,24 +58,24 @@ _VERBS = {
     AlertKind.DIGEST: ("sent",) * 3,
 }
 
-#: All names of events that this module gives out.
+#: The names of all events that this module creates.
 EVENTS = frozenset(f"dqg.{kind}.{verb}" for kind, verbs in _VERBS.items() for verb in verbs)
 
-#: The name of the receivers of every message, among those of routes.
+#: Name of the default route; its receivers get the messages about all shops.
 EVERYBODY = "everybody"
 
-#: A shop and the pharmacy code its documents carry: where an account is looked up.
+#: A shop and the pharmacy code of its documents: the key under which an account is looked up.
 ShopPharmacy = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class AlertState:
-    """What was reported last of one subject.
+    """The last report of one subject.
 
     Attributes:
-        changes: how often it was reported; the next message is the next number.
-        places: of an account, whose documents it sends.
-        since: when it turned bad, in seconds of the epoch; None where that is not known.
+        changes: number of reports so far; the next message gets the next number.
+        places: for an account, the shops and pharmacy codes whose documents it sends.
+        since: when it turned bad, in seconds since the epoch; None if not known.
         reported: when the last message about it was sent.
     """
 
@@ -88,11 +88,11 @@ class AlertState:
 
 @dataclass(frozen=True, slots=True)
 class ShopPharmacyState:
-    """What is known of the account behind a place now.
+    """The current state of the account of one shop and pharmacy code.
 
     Attributes:
-        breaker: name of the account's breaker.
-        logged_in: whether a token of this login is known; None where it was not checked.
+        breaker: snapshot of the account's breaker.
+        logged_in: whether a token of this login is known; None if it was not checked.
     """
 
     place: ShopPharmacy
@@ -110,13 +110,13 @@ class ShopPharmacyState:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The state of one subject now.
+    """The current state of one subject.
 
     Attributes:
-        subject: unique within its kind; of an account it stays the same with a new password.
-        where: pipeline or shops, for a person.
-        why: the reason or the figures, for a person.
-        route: only those notified by this route; empty: everybody whom it concerns.
+        subject: unique within its kind; for an account it does not change with a new password.
+        where: pipeline or shops, as text for people.
+        why: the reason or the figures, as text for people.
+        route: notify only the receivers of this route; empty: all receivers concerned.
     """
 
     kind: AlertKind
@@ -129,7 +129,7 @@ class Condition:
 
     @property
     def shops(self) -> list[str]:
-        """Whose documents it is about; none where it is about all of a pipeline."""
+        """The shops whose documents it is about; empty if it is about a whole pipeline."""
         return sorted({shop for shop, _ in self.places})
 
     @property
@@ -139,10 +139,10 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A condition that differs from what was reported last, or is to be repeated.
+    """A condition that differs from its last report, or is due for a reminder.
 
     Attributes:
-        now: seconds of the epoch.
+        now: seconds since the epoch.
     """
 
     condition: Condition
@@ -180,13 +180,13 @@ class Change:
         return f"dqg.{self.condition.kind}.{verb}"
 
     def event_id(self, generation: str, route: str = EVERYBODY) -> UUID:
-        """The same for every process that sees this change, and for no other change or route."""
+        """Every process computes the same id for this change; no other change or route has it."""
         return uuid5(_NAMESPACE, f"{generation}:{self.key}:{self.after.changes}:{route}")
 
     def routes(self, known: Mapping[str, AlertRoute]) -> list[str]:
-        """Who is notified: everybody's receivers, and those of the routes whose shops it is about.
+        """The routes to notify: the default route, and routes whose shops it is about.
 
-        What is about a whole pipeline is for everybody's receivers alone.
+        A condition of a whole pipeline goes to the default route only.
         """
         if self.condition.route:
             return [self.condition.route]
@@ -206,11 +206,11 @@ def compare(
     *,
     reminder_seconds: float = 0.0,
 ) -> list[Change]:
-    """What has to be reported. Pure. A subject of which nothing was reported counts as good.
+    """The changes to report. Pure. A subject without an earlier report counts as good.
 
     Args:
-        now: seconds of the epoch.
-        reminder_seconds: after which a state that is still bad is reported again; 0: never.
+        now: seconds since the epoch.
+        reminder_seconds: time after which a state that is still bad is reported again; 0: never.
     """
     changes = []
     for condition in conditions:
@@ -227,7 +227,7 @@ def pending_conditions(
     limits: AlertSettings,
     language: Language = Language.ENGLISH,
 ) -> list[Condition]:
-    """Of each pipeline, how old its oldest pending document is."""
+    """The age of the oldest pending document of each pipeline."""
     found = []
     for summary in backlog:
         age, limit = summary.oldest_pending_seconds or 0.0, limits.pending_seconds
@@ -252,7 +252,7 @@ def failure_conditions(
     limits: AlertSettings,
     language: Language = Language.ENGLISH,
 ) -> list[Condition]:
-    """Of each pipeline, how many of the documents that ended lately have failed."""
+    """How many of each pipeline's recently ended documents have failed."""
     found = []
     for pipeline, count in finished.items():
         raised = count.failed >= limits.failure_count and count.failed_share >= limits.failure_rate
@@ -271,7 +271,7 @@ def failure_conditions(
 
 
 def breaker_conditions(breakers: Mapping[str, BreakerSnapshot]) -> list[Condition]:
-    """Of each pipeline, whether its breaker lets calls through; none that is forced open."""
+    """Whether each pipeline's breaker is closed; breakers that are forced open are left out."""
     return [
         _of_pipeline(
             AlertKind.BREAKER,
@@ -288,11 +288,11 @@ def account_conditions(
     paused: Iterable[ShopPharmacyState],
     told: Mapping[str, Iterable[ShopPharmacyState]],
 ) -> list[Condition]:
-    """Of each account that is refused, or was when it was reported last.
+    """Accounts that are refused now, and reported accounts that are accepted again.
 
     Args:
-        paused: places whose account is refused now.
-        told: by subject, what is known now of the places of a refusal that was reported.
+        paused: accounts of the paused shops.
+        told: the current states of the accounts that were reported as refused, by subject.
     """
     found: dict[str, Condition] = {}
     refused: defaultdict[str, list[ShopPharmacyState]] = defaultdict(list)
@@ -316,10 +316,10 @@ def deadline_conditions(
     routes: Mapping[str, AlertRoute],
     language: Language = Language.ENGLISH,
 ) -> list[Condition]:
-    """Of each pipeline, for everybody and for each route's shops: what is not accepted in time.
+    """Documents not accepted in time, per pipeline: for all shops, and for each route's shops.
 
     Args:
-        deadlines: the next one by pipeline.
+        deadlines: the next deadline of each pipeline.
     """
     found = []
     for pipeline, at in deadlines.items():
@@ -349,9 +349,9 @@ def deadline_conditions(
 def digest_due(
     alert_states: Mapping[str, AlertState], routes: Iterable[str], at: time | None, now: datetime
 ) -> list[Change]:
-    """The digests of this morning that were not sent: for everybody, and for each route.
+    """This morning's digests that were not sent yet: of the default route, and of each route.
 
-    One that is not sent within two hours of its time is left out.
+    A digest that is more than two hours late is not sent.
     """
     local = now.astimezone(PHARMACY_ZONE)
     if at is None:
@@ -369,7 +369,7 @@ def digest_due(
 
 
 def account_subject(breaker_name: str) -> str:
-    """The login that a breaker guards, without what tells its passwords apart."""
+    """The login that a breaker protects, without the part that depends on the password."""
     kind, _, key = breaker_name.partition(":")
     return key.rpartition("-")[0] if kind == "account" and "-" in key else breaker_name
 

@@ -20,7 +20,7 @@ NOT_KNOWN = "?"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What messages say beside the state.
+    """Facts that messages show in addition to the alert state.
 
     Attributes:
         names: name and phone of shops, by comparable code.
@@ -50,7 +50,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """Of one kind of alert: both subjects, what it means, what to do, and the console's page."""
+    """Texts of one kind of alert: both subjects, meaning, what to do, and the console's page."""
 
     raised: str
     recovered: str
@@ -101,10 +101,10 @@ _TEXTS = {
 def message_of(
     change: Change, facts: Facts, language: Language, route: AlertRoute | None
 ) -> Message:
-    """What a change says to those who are notified of it.
+    """The message about a change for the receivers of one route.
 
     Args:
-        route: whose shops alone are named; None for all.
+        route: only shops of this route are named; None: all shops.
     """
     condition = change.condition
     if condition.kind is AlertKind.DIGEST:
@@ -150,7 +150,7 @@ def _since(change: Change, language: Language) -> list[str]:
 
 
 def _waiting(condition: Condition, facts: Facts, shops: Iterable[str]) -> int:
-    """Documents that wait behind an account or a pipeline."""
+    """Number of documents that wait for an account or a pipeline."""
     own = {comparable(shop) for shop in shops}
     return sum(
         count.pending + count.in_flight
@@ -166,7 +166,7 @@ def _named(shops: Sequence[str], facts: Facts, language: Language) -> str:
 
 
 def _digest(change: Change, facts: Facts, language: Language, route: AlertRoute | None) -> Message:
-    """The morning's message: the last 24 hours by kind, and the shops that need a person."""
+    """The morning's message: the last 24 hours by kind, and shops whose failures need a person."""
     counts = [count for count in facts.counts if route is None or route.covers(count.shop)]
     failures = {
         place: number

@@ -1,4 +1,4 @@
-"""What was reported last of every alert, shared by all processes through Redis."""
+"""The last report of every alert, shared by all processes through Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lib.alerts.conditions import AlertState
 from lib.errors import StoreUnavailable
 from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script, redis_errors
 
-#: Nothing was checked for this time: then everything counts as good again.
+#: After this time without a check, every subject counts as good again.
 _KEEP_MS = 30 * 24 * 3600 * 1000
 _GENERATION = "generation"
 _ALERT_STATE = TypeAdapter(AlertState)
@@ -22,11 +22,11 @@ _ALERT_STATE = TypeAdapter(AlertState)
 
 @dataclass(frozen=True, slots=True)
 class AlertSnapshot:
-    """What was reported, by key of the subject.
+    """The last reports, by key of the subject.
 
     Attributes:
-        generation: another one after Redis has lost what it knew, so that the numbers of changes,
-            which then begin again, do not make the ids of other events.
+        generation: a new value after Redis has lost its data. The numbers of changes then start
+            again; with a new generation they do not produce the ids of earlier events.
     """
 
     generation: str
@@ -34,10 +34,10 @@ class AlertSnapshot:
 
 
 class AlertStateStore:
-    """One hash, a field a subject.
+    """One hash with one field per subject.
 
-    There is no stand-in for Redis: a process that does not know what was reported would report it
-    again each time it looks. Every method raises `StoreUnavailable` while Redis is away.
+    There is no fallback for Redis: a process that does not know the last reports would report
+    again at each check. Every method raises `StoreUnavailable` while Redis is unavailable.
     """
 
     def __init__(self, redis: Redis, prefix: str, *, fallback: RedisFallback | None = None) -> None:
@@ -47,7 +47,7 @@ class AlertStateStore:
         self._fallback = fallback or fallback_for(redis)
 
     async def read(self) -> AlertSnapshot:
-        """Of every subject that ever changed, what was reported last."""
+        """The last report of every subject."""
         with redis_errors():
             if await self._redis.type(self._key) not in ("hash", "none"):
                 await self._redis.delete(self._key)
@@ -66,14 +66,14 @@ class AlertStateStore:
         )
 
     async def write(self, key: str, before: AlertState, after: AlertState) -> bool:
-        """Note what has been reported; False where another process did so first."""
+        """Save a report; False if another process saved it first."""
         old = "" if before == AlertState() else _text(before)
         with redis_errors():
             done = await self._replace(keys=[self._key], args=[key, old, _text(after), _KEEP_MS])
         return bool(done)
 
     def require_redis(self) -> None:
-        """Raise StoreUnavailable where what was read of breakers may be this process's own."""
+        """Raise StoreUnavailable if breaker states may have been read from the local fallback."""
         if self._fallback.away:
             raise StoreUnavailable("Redis", "away, so nothing is known of breakers")
 
@@ -83,7 +83,7 @@ def _text(alert_state: AlertState) -> str:
 
 
 def _alert_state(text: str) -> AlertState | None:
-    """None for what is no text of ours, which `write` could not replace: it counts as absent."""
+    """None for a text that this program did not write: `write` could not replace it."""
     try:
         alert_state = _ALERT_STATE.validate_json(text)
     except ValidationError:

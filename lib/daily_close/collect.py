@@ -1,4 +1,4 @@
-"""Asks every store about the documents of some days. Changes nothing anywhere."""
+"""Reads the documents of some days from every store. Changes nothing."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from lib.sync.reconcile import changed_since_accepted
 from lib.tracking.task_logs import LoggedDocument, TaskLogReader
 from lib.words.language import N_
 
-#: Documents per pipeline and shop that the API is asked about, of either kind.
+#: Documents to look up per pipeline and shop: at most this many accepted ones, as many others.
 DEFAULT_SAMPLE = 3
 _LOOKUPS_AT_ONCE = 4
 _UNSUPPORTED = N_("the API does not say")
 
-#: Gets what is being read, how much of it is done, and of how much.
+#: Receives what is being read, the number done, and the total.
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -35,13 +35,14 @@ async def read_close(
 ) -> DailyClose:
     """Every document of the days, compared across the stores. Idempotent.
 
-    MongoDB or the API being away is a note of the close, not an error.
+    If MongoDB or the API is unavailable, the close has a note about it; that is not an error.
 
     Args:
-        sample: documents per pipeline and shop that the API is asked about, of either kind.
+        sample: look up at most this many accepted documents, and as many others, per pipeline
+            and shop.
 
     Raises:
-        StoreUnavailable, ConfigurationError: the source database cannot be asked.
+        StoreUnavailable, ConfigurationError: the source database cannot be read.
     """
     documents: list[DailyDocument] = []
     for done, pipeline in enumerate(PIPELINES.values(), start=1):
@@ -64,7 +65,7 @@ async def _find_changed(
     documents: Iterable[DailyDocument],
     logged: Mapping[str, Mapping[int, LoggedDocument]],
 ) -> set[DocumentRef]:
-    """Accepted documents with another content now, of those whose row was written since."""
+    """Accepted documents whose content has changed, among those whose row was written since."""
     ids: dict[str, set[int]] = {name: set() for name in PIPELINES}
     for document in documents:
         ref = document.ref
@@ -108,7 +109,7 @@ async def _ask_the_api(
             try:
                 answer: Acceptance | Lookup | None = await _look_up(services, ref)
             except SyncError as error:
-                # Its class only: a text may quote what the API said.
+                # Only the error class: the text may quote an answer of the API.
                 refusals[error.error_class] += 1
                 answer = None
             else:
@@ -121,16 +122,16 @@ async def _ask_the_api(
 
 
 async def _look_up(services: Services, ref: DocumentRef) -> Acceptance | Lookup:
-    """Raises SyncError, also where a breaker keeps everybody from calling."""
+    """Raises SyncError, also if a breaker is not closed."""
     account = services.accounts.account_for(ref.shop_pharmacy_code, ref.pharmacy_code)
     names = (
         services.accounts.breaker_name(ref.shop_pharmacy_code, ref.pharmacy_code),
         pipeline_breaker(ref.pipeline),
     )
-    # Looked at only: a look-up for the close must not be a breaker's probe.
+    # Breakers are only read: a look-up for the close must not count as a probe.
     for snapshot in (await services.breakers.snapshot(names)).values():
         if snapshot.state is not BreakerState.CLOSED:
             raise Paused(f"{snapshot.name} is {snapshot.state.value}")
-    # A look-up needs the document's codes and nothing of its content.
+    # A look-up needs the document's codes, not its content.
     payload = Payload(get_pipeline(ref.pipeline).resource, ref.pharmacy_code, ref.local_id, {})
     return await services.platform.look_up(payload, account, RateLimited(services, names))

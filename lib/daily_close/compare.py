@@ -1,4 +1,4 @@
-"""Whether all stores say the same of every document of a daily close. Pure."""
+"""Compares the data of all stores about every document of a daily close. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lib.words.documents import is_by_hand
 
 
 def state_of(document: DailyDocument) -> State:
-    """Where a document stands by its row."""
+    """The state of a document according to its row."""
     if document.status == SyncStatus.SUCCESS:
         return State.ACCEPTED
     if document.status == SyncStatus.FAILED:
@@ -40,12 +40,12 @@ def compare(
     answers: Mapping[DocumentRef, Acceptance | Lookup | None],
     changed: Collection[DocumentRef] = (),
 ) -> tuple[ClosedDocument, ...]:
-    """Every document with what the stores say of it, and where they disagree.
+    """Every document with its state in each store, and the differences between the stores.
 
     Args:
-        logged: by pipeline and record id; None where the logs could not be asked.
-        answers: of the API, for documents it was asked about; None where no answer came.
-        changed: documents whose content is another one than was accepted.
+        logged: by pipeline and record id; None if the logs could not be read.
+        answers: the API's answers about the documents looked up; None if there was no answer.
+        changed: documents whose content differs from the accepted content.
     """
     ordered = sorted(documents, key=_order)
     ids = Counter(d.national_id for d in ordered if d.national_id)
@@ -76,8 +76,8 @@ def compare(
 
 
 def choose_sample(documents: Iterable[DailyDocument], size: int) -> list[DailyDocument]:
-    """Documents to ask the API about: per pipeline and shop up to `size` that are accepted, and up
-    to `size` that ended otherwise or in doubt.
+    """Documents to look up at the API: per pipeline and shop up to `size` accepted ones, and up to
+    `size` failed or unconfirmed ones.
 
     The same documents give the same sample.
     """
@@ -128,7 +128,7 @@ def _log_differences(document: DailyDocument, state: State, log: LoggedDocument 
     if state is not State.ACCEPTED:
         return [(Kind.LOGGED_ACCEPTED, ", ".join(sorted(ids)))] if accepted else ()
     if is_by_hand(document.message or ""):
-        return ()  # entered at the portal: the logs know of the failure only
+        return ()  # entered at the portal: the logs have only the failure
     if not accepted:
         return [(Kind.NOT_LOGGED if log is None else Kind.LOGGED_OTHERWISE, "")]
     if ids and document.national_id not in ids:

@@ -1,8 +1,8 @@
-"""A daily close as a CSV file for programs; its last rows prove it.
+"""A daily close as a CSV file for programs; its last rows hold the checksum and any signature.
 
-One row for the whole, one per shop and pipeline, one per document, one for each thing that could
-not be compared. The same stores give the same rows, and the same checksum, at any later time: the
-rows do not say when they were written.
+It has one row for the close, one per shop and pipeline, one per document, and one for each item
+that could not be compared. The same data in the stores always gives the same rows and the same
+checksum, because the rows do not contain the time of writing.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ COLUMNS: Final = (
 )
 CHECKSUM_ROW: Final = "sha256"
 SIGNATURE_ROW: Final = "ed25519"
-#: Spreadsheets run what begins like this as a formula: also after blanks, also in full width, and
-#: what follows a line break or a tab within the cell.
+#: A spreadsheet may run a cell that begins like this as a formula: a formula character, also after
+#: blanks or in full width, or a tab or line break before any other text.
 _FORMULA: Final = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+@＝＋＠－-]|[\t\r\n]")
 _REMARK_LIMIT = 300
 
 
 def rows_of(close: DailyClose) -> list[Row]:
-    """The rows of a close, head first, without checksum and signature."""
+    """The rows of a close, header row first, without checksum and signature."""
     days = close.scope.days
     return [
         COLUMNS,
@@ -51,11 +51,11 @@ def rows_of(close: DailyClose) -> list[Row]:
 
 
 def to_csv(close: DailyClose, signer: Signer) -> SealedFile:
-    """The whole file; with a byte order mark, by which Excel knows that it is UTF-8."""
+    """The whole file, with a byte order mark, so that Excel reads it as UTF-8."""
     rows = rows_of(close)
     seal = signer.seal(rows)
     out = io.StringIO(newline="")
-    # A semicolon would begin a new cell where the spreadsheet's language uses it as the separator.
+    # Quote all cells: in some locales spreadsheets use the semicolon as the separator.
     writer = csv.writer(out, quoting=csv.QUOTE_ALL)
     writer.writerows(rows)
     writer.writerow(_padded(CHECKSUM_ROW, seal.sha256))
@@ -65,10 +65,10 @@ def to_csv(close: DailyClose, signer: Signer) -> SealedFile:
 
 
 def verify_csv(content: bytes) -> Verification:
-    """Compute the checksum of a file's rows again.
+    """Recompute the checksum of a file's rows.
 
     Raises:
-        BadCloseFile: it is no daily close, or not whole.
+        BadCloseFile: the file is not a daily close, or is incomplete.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -166,5 +166,5 @@ def safe_cell(value: object) -> str:
     if value is None:
         return ""
     text = str(value)
-    # A negative number is no formula; a code that begins with a minus may be one.
+    # A negative number is not a formula; a text that begins with a minus may be one.
     return f"'{text}" if isinstance(value, str) and _FORMULA.match(text) else text

@@ -1,4 +1,4 @@
-"""The files of a daily close, by their ending or their first bytes: CSV, or a workbook."""
+"""The files of a daily close, CSV or workbook, chosen by file extension or first bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lib.daily_close.workbook import rows_of_workbook, to_workbook, verify_workb
 
 
 class Format(StrEnum):
-    """A kind of file; its value is the ending of its name."""
+    """A file format; its value is the file extension."""
 
     CSV = "csv"
     XLSX = "xlsx"
@@ -27,39 +27,39 @@ MEDIA_TYPES = {
     Format.CSV: "text/csv; charset=utf-8",
     Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-#: How every workbook begins: it is a ZIP archive.
+#: The first bytes of every workbook: it is a ZIP archive.
 _ZIP = b"PK\x03\x04"
 
 
 def file_name(scope: Scope, kind: Format) -> str:
-    """`daily-close-2026-11-02.csv`, with the last day and the shop where they are named."""
+    """`daily-close-2026-11-02.csv`, with the last day and the shop if they are given."""
     last = "" if scope.last == scope.first else f"--{scope.last}"
     shop = "".join(c if c.isascii() and c.isalnum() else "_" for c in scope.shop or "")
     return f"daily-close-{scope.first}{last}{f'-{shop}' if shop else ''}.{kind.value}"
 
 
 def checksums(close: DailyClose) -> dict[Format, str]:
-    """What each file of a close has for its checksum, without making the files."""
+    """The checksum of each file of a close, without creating the files."""
     return {Format.CSV: checksum(rows_of(close)), Format.XLSX: checksum(rows_of_workbook(close))}
 
 
 def audit_detail(close: DailyClose, sums: Mapping[Format, str]) -> str:
-    """A close as the audit log keeps it: `2026-11-02 SHOP01, not closed, csv …, xlsx …`."""
+    """A close as text for the audit log: `2026-11-02 SHOP01, not closed, csv …, xlsx …`."""
     state = "closed" if close.is_closed else "not closed"
     return ", ".join([str(close.scope), state, *(f"{k.value} {s}" for k, s in sums.items())])
 
 
 def read_audit_detail(text: str) -> tuple[str, bool, str]:
-    """Scope, whether it was closed, and checksums, of what `audit_detail` wrote."""
+    """Scope, whether it was closed, and checksums, parsed from a text of `audit_detail`."""
     scope, state, sums = (*text.split(", ", 2), "", "")[:3]
     return scope, state == "closed", sums
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write all or nothing, replacing what is there.
+    """Write a file atomically, and replace an existing one.
 
     Raises:
-        BadCloseFile: it cannot be written there.
+        BadCloseFile: the file cannot be written.
     """
     draft = path.with_name(f".{path.name}.part")
     try:
@@ -71,19 +71,19 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def verify(content: bytes) -> Verification:
-    """Compute the checksum of a file again. Takes any bytes.
+    """Recompute the checksum of a file. Accepts any bytes.
 
     Raises:
-        BadCloseFile: it is no daily close, or not whole.
+        BadCloseFile: the file is not a daily close, or is incomplete.
     """
     return (verify_workbook if content.startswith(_ZIP) else verify_csv)(content)
 
 
 def verify_file(path: Path) -> Verification:
-    """As `verify`.
+    """Like `verify`.
 
     Raises:
-        BadCloseFile: also where it cannot be read.
+        BadCloseFile: also if the file cannot be read.
     """
     try:
         content = path.read_bytes()

@@ -1,6 +1,6 @@
-"""How a file of a daily close proves itself: a checksum over its rows, and a signature of that.
+"""The proof in a daily close file: a checksum over its rows, and a signature of the checksum.
 
-Nothing here needs a setting or a store: the file and the public key are enough to verify it.
+This module reads no setting and no store: the file and the public key are enough to verify it.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ _VARIABLE = "DQG_CLOSE__SIGNING_KEY"
 
 
 class BadCloseFile(SyncError):
-    """A file that is no daily close, or no whole one."""
+    """A file that is not a daily close, or is incomplete."""
 
     error_class = "close_file"
 
 
 class BadPublicKey(SyncError):
-    """A public key that is none."""
+    """A text that is not a public key."""
 
     error_class = "public_key"
 
 
 def checksum(rows: Iterable[Row]) -> str:
-    """SHA-256 over the rows' cells: quoting, line ends and a byte order mark make no difference."""
+    """SHA-256 over the rows' cells: quoting, line ends and a byte order mark do not change it."""
     digest = hashlib.sha256()
     for row in rows:
-        # JSON keeps cells apart whatever they hold.
+        # JSON separates the cells, whatever they contain.
         digest.update(json.dumps(list(row), ensure_ascii=False).encode("utf-8") + b"\n")
     return digest.hexdigest()
 
 
 def signed_text(sha256: str) -> bytes:
-    """What is signed: the checksum, and that it is one of a daily close."""
+    """The text to sign: the checksum, marked as that of a daily close."""
     return f"dqg daily close\n{sha256}\n".encode()
 
 
@@ -55,7 +55,7 @@ class Seal:
 
     Attributes:
         signature, public_key: base64; empty in a file that is not signed. The public key only
-            says which one to compare with: a forger can write another one.
+            shows which key to compare with: a forger can replace it.
     """
 
     sha256: str
@@ -72,13 +72,13 @@ class SealedFile:
 
 
 class Signer:
-    """Seals files with the key of this installation, or without a key: then with a checksum alone.
+    """Adds a checksum to files, and a signature if this installation has a key.
 
     Args:
         secret: 32 random bytes in base64, the seed of an Ed25519 key.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: the secret is not such a seed.
     """
 
     def __init__(self, secret: SecretStr | None) -> None:
@@ -92,7 +92,7 @@ class Signer:
 
     @property
     def public_key(self) -> str | None:
-        """What others verify with, in base64; None without a key."""
+        """The key with which others verify a signature, in base64; None without a key."""
         if self._key is None:
             return None
         return base64.b64encode(self._key.public_key().public_bytes_raw()).decode()
@@ -107,12 +107,12 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a file says of itself, and what its rows give.
+    """What a file states about itself, and the checksum computed from its rows.
 
     Attributes:
-        found: the checksum of its rows.
-        documents: document rows in it.
-        scope: the days and the shop it is about, as it says.
+        found: the checksum computed from its rows.
+        documents: number of document rows.
+        scope: days and shop, as stated in the file.
     """
 
     stated: Seal
@@ -122,7 +122,7 @@ class Verification:
 
     @property
     def holds(self) -> bool:
-        """The rows are those that the checksum was computed from."""
+        """Whether the stated checksum matches the rows."""
         return self.stated.sha256 == self.found
 
     @property

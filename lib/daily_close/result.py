@@ -1,4 +1,4 @@
-"""What a daily close finds: every document with what all stores say, and the verdict. Pure."""
+"""The result of a daily close: every document with its state in all stores. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lib.source.daily import DailyDocument
 from lib.words.documents import CLASSES
 from lib.words.language import N_, Language, say
 
-#: Days that are closed at once; all their documents are held in memory.
+#: Maximum number of days per close; all their documents are held in memory.
 MOST_DAYS = 93
 
 
@@ -25,7 +25,7 @@ class Scope:
     """Which documents are closed: by their own date and by shop.
 
     Attributes:
-        last: the last day, not the one after.
+        last: the last day, inclusive.
         shop: its code; None for all shops.
     """
 
@@ -51,10 +51,10 @@ class BadScope(SyncError):
 
 
 def make_scope(first: date | None, last: date | None, shop: str | None) -> Scope:
-    """The days from the first to the last; one day where only one is named, else yesterday.
+    """The days from the first to the last; one day if only one is given, yesterday if none is.
 
     Raises:
-        BadScope: the last day is before the first, or they are too many.
+        BadScope: the last day is before the first, or there are too many days.
     """
     begin = first or last or yesterday()
     end = last or begin
@@ -66,19 +66,19 @@ def make_scope(first: date | None, last: date | None, shop: str | None) -> Scope
 
 
 def yesterday() -> date:
-    """The last day that is over, in the pharmacies."""
+    """Yesterday in the pharmacies' time zone."""
     return pharmacy_date(datetime.now(UTC)) - timedelta(days=1)
 
 
 class State(StrEnum):
-    """Where a document stands."""
+    """The state of a document."""
 
     ACCEPTED = "accepted"
     FAILED = "failed"
     PENDING = "pending"
     IN_FLIGHT = "in_flight"
     UNCONFIRMED = "unconfirmed"  # the API may have it
-    UNKNOWN = "unknown"  # its status is none of ours
+    UNKNOWN = "unknown"  # its status is not one of `SyncStatus`
 
     @property
     def is_open(self) -> bool:
@@ -86,7 +86,7 @@ class State(StrEnum):
 
 
 class Kind(StrEnum):
-    """What the stores disagree about, or what makes a document's acceptance doubtful."""
+    """A difference between the stores, or a reason to doubt a document's acceptance."""
 
     NO_NATIONAL_ID = "no_national_id"
     SAME_NATIONAL_ID = "same_national_id"
@@ -102,7 +102,7 @@ class Kind(StrEnum):
     CHANGED_AFTER_ACCEPTANCE = "changed_after_acceptance"
 
 
-#: What each of them means, in words.
+#: The meaning of each, as text for people.
 MEANINGS: Mapping[Kind, str] = {
     Kind.NO_NATIONAL_ID: N_("accepted, but without a national id"),
     Kind.SAME_NATIONAL_ID: N_("another document has the same national id"),
@@ -124,7 +124,7 @@ class Difference:
     """One disagreement about one document.
 
     Attributes:
-        detail: the value that differs, where there is one.
+        detail: the value that differs, if any.
     """
 
     ref: DocumentRef
@@ -132,13 +132,13 @@ class Difference:
     detail: str = ""
 
     def said(self, language: Language) -> str:
-        """For a person, without the document."""
+        """Text for people, without the document."""
         meaning = say(language, MEANINGS[self.kind])
         return f"{meaning}: {self.detail}" if self.detail else meaning
 
 
 class LogState(StrEnum):
-    """What the logs say of a document."""
+    """The state of a document in the logs."""
 
     ACCEPTED = "accepted"
     OTHERWISE = "not_accepted"
@@ -147,7 +147,7 @@ class LogState(StrEnum):
 
 
 class ApiState(StrEnum):
-    """What the API says of a document of the sample."""
+    """The API's answer about a document of the sample."""
 
     PRESENT = "present"
     ABSENT = "absent"
@@ -157,10 +157,10 @@ class ApiState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClosedDocument:
-    """One document with what every store says of it.
+    """One document with its state in every store.
 
     Attributes:
-        sent: a call was made about it; None where the logs could not be asked.
+        sent: at least one call was made to send it; None if the logs could not be read.
     """
 
     document: DailyDocument
@@ -177,13 +177,13 @@ class ClosedDocument:
 
 @dataclass(frozen=True, slots=True)
 class ShopClose:
-    """One pipeline in one shop, in numbers.
+    """The numbers of one pipeline in one shop.
 
     Attributes:
-        sent, logged: None where the logs could not be asked; `logged` counts those they say are
-            accepted.
-        checked, present: asked of the API, and found there.
-        amount, accepted_amount: of the documents' lines.
+        sent, logged: None if the logs could not be read; `logged` counts documents accepted
+            according to the logs.
+        checked, present: documents looked up at the API, and found there.
+        amount, accepted_amount: sums over the documents' lines.
     """
 
     pipeline: str
@@ -218,11 +218,11 @@ _NOTES = {
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing that could not be compared, and why.
+    """One item that could not be compared, and why.
 
     Attributes:
-        count: of the documents that could not be looked up, or of the days that logs are kept.
-        why: the class of the error, or the store that is away.
+        count: number of documents that could not be looked up, or of days that logs are kept.
+        why: the class of the error, or the store that is unavailable.
     """
 
     kind: NoteKind
@@ -230,14 +230,14 @@ class Note:
     why: str = ""
 
     def said(self, language: Language) -> str:
-        """For a person."""
+        """Text for people."""
         why = say(language, CLASSES.get(self.why, self.why))
         return say(language, _NOTES[self.kind], count=self.count, why=why)
 
 
 @dataclass(frozen=True, slots=True)
 class DailyClose:
-    """Some days as they are in all stores, documents in an order that never changes.
+    """The documents of some days with their states in all stores, in a fixed order.
 
     Attributes:
         notes: what could not be compared, and why.
@@ -267,7 +267,7 @@ class DailyClose:
 
     @property
     def is_closed(self) -> bool:
-        """Everything is accepted, and every store that was to be asked agrees."""
+        """Whether all documents are accepted, all stores agree and nothing is left uncompared."""
         accepted = self.count(State.ACCEPTED) == len(self.documents)
         return accepted and not self.differences and not self.notes
 

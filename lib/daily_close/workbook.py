@@ -1,7 +1,7 @@
-"""A daily close as a workbook for people: Vietnamese, a sheet per kind of document, codes as text.
+"""A daily close as a workbook for people: Vietnamese, one sheet per document kind, codes as text.
 
-Its checksum is over the values of all cells of all sheets but the last, which holds the proof. How
-a cell looks makes no difference, so a workbook that was only saved again by Excel still holds.
+Its checksum covers the values of all cells in all sheets except the last, which holds the proof.
+Formatting does not change it, so a workbook that Excel only saved again is still valid.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from lib.words.language import Language
 
 #: Rows that a sheet can hold.
 _MOST_ROWS = 1_048_576
-#: Bytes that the archive may unpack to: a file that was given to us may be made to fill memory.
+#: Maximum unpacked size of the archive in bytes: a malicious file could fill the memory.
 _MOST_BYTES = 500_000_000
 _TOO_LARGE = "the workbook is too large: take fewer days, or CSV"
 
@@ -82,13 +82,13 @@ _WIDTHS: Final = {
     _PROOF: (22, 100),
     **dict.fromkeys(_SHEETS.values(), (12, 14, 16, 24, 26, 22, 8, 16, 22, 9, 18, 80)),
 }
-#: The words before each value at the head of the first sheet.
+#: Labels of the values at the top of the first sheet.
 _DAYS, _SHOP, _ALL_SHOPS = "Ngày chứng từ", "Nhà thuốc", "tất cả"
 _PROOF_NAMES: Final = ("SHA-256", "Chữ ký Ed25519", "Khóa công khai")
 
 _NO_CHARACTERS: Final = dict.fromkeys((0xFFFE, 0xFFFF))
 
-#: What openpyxl raises of a damaged archive or its XML is not documented.
+#: Errors of openpyxl for a damaged archive or damaged XML; they are not documented.
 _DAMAGED: Final = (
     *(zipfile.BadZipFile, InvalidFileException, OSError, SyntaxError, LookupError, ValueError),
     *(TypeError, AttributeError, NotImplementedError, RuntimeError),
@@ -127,15 +127,15 @@ def to_workbook(close: DailyClose, signer: Signer) -> SealedFile:
 
 
 def rows_of_workbook(close: DailyClose) -> Iterator[Row]:
-    """What the checksum of a workbook is over."""
+    """The rows that the checksum of a workbook covers."""
     return _rows_of(_tables(close))
 
 
 def verify_workbook(content: bytes) -> Verification:
-    """Compute the checksum of a workbook's cells again.
+    """Recompute the checksum of a workbook's cells.
 
     Raises:
-        BadCloseFile: it is no daily close, or not whole.
+        BadCloseFile: the file is not a daily close, or is incomplete.
     """
     try:
         sheets = _sheets_of(content)
@@ -170,7 +170,7 @@ def _check_size(content: bytes) -> None:
 
 
 def _rows_of(sheets: dict[str, Table]) -> Iterator[Row]:
-    """The cells as a reader of the file finds them."""
+    """The cells as they are read back from the file."""
     for title, table in sheets.items():
         for row in table:
             if cells := _trimmed(map(_as_text, row)):
@@ -178,7 +178,7 @@ def _rows_of(sheets: dict[str, Table]) -> Iterator[Row]:
 
 
 def _read(sheet: Any) -> Iterator[list[str]]:
-    # The size that a sheet states about itself may be false.
+    # The size stated in a sheet may be wrong.
     sheet.reset_dimensions()
     for row in sheet.iter_rows():
         if any(cell.data_type == "f" for cell in row):
@@ -188,7 +188,7 @@ def _read(sheet: Any) -> Iterator[list[str]]:
 
 
 def _trimmed(cells: Iterable[str]) -> list[str]:
-    """Without the empty cells at its end, which a file may have or not."""
+    """The cells without empty ones at the end, which a file may or may not have."""
     found = list(cells)
     while found and not found[-1]:
         found.pop()
@@ -196,7 +196,7 @@ def _trimmed(cells: Iterable[str]) -> list[str]:
 
 
 def _as_text(value: object) -> str:
-    """A cell's value, the same before it is written and after it is read."""
+    """A cell's value as text; the same before writing and after reading."""
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -256,7 +256,7 @@ def _proof(seal: Seal) -> Table:
 
 
 def _text(value: str | None) -> str:
-    """What XML can hold; blanks at the ends would be read back or not."""
+    """The characters that XML can hold, without outer blanks, which may be lost on reading."""
     return one_line(value or "").translate(_NO_CHARACTERS).strip()
 
 
@@ -264,7 +264,7 @@ _HEADS = (_SHOP_HEADS, _DOCUMENT_HEADS)
 
 
 class _Styles:
-    """Cells of a sheet: text is text whatever it begins with, numbers and dates look like those."""
+    """Creates cells: text stays text whatever it begins with, numbers and dates get a format."""
 
     def __init__(self, sheet: Any) -> None:
         self._sheet = sheet
@@ -273,7 +273,7 @@ class _Styles:
     def cell(self, value: Any, *, bold: bool) -> Any:
         cell = WriteOnlyCell(self._sheet, value)
         if isinstance(value, str):
-            # Set after the value: openpyxl takes a text that begins with = for a formula.
+            # Set after the value: openpyxl treats a text that begins with = as a formula.
             cell.data_type = "s"
             cell.number_format = "@"
             cell.quotePrefix = True

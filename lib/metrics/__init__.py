@@ -1,1 +1,1 @@
-"""Metrics of runs: what is counted, the files it is counted in, and what records it."""
+"""Metrics of runs: their definitions, their files, and the recorder."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """How a metric's values of several processes become one."""
+    """How the values of several processes are combined."""
 
     COUNTER = "counter"  # their sum
     HISTOGRAM = "histogram"  # the sum of each bucket
@@ -20,8 +20,8 @@ class Family:
     """One metric.
 
     Attributes:
-        buckets: of a histogram, upper bounds without infinity.
-        lasting: of a gauge, shown however old it is; others are left out when they are stale.
+        buckets: for a histogram, upper bounds without infinity.
+        lasting: for a gauge, exported at any age; other gauges are left out when they are stale.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Key:
     """One value of one metric.
 
     Attributes:
-        part: of a histogram, `sum` or a bucket's upper bound; else empty.
+        part: for a histogram, `sum` or a bucket's upper bound; else empty.
     """
 
     kind: str

@@ -1,10 +1,10 @@
-"""Where metrics are counted: one memory-mapped file a process, folded into a total when it ends.
+"""Storage of metrics: one memory-mapped file per process, added to a total after the process ends.
 
-A run is a short-lived process, and may be killed at any moment. What it counted is in its file,
-which the system keeps; a lock on the file shows whether the process still lives (unlike a process
-id it is never used twice, and is right across containers that share the folder). The file of a
-dead process is added to `total.json` and removed: nothing is lost, nothing counts twice, and the
-folder does not grow.
+A run is a short-lived process and may be killed at any moment. Its counts are in its file, which
+remains when the process dies. A lock on the file shows whether the process is alive; unlike a
+process id, a lock is never reused, and it works across containers that share the folder. To fold
+the file of a dead process means to add it to `total.json` and remove it: nothing is lost, nothing
+is counted twice, and the folder does not grow.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ logger = logging.getLogger("dqg.metrics")
 
 TOTAL = "total.json"
 _LOCK = "fold.lock"
-#: Written out in advance: a full disk must not kill a process that counts.
+#: Allocated in advance: a full disk must not kill a process that counts.
 _SIZE = 64 * 1024
-#: Fits into that size; more would mean that a label is not bounded.
+#: This number of keys fits into that size; more would mean that a label has unbounded values.
 _MOST_KEYS = 400
-#: This number of files is folded by the next process, if no exporter reads them.
+#: From this number of files on, the next process folds them, in case no exporter does.
 _MANY_FILES = 50
-#: A file that is being made becomes whole within this many seconds.
+#: Seconds within which a new file is complete.
 _BEING_MADE = 60.0
 
 
@@ -44,8 +44,8 @@ class Reading:
     """All values of a folder.
 
     Attributes:
-        values: with the moment a gauge was set.
-        live: processes that are counting now.
+        values: each with the time at which a gauge was set.
+        live: number of processes that are counting now.
     """
 
     values: dict[Key, tuple[float, float]] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Reading:
 
 
 class ProcessFile:
-    """The values of this process. May be shared by threads.
+    """The values of this process. Thread-safe.
 
     Raises (when made):
         OSError: the folder cannot be used.
@@ -73,7 +73,7 @@ class ProcessFile:
         folder.mkdir(parents=True, exist_ok=True)
         fold_many(folder)
         name = f"{os.getpid()}-{uuid4().hex[:12]}"
-        # Under another name until it is locked: an unlocked file is one of a dead process.
+        # Under another name until it is locked: an unlocked file counts as that of a dead process.
         making = folder / f"{name}.new"
         self._descriptor = os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -101,7 +101,7 @@ class ProcessFile:
                 self._values.write_value(text, value, time.time())
 
     def close(self) -> None:
-        """From now on the file counts as one of a dead process. Idempotent."""
+        """From now on the file counts as that of a dead process. Idempotent."""
         with self._lock:
             if self._descriptor >= 0:
                 self._values.close()
@@ -109,7 +109,7 @@ class ProcessFile:
                 self._descriptor = -1
 
     def _text(self, key: Key) -> str | None:
-        """The key as the file has it, None where nothing may be written (any more)."""
+        """The key as stored in the file; None if the file is full or closed."""
         if self._descriptor < 0:
             return None
         if (text := self._known.get(key)) is None and len(self._known) < _MOST_KEYS:
@@ -137,7 +137,7 @@ def read(folder: Path) -> Reading:
 
 
 def fold_many(folder: Path) -> None:
-    """Fold the files of dead processes where there are many, unless another process does it now.
+    """Fold the files of dead processes if there are many, unless another process is doing it.
 
     Raises:
         OSError: the folder cannot be used.
@@ -150,16 +150,16 @@ def fold_many(folder: Path) -> None:
 
 
 def _fold(folder: Path) -> Reading:
-    """Add dead processes' files to the total and remove them; the total. Under the lock."""
+    """Fold the files of dead processes; returns the total. The caller must hold the lock."""
     total, included = _load_total(folder)
     for path in _files(folder):
-        if path.name in included:  # the last one to fold ended before it had removed it
+        if path.name in included:  # the last process to fold ended before it removed the file
             path.unlink()
     dead = [path for path in _files(folder) if _is_dead(path)]
     if dead:
         for path in dead:
             total.add(_entries(path))
-        # Names and values go in one step, so a file is counted here or there, never in both.
+        # Names and values are saved in one step, so that no file is counted twice.
         _save_total(folder, total, [path.name for path in dead])
         for path in dead:
             path.unlink()
@@ -169,7 +169,7 @@ def _fold(folder: Path) -> Reading:
 
 
 def _remove_if_never_made(path: Path) -> None:
-    """Its process may have ended between making and renaming it."""
+    """Remove a file whose process ended between creating and renaming it."""
     try:
         if time.time() - path.stat().st_mtime > _BEING_MADE and _is_dead(path):
             path.unlink()
@@ -187,7 +187,7 @@ def _load_total(folder: Path) -> tuple[Reading, set[str]]:
         return Reading(), set()
     except (ValueError, TypeError, KeyError) as error:
         path.rename(folder / f"{TOTAL}.broken")
-        logger.error(  # noqa: TRY400 - the text of the error says nothing more
+        logger.error(  # noqa: TRY400 - the text of the error adds nothing
             "%s cannot be read, counting starts again: %s", path, type(error).__name__
         )
         return Reading(), set()
@@ -204,7 +204,7 @@ def _save_total(folder: Path, total: Reading, included: list[str]) -> None:
 
 
 def _entries(path: Path) -> list[tuple[Key, float, float]]:
-    """Values of one process; none, and a warning, where its file makes no sense."""
+    """Values of one process; empty, with a warning, if its file is damaged."""
     from prometheus_client.mmap_dict import MmapedDict
 
     try:
@@ -233,7 +233,7 @@ def _is_dead(path: Path) -> bool:
 
 @contextmanager
 def _exclusive(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Only one process folds or reads at a time; gives False where that is another one."""
+    """Lets one process at a time fold or read; yields False if another one holds the lock."""
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:

@@ -1,4 +1,4 @@
-"""Counts what happens, in the words of the field; counts nothing where no folder is set."""
+"""Records events as metrics; records nothing if no folder is set."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _STATES = {"closed": 0, "half_open": 1, "open": 2, "forced_open": 3}
 
 
 class Metrics:
-    """What one process counts. No method raises, none waits for anything but memory.
+    """The metrics of one process. No method raises, and none waits for I/O.
 
     Args:
-        file: None: nothing is counted.
+        file: where values are counted; None: nothing is counted.
     """
 
     def __init__(self, file: ProcessFile | None = None) -> None:
@@ -50,11 +50,11 @@ class Metrics:
         self._observe(families.API_SECONDS, (pipeline, attempt.action), attempt.duration_ms / 1000)
 
     def retried(self, pipeline: str) -> None:
-        """A document is to be sent once more within its run."""
+        """A document will be sent again within its run."""
         self._add(families.RETRIES, (pipeline,))
 
     def claim_lost(self, pipeline: str) -> None:
-        """A document was not sent or its outcome not written: it is another holder's."""
+        """A document was not sent or its outcome not written: another run has claimed it."""
         self._add(families.CLAIMS_LOST, (pipeline,))
 
     def saved(self, size: int, seconds: float) -> None:
@@ -67,19 +67,19 @@ class Metrics:
         self._add(families.SAVE_FAILURES, ())
 
     def breakers_changed(self, *transitions: Transition | None) -> None:
-        """What a call has done to breakers; None is nothing."""
+        """A call changed the states of breakers; None: no change."""
         for change in transitions:
             if change is not None:
                 kind = "pipeline" if change.name.startswith("pipeline:") else "account"
                 self._add(families.BREAKER_CHANGES, (kind, change.new.value))
 
     def breakers_read(self, pipeline: str, state: str, paused_shops: int) -> None:
-        """What the breakers of a pipeline and of its shops are now."""
+        """The current states of a pipeline's breaker and of its shops' breakers were read."""
         self._set(families.BREAKER_STATE, (pipeline,), _STATES[state])
         self._set(families.PAUSED_SHOPS, (pipeline,), paused_shops)
 
     def backlog_read(self, backlog: Sequence[PipelineSummary]) -> None:
-        """What the source database holds now."""
+        """The backlog was read from the source database."""
         for summary in backlog:
             name = summary.pipeline
             for state, documents in (
@@ -113,14 +113,14 @@ def _key(family: Family, labels: tuple[str, ...], part: str = "") -> Key:
 
 @contextmanager
 def open_metrics(settings: MetricsSettings) -> Iterator[Metrics]:
-    """The metrics of this process, while a run lasts.
+    """The metrics of this process, for the duration of a run.
 
-    A folder that cannot be used stops no document: a warning, and nothing is counted.
+    If the folder cannot be used, a warning is logged and nothing is counted; the run continues.
     """
     if settings.dir is None:
         yield Metrics()
         return
-    # Only who counts pays for this import.
+    # Imported here, because only a process that counts needs it.
     from lib.metrics.files import ProcessFile
 
     try:

@@ -1,1 +1,1 @@
-"""What people do and ask, in one place for the command line and the console."""
+"""Actions and queries of people, shared by the command line and the console."""

@@ -1,4 +1,4 @@
-"""What a decision of a person comes to for one document."""
+"""The effect of a person's decision on one document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.models import DocumentRef, StoredDocument, SyncStatus
 
 Item = TypeVar("Item")
 
-#: Documents that are read or written at once.
+#: Number of documents that are read or written at once.
 CHUNK = 500
 
 
@@ -20,10 +20,10 @@ class Effect(StrEnum):
 
     POSSIBLE = "possible"  # a preview: it would be done
     DONE = "done"
-    ALREADY = "already"  # it was decided like this before
-    HELD = "held"  # left alone: a run holds it
-    NOT_FAILED = "not_failed"  # left alone: it is pending or accepted
-    CHANGED = "changed"  # left alone: it changed between the preview and the decision
+    ALREADY = "already"  # the same decision was made before
+    HELD = "held"  # not changed: a run holds it
+    NOT_FAILED = "not_failed"  # not changed: it is pending or accepted
+    CHANGED = "changed"  # not changed: it changed between the preview and the decision
 
 
 @dataclass(slots=True)
@@ -55,6 +55,6 @@ def preview(document: StoredDocument) -> Decision:
 
 
 def chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """The items in portions that are read or written at once."""
+    """The items in chunks that are read or written at once."""
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]

@@ -1,4 +1,4 @@
-"""Moments in the life of a document, read from log entries, failure records and runs. Pure."""
+"""Events of a document, read from log entries, failure records and runs. Pure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run in Prefect: of a flow, or of a task where documents are tasks.
+    """One run in Prefect: a flow run, or a task run at granularity `task`.
 
     Attributes:
-        message: what its state says.
-        url: where the UI shows it; None where that is not known.
+        message: the message of its state.
+        url: its page in the UI; None if not known.
     """
 
     id: str
@@ -50,12 +50,12 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One moment.
+    """One event.
 
     Attributes:
         kind: one of `KINDS`.
         details: values, the same in every language.
-        url: the run it is about.
+        url: page of the run it is about.
     """
 
     at: datetime
@@ -75,14 +75,14 @@ class Event:
 
 
 def events_of_log(log: Mapping[str, Any]) -> Iterator[Event]:
-    """What a `task_logs` entry tells: one dispatch of the document."""
+    """The events of one `task_logs` entry, which describes one dispatch of the document."""
     store, token = "task_logs", log["claim_token"]
-    # A run that a person started claims under its own id.
+    # A run that a person started uses its run id as the claim token.
     by_hand = token == log.get("flow_run_id")
     started = _moment(log["started_at"]) if log.get("started_at") else None
     begin = _moment(log["created_at"])
     if by_hand and started is not None:
-        # Written together with the start, a moment after it.
+        # The entry is written together with the start, slightly after it.
         begin = min(begin, started)
     yield Event(begin, store, "logged" if by_hand else "dispatched", f"claim {token}")
     if started is not None:
@@ -94,7 +94,7 @@ def events_of_log(log: Mapping[str, Any]) -> Iterator[Event]:
         yield Event(_moment(accepted), store, "accepted", _joined(details))
     status = LogStatus(log["status"])
     if not status.is_open:
-        # Entries of earlier versions know only when they were changed last.
+        # Entries of earlier versions have only the time of their last change.
         closed = log.get("closed_at") or log["updated_at"]
         details = [status.value, log.get("error_class"), log.get("national_id"), log.get("message")]
         details += log.get("notes") or ()
@@ -102,14 +102,14 @@ def events_of_log(log: Mapping[str, Any]) -> Iterator[Event]:
 
 
 def events_of_failure(failure: Mapping[str, Any]) -> Iterator[Event]:
-    """What a `sync_failures` record tells: the failure, and what was decided about it."""
+    """The events of one `sync_failures` record: the failure, and the decisions about it."""
     store = "sync_failures"
     if failure.get("error_class"):
         details = [failure["error_class"], failure.get("error")]
         yield Event(_moment(failure["created_at"]), store, "failed", _joined(details))
     history: list[Mapping[str, Any]] = list((failure.get("history") or {}).values())
     if not history and failure.get("settled_at"):
-        # Of earlier versions: the last decision only.
+        # Records of earlier versions have only the last decision.
         history = [
             {
                 "state": failure["state"],
@@ -136,7 +136,7 @@ def events_of_run(made: Run) -> Iterator[Event]:
 
 
 def _moment(value: datetime | str) -> datetime:
-    """A stored moment; the local stand-in for MongoDB gives some of them back as text."""
+    """A stored time; the local replacement for MongoDB returns some times as text."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""The stores a person works with, opened for the length of a command or of the console."""
+"""The stores a person works with, open while a command or the console runs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def open_operator(
     """Open the stores; only the source database must answer.
 
     Args:
-        source_may_be_away: open without it too; then no account is known.
+        source_may_be_away: do not require the source database; without it no account is known.
 
     Raises:
         ConfigurationError, StoreUnavailable.

@@ -1,4 +1,4 @@
-"""Hold pipelines and shops by hand, and let them go on."""
+"""Pause pipelines and shops by hand, and resume them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lib.words.states import held
 
 
 def shop_breakers(operator: Operator, shop: str) -> list[str]:
-    """Breakers of a shop's own accounts; none where it has no account.
+    """Breakers of a shop's own accounts; empty if it has no account.
 
-    The installation's account is not among them: holding it would hold every shop.
+    The installation's account is not included: to pause it would pause every shop that uses it.
     """
     return sorted(f"account:{key}" for key in operator.accounts.keys_of(shop))
 
@@ -24,10 +24,10 @@ async def pause(
     """Force breakers open until they are resumed. Idempotent.
 
     Args:
-        entry: for the audit log; a pause is possible also while MongoDB is away.
+        entry: for the audit log; a pause is possible also while MongoDB is unavailable.
 
     Returns:
-        How they are now; None where Redis is away, and nothing was changed.
+        The breakers' states now; None if Redis is unavailable and nothing was changed.
     """
     for name in names:
         await operator.breakers.force_open(name, held(entry.by, entry.why))
@@ -37,7 +37,7 @@ async def pause(
 async def resume(
     operator: Operator, names: Sequence[str], *, entry: AuditEntry
 ) -> dict[str, BreakerSnapshot] | None:
-    """Let breakers go on, those that opened automatically included. As `pause`."""
+    """Close breakers again, including those that opened automatically. Otherwise like `pause`."""
     for name in names:
         await operator.breakers.end_forced_open(name)
         await operator.breakers.reset(name)

@@ -15,7 +15,7 @@ from lib.tracking.audit import Action, AuditEntry
 
 
 class NotRecorded(StoreUnavailable):
-    """Documents were changed, and MongoDB left before it was kept who did it and why."""
+    """Documents were changed, but MongoDB became unavailable before who and why were saved."""
 
     def __init__(self, store: str, state: str, documents: int) -> None:
         self.state = state
@@ -52,13 +52,13 @@ async def requeue(
     why: str,
     seen: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Carry out those decisions that are possible, and write what became of each into it.
+    """Carry out the decisions that are possible, and set the effect of each.
 
-    Idempotent: a document that is pending already is left alone.
+    Idempotent: a document that is already pending is not changed.
 
     Raises:
-        StoreUnavailable: nothing is changed where who and why could not be kept.
-        NotRecorded: MongoDB left halfway.
+        StoreUnavailable: who and why could not be saved, so nothing is changed.
+        NotRecorded: MongoDB became unavailable after documents were changed.
     """
     await operator.tracking.ping()
     by_pipeline: dict[str, list[Decision]] = defaultdict(list)
@@ -99,7 +99,7 @@ async def record(
     why: str,
     detail: str = "",
 ) -> None:
-    """Keep a decision with the failure records and in the audit log.
+    """Save a decision in the failure records and in the audit log.
 
     Raises:
         NotRecorded.

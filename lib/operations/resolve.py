@@ -15,7 +15,7 @@ from lib.words.language import say
 
 
 def preview(document: StoredDocument, national_id: str) -> Decision:
-    """What `resolve` would do; a repetition is possible, for the failure record may be open."""
+    """What `resolve` would do; it can run again, because the failure record may still be open."""
     if document.status == SyncStatus.SUCCESS and document.national_id == national_id:
         return Decision(document, Effect.ALREADY)
     return preview_failed(document)
@@ -24,11 +24,11 @@ def preview(document: StoredDocument, national_id: str) -> Decision:
 async def resolve(
     operator: Operator, decision: Decision, national_id: str, *, by: str, why: str
 ) -> None:
-    """Carry the decision out where it is possible, and write what became of it into it. Idempotent.
+    """Carry out the decision if it is possible, and set its effect. Idempotent.
 
     Raises:
-        StoreUnavailable: nothing is changed where who and why could not be kept.
-        NotRecorded: MongoDB left halfway.
+        StoreUnavailable: who and why could not be saved, so nothing is changed.
+        NotRecorded: MongoDB became unavailable after the document was changed.
     """
     if decision.effect not in (Effect.POSSIBLE, Effect.ALREADY):
         return

@@ -9,7 +9,7 @@ from lib.operations.operator import Operator
 from lib.pipelines import Pipeline, get_pipeline
 from lib.tracking.audit import Action, AuditEntry
 
-#: Creates the run that sends this document, whatever its status; gives the run's id.
+#: Creates the run that sends this document, whatever its status; returns the run's id.
 StartRun = Callable[[Pipeline, StoredDocument], Awaitable[str]]
 
 
@@ -21,12 +21,13 @@ def can_be_sent(document: StoredDocument) -> bool:
 async def send_now(
     operator: Operator, document: StoredDocument, start: StartRun, *, by: str, why: str
 ) -> str:
-    """Keep who sends it and why, then create the run; returns its id. Not idempotent.
+    """Save who sends it and why, then create the run; returns its id. Not idempotent.
 
     A second run for the same document finds it held or accepted, and sends nothing.
 
     Raises:
-        StoreUnavailable: who and why could not be kept, or Prefect is away; nothing is sent then.
+        StoreUnavailable: who and why could not be saved, or Prefect is unavailable; nothing is
+            sent.
         ConfigurationError: the pipeline is not deployed.
     """
     await operator.audit.note(sent_entry(document.ref, by, why))
@@ -34,7 +35,7 @@ async def send_now(
 
 
 def sent_entry(ref: DocumentRef, by: str, why: str = "") -> AuditEntry:
-    """For the audit log."""
+    """The entry for the audit log."""
     return AuditEntry(
         Action.SENT,
         by,

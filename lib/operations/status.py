@@ -1,4 +1,4 @@
-"""Where every document is, and what is in the way."""
+"""The states of all documents, and what blocks them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from lib.source.counts import ShopSummary
 from lib.source.deadlines import DeadlineCount, bounds_of
 from lib.source.inspection import ForeignStatus
 
-#: The work pools of these names; None for one that does not exist.
+#: Reads the work pools with these names; None for a pool that does not exist.
 ReadPools = Callable[[list[str]], Awaitable[dict[str, PoolState | None]]]
 
 
 @dataclass(slots=True)
 class Status:
-    """Where the documents of each shop are, and what is in the way.
+    """The states of the documents of each shop, and what blocks them.
 
     Attributes:
-        shop_breakers: by shop, the one that is furthest from closed.
+        shop_breakers: by shop, the breaker with the most severe state.
         open_failures: failure records without a decision, by pipeline and shop; None: not known.
-        pools: None: not known; a pool that is None is not there.
-        deadlines: documents that are late, or soon late.
-        foreign: documents with a status of other software, which are left alone.
-        away: what could not be asked, and what it said.
+        pools: None: not known; a pool that is None does not exist.
+        deadlines: documents that are late, or soon will be.
+        foreign: documents with a status of other software; this service does not change them.
+        away: stores that could not be read, with the text of the error.
     """
 
     shops: list[ShopSummary]
@@ -45,7 +45,7 @@ class Status:
     away: dict[str, str] = field(default_factory=dict)
 
     def open_by_pipeline(self) -> dict[str, int]:
-        """Failure records without a decision, of all shops together; nothing if not known."""
+        """Failure records without a decision, of all shops together; empty if not known."""
         counts = dict.fromkeys(PIPELINES, 0)
         for (name, _shop), count in (self.open_failures or {}).items():
             counts[name] = counts.get(name, 0) + count
@@ -59,7 +59,7 @@ class Status:
 
 
 class _Spellings:
-    """One spelling of each shop: that of AccountShop, else the first one met."""
+    """One written form of each shop code: that of AccountShop, else the first one found."""
 
     def __init__(self, accounts: AccountDirectory) -> None:
         self._accounts = accounts
@@ -72,13 +72,13 @@ class _Spellings:
 async def read_status(
     operator: Operator, read_pools: ReadPools | None = None, *, foreign: bool = True
 ) -> Status:
-    """Asks every part; those that are away are named, and the rest is still read.
+    """Reads all stores; unavailable ones are listed in `away`, and the others are still read.
 
     Args:
         foreign: look for foreign statuses too, which reads the statuses of all documents.
 
     Raises:
-        StoreUnavailable, ConfigurationError: the source database cannot be asked.
+        StoreUnavailable, ConfigurationError: the source database cannot be read.
     """
     pipelines, counts = list(PIPELINES.values()), operator.source.counts
     spelled = _Spellings(operator.accounts)

@@ -1,4 +1,4 @@
-"""Everything that happened to one document, in order of time, from all stores."""
+"""The history of one document in order of time, from all stores."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lib.pipelines import Pipeline
 from lib.tracking.failures import ref_of
 from lib.tracking.task_logs import TaskLogReader
 
-#: Runs of these ids, and flow runs of these names, by id.
+#: Reads the runs with these ids, and the flow runs with these names; the result is by id.
 ReadRuns = Callable[[Iterable[str | None], Collection[str]], Awaitable[dict[str, Run]]]
 
 
 @dataclass(slots=True)
 class Traced:
-    """One document, and what each store has of it."""
+    """One document, and what each store has about it."""
 
     ref: DocumentRef
     row: StoredDocument | None = None
@@ -34,7 +34,7 @@ class Traced:
         found = [event for log in self.logs for event in events_of_log(log)]
         found += [event for failure in self.failures for event in events_of_failure(failure)]
         found += [event for made in self.runs for event in events_of_run(made)]
-        # A decision is kept with every failure record that it settled.
+        # Without duplicates: a decision is stored in every failure record that it settled.
         return sorted(dict.fromkeys(found), key=lambda event: event.at)
 
     def run_ids(self) -> set[str]:
@@ -49,7 +49,7 @@ class Trace:
     """All documents of one local id.
 
     Attributes:
-        away: what could not be asked, and what it said.
+        away: stores that could not be read, with the text of the error.
     """
 
     local_id: str
@@ -68,7 +68,7 @@ async def read_trace(
     *,
     read_runs: ReadRuns,
 ) -> Trace:
-    """Asks every store; those that are away are named, and the rest is still read."""
+    """Reads all stores; unavailable ones are listed in `away`, and the others are still read."""
     found = Trace(local_id)
 
     def is_meant(ref: DocumentRef) -> bool:
@@ -100,18 +100,18 @@ async def read_trace(
             found.away[store] = str(error)
 
     await asyncio.gather(ask("SQL", read_rows()), ask("MongoDB", read_records()))
-    # Whichever store answered first.
+    # A fixed order, whichever store answered first.
     order = [pipeline.name for pipeline in pipelines]
     found.documents = dict(
         sorted(found.documents.items(), key=lambda entry: (order.index(entry[0][0]), entry[0][1]))
     )
-    # Last: the records name the runs.
+    # Last, because the records contain the ids of the runs.
     await ask("Prefect", _add_runs(found, pipelines, read_runs))
     return found
 
 
 async def _add_runs(found: Trace, pipelines: Iterable[Pipeline], read_runs: ReadRuns) -> None:
-    """Adds the runs that the logs name, and those of this name that no log knows."""
+    """Adds the runs that the logs refer to, and other runs with the name of a document."""
     ids = {run_id for document in found.documents.values() for run_id in document.run_ids()}
     names = {p.manual_run_name(found.local_id): p.name for p in pipelines}
     names |= {p.run_name(found.local_id): p.name for p in pipelines}
@@ -127,7 +127,7 @@ async def _add_runs(found: Trace, pipelines: Iterable[Pipeline], read_runs: Read
 
 
 def _is_of(made: Run, ref: DocumentRef) -> bool:
-    """Whether a run that has the document's name can be about it."""
+    """Whether a run with the document's name can belong to the document."""
     told = made.parameters
     return told.get("pharmacy_code") in (None, ref.pharmacy_code) and told.get("record_id") in (
         None,

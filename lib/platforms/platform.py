@@ -1,8 +1,8 @@
-"""What a national platform is to the rest of the system: build a payload, submit it, look it up.
+"""The interface of a national platform: build a payload, submit it, look it up.
 
-One adapter implements this per platform, so that the successor platform (asynchronous answers,
-other field names) needs no change elsewhere: its `submit` waits for the
-transaction's final status and raises `OutcomeUnknown` when that does not come in time.
+One adapter per platform implements it, so that the successor platform (asynchronous answers, other
+field names) needs no change elsewhere: its `submit` waits for the transaction's final status and
+raises `OutcomeUnknown` if that does not arrive in time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lib.models import Acceptance, Account, Attempt, Document, Payload
 
 
 class Action(StrEnum):
-    """What a call asks of the platform."""
+    """The kinds of calls to a platform."""
 
     SUBMIT = "submit"
     LOOK_UP = "look_up"
@@ -22,25 +22,25 @@ class Action(StrEnum):
 
 
 class CallContext(Protocol):
-    """What the calls about one document need of their surroundings."""
+    """What the calls about one document need from their caller."""
 
     async def permit(self, action: Action) -> None:
-        """Awaited before each HTTP request is begun.
+        """Awaited before each HTTP request starts.
 
-        A call may have waited long for its turn, so what held before need not hold any more.
+        A call may have waited long for its turn, so earlier checks may no longer be valid.
 
         Raises:
-            SyncError: the request must not leave.
+            SyncError: the request must not be sent.
         """
         ...
 
     def ensure_held(self) -> None:
-        """Called when a connection is there and the first byte of a request is about to leave.
+        """Called when a connection is ready, just before the first byte of a request is sent.
 
-        Waiting for the connection may have taken long, or the process may have stood still.
+        Waiting for the connection may have taken long, or the process may have been suspended.
 
         Raises:
-            SyncError: the permit does not hold any more; nothing has left.
+            SyncError: the permit is no longer valid; nothing was sent.
         """
         ...
 
@@ -50,10 +50,10 @@ class CallContext(Protocol):
 
 
 class Lookup(StrEnum):
-    """Answers of a look-up that are not an `Acceptance`."""
+    """Results of a look-up that are not an `Acceptance`."""
 
-    ABSENT = "absent"  # the platform says that it does not have the document
-    UNSUPPORTED = "unsupported"  # the platform cannot be asked
+    ABSENT = "absent"  # the platform states that it does not have the document
+    UNSUPPORTED = "unsupported"  # the platform has no look-ups
 
 
 class Platform(Protocol):
@@ -71,7 +71,7 @@ class Platform(Protocol):
         ...
 
     async def log_in(self, account: Account) -> None:
-        """See that the account can log in, or has done so lately. Idempotent.
+        """Ensure that the account can log in, or has recently done so. Idempotent.
 
         Raises:
             AccountRefused, Unavailable, WrongEndpoint.
@@ -88,14 +88,14 @@ class Platform(Protocol):
     ) -> Acceptance:
         """Send a document. Not idempotent: after `OutcomeUnknown` look it up first.
 
-        An error's `maybe_stored` says whether the platform may have it nevertheless.
+        An error's `maybe_stored` states whether the platform may have stored it nevertheless.
 
         Args:
-            unconfirmed: an earlier call may have stored it, and a look-up could not say.
+            unconfirmed: an earlier call may have stored it, and a look-up gave no clear answer.
 
         Raises:
-            Rejected, Unavailable, OutcomeUnknown, AccountRefused, WrongEndpoint, and what
-            `context.permit` raises where nothing was sent yet.
+            Rejected, Unavailable, OutcomeUnknown, AccountRefused, WrongEndpoint, and the errors of
+            `context.permit` if nothing was sent yet.
         """
         ...
 
@@ -103,7 +103,7 @@ class Platform(Protocol):
         """Replace a document that the platform has. Idempotent.
 
         Raises:
-            As `submit`; WrongEndpoint where the platform takes no updates.
+            As `submit`; WrongEndpoint if the platform does not accept updates.
         """
         ...
 
@@ -113,7 +113,7 @@ class Platform(Protocol):
         """Ask whether the platform has a document. Idempotent.
 
         Raises:
-            Unavailable: also where the answer is unclear: ask later.
-            AccountRefused, and what `context.permit` raises.
+            Unavailable: also if the answer is unclear; retry later.
+            AccountRefused, and the errors of `context.permit`.
         """
         ...

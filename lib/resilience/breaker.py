@@ -1,13 +1,13 @@
-"""Breakers of all processes: the rules of `breaker_rules` over a state that Redis keeps.
+"""Breakers shared by all processes: the rules of `breaker_rules`, with the state in Redis.
 
-There is one per account and one per pipeline. A call asks both first (`admit`) and gets a permit;
-at its end its success is reported with the permit, its failure to the one breaker that it counts
-for (`failed`, or `trip` for a refused login; `lib.sync.outcomes` says which), and a probe that
-says nothing is given back (`release_probe`).
+There is one per account and one per pipeline. A call first asks both (`admit`) and gets a permit.
+Its success is reported with the permit, its failure to the one breaker that it counts for
+(`failed`, or `trip` for a refused login; `lib.sync.outcomes` decides which). A probe without a
+result is released (`release_probe`).
 
-A change is read, decided here, and written only where Redis still has what was read, else it is
-decided once more. A call costs one round trip when it is admitted, and none when it succeeds while
-all is clear.
+A change is a compare-and-set: the state is read, the change is decided here, and it is written only
+if Redis still has the state that was read; otherwise it is decided again. A call costs one round
+trip when it is admitted, and none when it succeeds and its success changes nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from lib.words.language import Phrase
 
 logger = logging.getLogger("dqg.breaker")
 
-#: A change that others were quicker than so often is left out; the next call reports again.
+#: A change that conflicts this often with other changes is dropped; the next call reports again.
 _TRIES = 100
 
 Change = Callable[[Breaker, Limits, float], Breaker]
@@ -45,13 +45,13 @@ Change = Callable[[Breaker, Limits, float], Breaker]
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """A call that was let through, for `Breakers.succeeded`.
+    """An admitted call, for `Breakers.succeeded`.
 
     Attributes:
-        names: the breakers it passed.
-        all_clear: none of them had anything that its success would change.
+        names: the breakers that admitted it.
+        all_clear: its success would not change any of them.
         failure_epoch: how many failures this process had reported before.
-        began: when it was let through, by the clock of the store.
+        began: when it was admitted, by the clock of the store.
     """
 
     names: tuple[str, ...]
@@ -62,10 +62,10 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a reported failure came to.
+    """The result of a reported failure.
 
     Attributes:
-        own: others passed since the document failed before, so this failure is its own.
+        own: the document failed before, and others passed since: this failure is its own.
     """
 
     transition: Transition | None = None
@@ -73,7 +73,7 @@ class Judgement:
 
 
 class _Store(Protocol):
-    """Where the states are. `replace` changes all of them or, where one is not as read, none."""
+    """Stores the states. `replace` changes all of them, or none if one differs from the read."""
 
     async def read(self, names: Sequence[str]) -> _Read: ...
 
@@ -98,12 +98,13 @@ def pipeline_breaker(pipeline: str) -> str:
 class Breakers:
     """The breakers of all processes, by name (`account:…`, `pipeline:…`).
 
-    While Redis is away each process keeps its own, beginning with what it last read.
+    While Redis is unavailable, each process keeps separate breakers, starting with the last states
+    that it read.
 
     Args:
         redis: None keeps them in this process.
-        prefix: begins every key.
-        monotonic: clock of the breakers kept in this process; Redis uses its server's.
+        prefix: of every key in Redis.
+        monotonic: clock of the breakers in this process; those in Redis use its server's clock.
     """
 
     def __init__(
@@ -125,13 +126,13 @@ class Breakers:
         self._turn = asyncio.Lock()
 
     async def admit(self, names: Sequence[str], document: str = "", shop: str = "") -> Permit:
-        """Let a call about a document through all of these breakers or none.
+        """Admit a call about a document at all of these breakers, or at none.
 
-        While one is half open this call is a probe: end it with `succeeded`, `failed`, `trip` or
-        `release_probe`, else its place is free again only after `probe_seconds`.
+        While one is half open, this call is a probe: end it with `succeeded`, `failed`, `trip` or
+        `release_probe`, otherwise its place becomes free only after `probe_seconds`.
 
         Raises:
-            Paused: one of them refuses; `retry_after` is None where only a person can say.
+            Paused: one of them refuses; `retry_after` is None if only a person can end the pause.
         """
         epoch = self._failure_epoch
         refusals: list[tuple[BreakerSnapshot, float | None]] = []
@@ -161,11 +162,11 @@ class Breakers:
         return Permit(tuple(read.names), clear, epoch, read.now)
 
     async def succeeded(self, permit: Permit) -> tuple[Transition, ...]:
-        """A call got an answer: a probe closes its breaker, counted failures count no more.
+        """A call got an answer: a probe closes its breaker, counted failures no longer count.
 
-        Where all was clear, and this process reported no failure since, Redis is not asked: that
-        saves one of three round trips per document. Failures that another process counts
-        meanwhile are cleared by the next call that sees them.
+        If the permit is `all_clear` and this process reported no failure since, Redis is not
+        called: that saves one of three round trips per document. Failures that another process
+        counts meanwhile are cleared by the next call that reads them.
         """
         if permit.all_clear and permit.failure_epoch == self._failure_epoch:
             return ()
@@ -185,34 +186,34 @@ class Breakers:
         return Judgement(await self._report([name], change), own)
 
     async def trip(self, name: str, reason: str) -> Transition | None:
-        """Open at once; one that is open already stays as it is.
+        """Open immediately; an open breaker is not changed.
 
         Each time it opens without having closed in between, the cool-down doubles.
         """
         return await self._report([name], lambda b, limits, now: rules.trip(b, limits, now, reason))
 
     async def reached(self, name: str) -> None:
-        """A neutral call passed: the next cool-down is no longer than the first. Idempotent."""
+        """A neutral call passed: the next cool-down has its first length. Idempotent."""
         await self._change([name], lambda b, _, __: rules.reached(b))
 
     async def release_probe(self, names: Sequence[str]) -> None:
-        """A call ended without showing anything: another one may probe. Idempotent."""
+        """A call ended without a result: another one may probe. Idempotent."""
         await self._change(names, lambda b, _, __: rules.release_probe(b))
 
     async def reset(self, name: str) -> Transition | None:
-        """Close it and forget its failures; one that is forced open stays so. Idempotent."""
+        """Close it and delete its failures; if forced open, it stays so. Idempotent."""
         return _only(await self._change([name], lambda b, _, now: rules.close(b, now)))
 
     async def force_open(self, name: str, reason: str) -> Transition | None:
-        """Open until a person ends that. Idempotent, the last reason counts."""
+        """Force it open until a person ends this. Idempotent; the last reason is kept."""
         return _only(await self._change([name], lambda b, _, __: replace(b, forced=reason)))
 
     async def end_forced_open(self, name: str) -> Transition | None:
-        """What the breaker itself decided counts again. Idempotent."""
+        """End the forced opening: the breaker's own state applies again. Idempotent."""
         return _only(await self._change([name], lambda b, _, __: replace(b, forced=None)))
 
     async def snapshot(self, names: Sequence[str]) -> dict[str, BreakerSnapshot]:
-        """All of these as they are now, in one round trip."""
+        """The current states of all of these, in one round trip."""
         read, _ = await self._update(names, lambda read: list(read.breakers))
         return {
             name: rules.look(breaker, name, self._limits(name), read.now)
@@ -223,7 +224,7 @@ class Breakers:
         try:
             return _only(await self._change(names, change))
         finally:
-            # Afterwards: a call let through before the change was stored did not see it.
+            # Afterwards: a call admitted before the change was stored did not see it.
             self._failure_epoch += 1
 
     async def _change(self, names: Sequence[str], change: Change) -> tuple[Transition, ...]:
@@ -254,7 +255,7 @@ class Breakers:
     async def _update(
         self, names: Sequence[str], decide: Callable[[_Read], list[Breaker]]
     ) -> tuple[_Read, list[Breaker]]:
-        """Read, decide and write as one; returns what was read and what it has become."""
+        """Read, decide and write atomically; returns the states read and the new ones."""
         names = list(dict.fromkeys(names))
 
         async def once(store: _Store) -> tuple[_Read, list[Breaker], bool]:
@@ -266,7 +267,7 @@ class Breakers:
             read, new, done = await once(store)
             if done:
                 return read, new
-            # Those of this process one after another; only other processes can come between.
+            # Changes of this process run one after another; only other processes can conflict.
             async with self._turn:
                 for _ in range(_TRIES):
                     read, new, done = await once(store)
@@ -303,7 +304,7 @@ def _pipeline_limits(settings: BreakerSettings) -> Limits:
 
 
 def _account_limits(settings: BreakerSettings) -> Limits:
-    """An account may belong to one shop, so its documents alone count."""
+    """An account may belong to one shop, so only its documents are counted, not the shops."""
     return replace(
         _pipeline_limits(settings),
         documents=settings.account_documents,
@@ -335,7 +336,7 @@ class _LocalStore:
         return True
 
     def learn(self, read: _Read, breakers: Sequence[Breaker]) -> None:
-        """Take over what Redis knows, for the time it may be away."""
+        """Copy the states of Redis, for use while Redis is unavailable."""
         for name, breaker in zip(read.names, breakers, strict=True):
             if breaker == Breaker():
                 self._breakers.pop(name, None)
@@ -375,14 +376,14 @@ _TEXT = TypeAdapter(Breaker)
 
 
 def to_text(breaker: Breaker) -> str:
-    """As JSON; empty for a breaker that nothing is known of."""
+    """The breaker as JSON; empty for a new breaker."""
     if breaker == Breaker():
         return ""
     return _TEXT.dump_json(breaker, exclude_defaults=True).decode()
 
 
 def from_text(text: str | None) -> Breaker:
-    """Back from JSON. What is no breaker counts as none: it is not ours, or of another version."""
+    """The breaker from JSON; a new breaker if the text is foreign or from another version."""
     if not text:
         return Breaker()
     try:

@@ -7,14 +7,15 @@
       |                                           | (the cool-down doubles) ----+     |
       +----------------------- a call succeeds ---------------------------------------+
 
-Health is judged by many: it opens when a number of distinct documents of distinct shops failed
-within a window and none passed between. Where only one shop sends, its failures must last for a
-while instead. One document that fails never opens it, however often it fails. While it is half
-open a few distinct documents probe: the first that passes closes it, and only when all of them
-failed it opens again. A document that failed before others passed is remembered: when it fails
+Many documents decide: a breaker opens when a number of distinct documents of distinct shops failed
+within a window and none passed in between. If only one shop sends, its failures must continue for
+some time instead. One failing document never opens it, however often it fails. While it is half
+open, a few distinct documents are probes: the first success closes it, and it opens again only
+when all of them failed. A document that failed before others passed is remembered: if it fails
 again, that is its own failure.
 
-A person can force it open: then nothing passes until that ends, and the state underneath goes on.
+A person can force it open: then no call passes until a person ends this. Meanwhile the breaker's
+own state continues to change.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from pydantic import Field
 
 from lib.models import comparable
 
-#: Failures are remembered for a day, and of this many documents.
+#: Failures are kept for a day, and for at most this many documents.
 _REMEMBERED_SECONDS = 24 * 3600.0
 _REMEMBERED = 100
-#: A breaker that is no longer used, such as that of an old password, is deleted in the end.
+#: A breaker that is no longer used, such as that of an old password, is deleted after this time.
 _KEPT_SECONDS = 30 * 24 * 3600.0
 _NAMED = 5
-#: Times as many probes as the first time, at most.
+#: The number of probes grows to at most this multiple of the first number.
 _MOST_PROBES = 10
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
@@ -43,10 +44,10 @@ Seconds = Annotated[float, Field(allow_inf_nan=False)]
 class BreakerState(StrEnum):
     """What a breaker does with a call."""
 
-    CLOSED = "closed"  # lets it through
+    CLOSED = "closed"  # admits it
     OPEN = "open"  # refuses it
-    HALF_OPEN = "half_open"  # lets a few through as probes
-    FORCED_OPEN = "forced_open"  # refuses it until a person ends that
+    HALF_OPEN = "half_open"  # admits a few as probes
+    FORCED_OPEN = "forced_open"  # refuses it until a person ends this
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,11 @@ class Limits:
         documents: distinct documents that must fail.
         shops: distinct shops they must belong to.
         window: seconds within which they must fail.
-        one_shop_seconds: how long the failures of fewer shops must last instead.
+        one_shop_seconds: how long the failures of fewer shops must continue instead.
         cooldown, cooldown_max: seconds it stays open the first time, and at most.
         probes: distinct documents that may probe after the first cool-down; more after later ones.
-        probe_seconds: how long a probe is waited for.
-        by_login: what trips it is a refused login, and one login shows whether that is over.
+        probe_seconds: how long to wait for the result of a probe.
+        by_login: a refused login trips it, and one login shows whether the problem is over.
     """
 
     documents: int
@@ -83,7 +84,7 @@ class Failure:
     shop: str
     first: Seconds = 0.0
     last: Seconds = 0.0
-    #: Others passed since: it does not count against the breaker.
+    #: Others passed since: the failure no longer counts for opening the breaker.
     cleared: bool = False
     #: Calls that began later passed: the next failure is the document's own.
     outlived: bool = False
@@ -94,17 +95,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """All that is known of one breaker; times in seconds of whatever clock the store has.
+    """The state of one breaker; times are in seconds by the clock of the store.
 
     Attributes:
-        open_until: not closed: open before this moment, half open after it.
+        open_until: None while it is closed; open before this moment, half open after it.
         cooldown: length of the last cool-down since it was closed.
         openings: times it opened since it was closed.
         opened_at: when it opened, the first time since it was closed.
         reason: why it opened.
         tripped: it was opened by a refused login, not by documents.
         failures: documents that failed, the latest last.
-        probes: when the probes that are under way are given up.
+        probes: for each running probe, when it is given up.
         closed_at: when it last closed.
         forced: a person forced it open, and why.
     """
@@ -124,7 +125,7 @@ class Breaker:
         return self.inner_state(now) if self.forced is None else BreakerState.FORCED_OPEN
 
     def inner_state(self, now: float) -> BreakerState:
-        """The state without regard to a person's decision."""
+        """The state, ignoring a person's decision."""
         if self.open_until is None:
             return BreakerState.CLOSED
         return BreakerState.OPEN if self.open_until > now else BreakerState.HALF_OPEN
@@ -139,7 +140,7 @@ class Breaker:
         return self.open_until is None and all(f.outlived for f in self.failures)
 
     def counted(self, window: float, now: float) -> list[Failure]:
-        """Failures since anything passed, and not longer ago than the window."""
+        """Failures since the last success, and within the window."""
         return [f for f in self.failures if not f.cleared and now - f.last <= window]
 
     def failed_probes(self) -> list[Failure]:
@@ -147,18 +148,18 @@ class Breaker:
         return [f for f in self.failures if f.last >= (self.open_until or 0.0)]
 
     def places(self, limits: Limits, now: float) -> int:
-        """Probes that may still begin while it is half open."""
+        """Number of probes that may still begin while it is half open."""
         under_way = sum(until > now for until in self.probes)
         return self.all_probes(limits) - len(self.failed_probes()) - under_way
 
     def all_probes(self, limits: Limits) -> int:
-        """Documents that probe before it opens again: more each time, so that others get a turn."""
+        """Number of probes before it opens again; more each time, so that others get a turn."""
         if self.tripped:
-            return 1  # after a refusal one call shows enough, and more could lock the account
+            return 1  # after a refused login one call is enough, and more could lock the account
         return limits.probes * min(self.openings, _MOST_PROBES)
 
     def seconds_left(self, limits: Limits, now: float) -> float | None:
-        """Until a call may be let through; None where only a person can say."""
+        """Seconds until a call may be admitted; None if only a person can end the pause."""
         match self.state(now):
             case BreakerState.FORCED_OPEN:
                 return None
@@ -170,7 +171,7 @@ class Breaker:
                 return 0.0
 
     def moved(self, seconds: float) -> Breaker:
-        """The same by a clock that is ahead by these seconds."""
+        """The same state by a clock that is ahead by these seconds."""
 
         def move(moment: float | None) -> float | None:
             return None if moment is None else moment + seconds
@@ -187,7 +188,7 @@ class Breaker:
         )
 
     def kept_seconds(self, now: float) -> float | None:
-        """How long it is worth keeping; None: for as long as nothing changes it."""
+        """Seconds after which the stored state expires; None: it does not expire."""
         if self.forced is not None:
             return None
         return max(self.open_until or now, now) - now + _KEPT_SECONDS
@@ -198,7 +199,7 @@ class Transition:
     """A breaker's change of state, returned to the one caller that caused it.
 
     Attributes:
-        reason: why it opened; of one that closed, why it had been open.
+        reason: why it opened; if it closed, why it had been open.
     """
 
     name: str
@@ -213,17 +214,17 @@ class BreakerSnapshot:
 
     Attributes:
         reason: why it is not closed.
-        failures: documents that failed since anything passed, within the window.
-        unpassed: the same, however long ago.
+        failures: documents that failed since the last success, within the window.
+        unpassed: the same, without the limit of the window.
         failed_shops: shops of the documents that opened it or failed as probes.
         openings: times it opened since it was last closed.
         tripped: see `Breaker`.
         places: probes that may begin now, while it is half open.
-        seconds_left: until a call may be let through; 0 where one may now, None while forced open.
-        back_in: seconds after which documents that failed now are due no sooner than others; while
-            it is closed, as long as nothing has passed already.
-        open_for: seconds since it opened, also while it is half open; None where it did not.
-        closed_for: seconds since it last closed, None where it is not closed or never opened.
+        seconds_left: seconds until a call may be admitted; 0 if one may now, None if forced open.
+        back_in: delay in seconds before documents that failed now are tried again; while it is
+            closed, the time since the first failure without a success.
+        open_for: seconds since it opened, also while it is half open; None while it is closed.
+        closed_for: seconds since it last closed, None if it is not closed or never opened.
     """
 
     name: str
@@ -247,9 +248,9 @@ class BreakerSnapshot:
 def admit(
     breaker: Breaker, limits: Limits, now: float, document: str, shop: str
 ) -> tuple[Breaker, float | None]:
-    """Let a call through; the breaker afterwards, and the seconds to wait where it is refused.
+    """Admit or refuse a call; returns the breaker afterwards, and the seconds to wait if refused.
 
-    While it is half open a document that has failed as a probe is refused: others are to say.
+    While it is half open, a document that has failed as a probe is refused: others must decide.
     """
     left = breaker.seconds_left(limits, now)
     if left != 0.0 or breaker.inner_state(now) is not BreakerState.HALF_OPEN:
@@ -262,11 +263,11 @@ def admit(
 
 
 def succeed(breaker: Breaker, now: float, began: float) -> Breaker:
-    """A call passed. One that began before the breaker opened says nothing about it."""
+    """A call passed. While the breaker is open, it is ignored: it began before the opening."""
     if breaker.inner_state(now) is BreakerState.OPEN:
         return breaker
-    # A call that was under way already may have been answered before the other one failed: it
-    # says that not everything is down, but not that the failure is the document's own.
+    # A call that was already running may have been answered before the other one failed: it
+    # shows that the API is not down, but not that the failure is the document's own.
     failures = tuple(
         replace(f, cleared=True, outlived=f.outlived or f.last < began) for f in breaker.failures
     )
@@ -276,7 +277,7 @@ def succeed(breaker: Breaker, now: float, began: float) -> Breaker:
 def fail(
     breaker: Breaker, limits: Limits, now: float, document: str, shop: str, reason: str
 ) -> Breaker:
-    """A document's call failed in a passing way."""
+    """A document's call failed in a way that may not be its own fault."""
     state = breaker.inner_state(now)
     if state is BreakerState.OPEN or (state is BreakerState.HALF_OPEN and not breaker.probes):
         return breaker  # a call that began before it opened
@@ -305,30 +306,30 @@ def is_own(breaker: Breaker, document: str, shop: str) -> bool:
 
 
 def trip(breaker: Breaker, limits: Limits, now: float, reason: str) -> Breaker:
-    """Open at once; one that is open already stays as it is."""
+    """Open immediately; an open breaker is not changed."""
     if breaker.inner_state(now) is BreakerState.OPEN:
         return breaker
     return replace(_opened(breaker, limits, now, reason), tripped=limits.by_login)
 
 
 def reached(breaker: Breaker) -> Breaker:
-    """A neutral call passed: where documents fail nevertheless, the cool-down need not grow."""
+    """A neutral call passed: even if documents fail, the next cool-down has its first length."""
     return replace(breaker, cooldown=0.0)
 
 
 def release_probe(breaker: Breaker) -> Breaker:
-    """A call ended without showing anything: another one may probe."""
+    """A call ended without a result: another one may probe."""
     return replace(breaker, probes=breaker.probes[1:])
 
 
 def close(breaker: Breaker, now: float) -> Breaker:
-    """Closed, all failures forgotten; what a person forced stays."""
+    """Close it and delete its failures; if a person forced it open, that stays."""
     closed_at = breaker.closed_at if breaker.open_until is None else now
     return Breaker(closed_at=closed_at, forced=breaker.forced)
 
 
 def look(breaker: Breaker, name: str, limits: Limits, now: float) -> BreakerSnapshot:
-    """The breaker as others see it."""
+    """A snapshot of the breaker."""
     state, inner = breaker.state(now), breaker.inner_state(now)
     closed = inner is BreakerState.CLOSED
     unpassed = [f for f in breaker.failures if not f.cleared]

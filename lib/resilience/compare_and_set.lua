@@ -1,6 +1,6 @@
--- Replaces the values of all KEYS, or of none where one of them is not what the caller has read.
---   ARGV  three for each key: the value expected, the new one, milliseconds it is kept (0: no end)
--- '' stands for no value. A value of another type than text counts as none.
+-- Replaces the values of all KEYS, or of none if one of them differs from what the caller read.
+--   ARGV  three per key: expected value, new value, lifetime in milliseconds (0: no expiry)
+-- '' means no value. A value of another type than text counts as no value.
 
 for i, key in ipairs(KEYS) do
     if (redis.call('MGET', key)[1] or '') ~= ARGV[3 * i - 2] then

@@ -1,4 +1,4 @@
--- Blocks KEYS for ARGV[1] milliseconds from now; a longer block stays, up to ARGV[2] milliseconds.
+-- Blocks KEYS for ARGV[1] milliseconds from now; keeps a longer block, up to ARGV[2] milliseconds.
 for _, key in ipairs(KEYS) do
     local left = redis.call('PTTL', key)
     if left < tonumber(ARGV[1]) or left > tonumber(ARGV[2]) then

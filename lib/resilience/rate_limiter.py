@@ -19,7 +19,7 @@ from lib.errors import Throttled
 from lib.resilience.redis_fallback import RedisFallback, fallback_for, read_script
 from lib.settings import RateSettings
 
-#: A Retry-After is believed up to this many seconds; then the API is asked again.
+#: A longer Retry-After is cut to this many seconds; then the API is called again.
 MAX_BLOCK_SECONDS = 3600.0
 _SHORTEST_SLEEP = 0.01
 
@@ -36,15 +36,15 @@ _Limits = Sequence[tuple[str, RateLimitItem]]
 
 
 class RateLimiter:
-    """Lets calls through as fast as limits and blocks allow, by name (`account:…`, `pipeline:…`).
+    """Admits calls as fast as limits and blocks allow, by name (`account:…`, `pipeline:…`).
 
-    Without configured limits only a block slows a call down. While Redis is away each process
-    keeps separate limits, so several processes may together be faster than they should.
+    Without configured limits, only a block delays a call. While Redis is unavailable, each process
+    applies the limits separately, so several processes together may exceed them.
 
     Args:
         redis: None keeps everything in this process.
-        prefix: begins every key.
-        monotonic, sleep: how waiting is measured and done.
+        prefix: of every key in Redis.
+        monotonic, sleep: measure and perform the waiting.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class RateLimiter:
         self._sleep = sleep
 
     async def acquire(self, names: Sequence[str]) -> None:
-        """Return when a call may be made under all these names; takes a permit of each.
+        """Wait until a call may be made under all these names; takes one permit of each.
 
         Raises:
             Throttled: that would take longer than `max_wait`; no permit is kept.
@@ -95,7 +95,7 @@ class RateLimiter:
             await self._sleep(wait.seconds)
 
     async def block_for(self, names: Sequence[str] | str, seconds: float) -> None:
-        """Make no call under these names for some seconds; a longer block stays as it is.
+        """Block calls under these names for some seconds; a longer block is not changed.
 
         Capped at `MAX_BLOCK_SECONDS`. Idempotent.
         """
@@ -103,7 +103,7 @@ class RateLimiter:
             return
         names = [names] if isinstance(names, str) else list(names)
         seconds = min(seconds, MAX_BLOCK_SECONDS)
-        # Also here, so that it is obeyed if Redis goes away meanwhile.
+        # Also in this process, in case Redis becomes unavailable meanwhile.
         await self._local.blocks.block_for(names, seconds)
         if self._shared is not self._local:
             await self._fallback.run(
@@ -111,8 +111,8 @@ class RateLimiter:
             )
 
     def _limits(self, names: Sequence[str]) -> _Limits:
-        """The limits on a call, those shared by the most callers first: where a race for a permit
-        is lost, it is lost before a permit of the others is spent.
+        """The limits on a call, those shared by the most callers first: a call that loses a race
+        for a permit then loses it before it has used a permit of the other limits.
         """
         kinds = {name: name.partition(":")[0] for name in names}
         return [
@@ -131,10 +131,10 @@ class _Blocks(Protocol):
 
 
 class _Limiter:
-    """Limits and blocks in one place, Redis or this process.
+    """Limits and blocks in one store, Redis or this process.
 
-    The strategy counts windows by the time the storage has left for its keys, so that with Redis
-    no machine's clock has a say.
+    The strategy measures windows by the remaining lifetime of the storage's keys, so with Redis
+    it does not depend on the clocks of the machines.
     """
 
     def __init__(self, storage: LimitStorage, blocks: _Blocks) -> None:
@@ -144,9 +144,9 @@ class _Limiter:
         self._turn = asyncio.Lock()
 
     async def take(self, names: Sequence[str], limits: _Limits) -> _Wait | None:
-        """Take a permit of every limit; else say how long to wait, having taken none.
+        """Take a permit of every limit; otherwise take none and return how long to wait.
 
-        A race with another process may cost a permit that is then not used.
+        In a race with another process, a permit may be taken and then not used.
         """
         blocked = await self.blocks.seconds_left(names)
         if blocked > 0:
@@ -157,7 +157,7 @@ class _Limiter:
             try:
                 return await self._take(limits)
             except (ResponseError, ValueError):
-                # What is under a key is no count: it counts as absent.
+                # A key holds something other than a counter: all counters are reset.
                 await self._storage.reset()
                 return await self._take(limits)
 
@@ -205,7 +205,7 @@ class _RedisBlocks:
             for name in names:
                 pipe.pttl(self._prefix + name)
             lefts: list[int] = await pipe.execute()
-        # A longer one is not ours.
+        # A longer block is not from this program.
         seconds = (left / 1000 for left in lefts)
         return max((left for left in seconds if left <= MAX_BLOCK_SECONDS), default=0.0)
 

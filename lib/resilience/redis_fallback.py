@@ -1,4 +1,4 @@
-"""Redis: how it is opened, how its errors are named, and what happens while it is away."""
+"""Redis: the client, its errors, and the fallback while it is unavailable."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Result = TypeVar("Result")
 
 _MAX_CONNECTIONS = 32
 _HEALTH_CHECK_SECONDS = 30
-#: Seconds without Redis before it is asked again: each question may cost a whole timeout.
+#: Seconds before Redis is tried again after a failure: each attempt may cost a whole timeout.
 _PAUSE_SECONDS = 5.0
 
 
 def open_redis(settings: RedisSettings) -> Redis:
-    """A client that connects at its first command; `aclose` ends it.
+    """A client that connects at its first command; `aclose` closes it.
 
-    A call waits for a free connection rather than fail, and a lost connection is replaced once;
-    a timeout is not tried again, because waiting twice does not help.
+    A call waits for a free connection instead of failing, and a lost connection is replaced once;
+    a timeout is not retried, because waiting twice does not help.
     """
     pool = BlockingConnectionPool.from_url(
         settings.url.get_secret_value(),
@@ -44,23 +44,23 @@ def open_redis(settings: RedisSettings) -> Redis:
         health_check_interval=_HEALTH_CHECK_SECONDS,
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         decode_responses=True,
-        # What is no UTF-8 is not ours; it is read as it is, and compared as it was read.
+        # Bytes that are not UTF-8 are not from this program; they are kept for comparison.
         encoding_errors="surrogateescape",
     )
     return Redis.from_pool(pool)
 
 
 def read_script(name: str) -> str:
-    """Text of a Lua script that lies beside this module."""
+    """Text of a Lua script in the folder of this module."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Names the driver's errors.
+    """Turns the driver's errors into `StoreUnavailable`.
 
     Raises:
-        StoreUnavailable: instead of any error of the driver. Its text holds no command, because
+        StoreUnavailable: instead of any error of the driver. Its text contains no command, because
             arguments of commands may be tokens.
     """
     try:
@@ -75,13 +75,13 @@ def redis_errors() -> Iterator[None]:
 
 
 class RedisFallback:
-    """Chooses between Redis and its in-process fallback, so that no document fails for Redis.
+    """Uses Redis or its in-process fallback, so that no document fails because of Redis.
 
-    While Redis is away it is asked again after a pause, by one caller only. Each change is logged
-    once, however many parts share this object.
+    While Redis is unavailable, one caller tries it again after each pause. Each change is logged
+    once, however many components share this object.
 
     Args:
-        pause: seconds without asking Redis after it failed.
+        pause: seconds before Redis is tried again after a failure.
     """
 
     def __init__(
@@ -94,13 +94,13 @@ class RedisFallback:
 
     @property
     def away(self) -> bool:
-        """Whether Redis failed when it was last asked."""
+        """Whether the last call to Redis failed."""
         return self._away
 
     async def run(
         self, shared: Callable[[], Awaitable[Result]], local: Callable[[], Awaitable[Result]]
     ) -> Result:
-        """The result of `shared`, or of `local` where Redis is away.
+        """The result of `shared`, or of `local` while Redis is unavailable.
 
         `shared` may have taken effect even if its answer was lost.
         """

@@ -1,7 +1,7 @@
 """Every setting, in one frozen object read from the environment (prefix `DQG_`) or a `.env` file.
 
 Nested settings join their names with two underscores: `DQG_SOURCE__URL` is `source.url`.
-Nothing here connects anywhere, and nothing is read before `load_settings` is called.
+This module opens no connection, and reads nothing before `load_settings` is called.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ __all__ = [
     "settings_file",
 ]
 
-#: Names the file of settings to read; the one variable that is no setting.
+#: Names the settings file to read; the only `DQG_` variable that is not a setting.
 ENV_FILE_VARIABLE = "DQG_ENV_FILE"
 
 
@@ -104,9 +104,9 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read the settings; `overrides` win over the environment, that over a `.env` file.
+    """Read the settings; precedence: `overrides`, then the environment, then a `.env` file.
 
-    DQG_ENV_FILE names another file, or none if it is empty.
+    DQG_ENV_FILE names another file; if it is empty, no file is read.
 
     Raises:
         ConfigurationError: something is missing or wrong. Its text names each setting, and never
@@ -123,7 +123,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def settings_file() -> Path | None:
-    """The file that settings are read from, if there is one."""
+    """The file that settings are read from, if it exists."""
     name = os.environ.get(ENV_FILE_VARIABLE, ".env")
     return Path(name) if name and Path(name).is_file() else None
 
@@ -139,7 +139,7 @@ def _known_names() -> tuple[str, ...]:
 
 
 def _unknown_names(given: Iterable[str]) -> list[str]:
-    """Misspelt names; a part of a setting is named by the setting and two underscores more."""
+    """`DQG_` names that are not settings; `SETTING__PART` is allowed, for a part of a setting."""
     known = set(_known_names())
     return sorted(
         name
@@ -161,7 +161,7 @@ def _suggestion(name: str) -> str:
 
 
 def environment_name(location: tuple[int | str, ...]) -> str:
-    """Name of the environment variable for a place in the model."""
+    """Name of the environment variable for a field in the model."""
     return "DQG_" + "__".join(str(part).upper() for part in location)
 
 

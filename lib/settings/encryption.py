@@ -1,7 +1,6 @@
-"""Passwords as they may be in `AccountShop`: encrypted with Fernet, under keys that rotate.
+"""Encryption of the passwords in `AccountShop`: Fernet, with keys that can be rotated.
 
-Fernet authenticates what it encrypts: a token that was cut or changed is not decrypted to
-something else, it is not decrypted at all.
+Fernet authenticates what it encrypts: a token that was cut or changed cannot be decrypted.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
 _KEY_BYTES = 32
-#: Names the setting in messages.
+#: Name of the setting, for messages.
 SETTING = "DQG_API__ACCOUNT_KEY"
 
 
 def new_key() -> str:
-    """A key that has never been used."""
+    """A new random key."""
     from cryptography.fernet import Fernet
 
     return Fernet.generate_key().decode()
 
 
 def check_keys(keys: SecretStr) -> None:
-    """Raises ValueError where a text is no key; the message does not show it.
+    """Raises ValueError if a text is not a key; the message does not show the text.
 
-    Reads the keys without the library, which takes long to import and is mostly not needed.
+    Checks the keys without the library, which is slow to import and usually not needed.
     """
     for number, key in enumerate(_split(keys), start=1):
         try:
@@ -56,12 +55,12 @@ class PasswordBox:
         self._texts = () if keys is None else _split(keys)
 
     def check(self) -> None:
-        """Raises PasswordUnreadable where there is no key."""
+        """Raises PasswordUnreadable if there is no key."""
         if not self._texts:
             raise PasswordUnreadable(Phrase("{setting} is not set", setting=SETTING))
 
     def encrypt(self, password: SecretStr) -> str:
-        """The password encrypted with the first key; each call returns another token.
+        """The password encrypted with the first key; each call returns a different token.
 
         Raises:
             PasswordUnreadable: there is no key.
@@ -72,7 +71,7 @@ class PasswordBox:
         """The password in a token. Idempotent.
 
         Raises:
-            PasswordUnreadable: there is no key, or none that fits.
+            PasswordUnreadable: there is no key, or no key decrypts the token.
         """
         from cryptography.fernet import InvalidToken
 
@@ -85,7 +84,7 @@ class PasswordBox:
         """Whether a token is encrypted with the first key.
 
         Raises:
-            PasswordUnreadable: there is no key, or none that fits.
+            PasswordUnreadable: there is no key, or no key decrypts the token.
         """
         self.decrypt(token)
         try:

@@ -71,18 +71,18 @@ class ConsoleSettings(Section):
 
 
 class AlertRoute(Section):
-    """Some shops, and who is notified of them.
+    """A group of shops, and the receivers of messages about them.
 
     Attributes:
-        shops: their codes; `HN*` means every code that begins so.
-        urls: addresses, separated by blanks or lines.
+        shops: their codes; `HN*` means every code that begins with `HN`.
+        urls: addresses, separated by blanks or line breaks.
     """
 
     shops: tuple[str, ...]
     urls: SecretStr
 
     def covers(self, shop: str) -> bool:
-        """Whether a shop is one of them; case does not count."""
+        """Whether a shop belongs to the group; the comparison ignores case."""
         code = shop.strip().casefold()
         return any(fnmatchcase(code, pattern.strip().casefold()) for pattern in self.shops)
 
@@ -92,7 +92,7 @@ RouteName = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
 
 
 class AlertSettings(Section):
-    """What alerts report, and where to; see docs/alerts.md."""
+    """What alerts report, and who receives them; see docs/alerts.md."""
 
     urls: SecretStr | None = Field(
         None,

@@ -1,7 +1,7 @@
-"""Secret settings that say where the secret is kept instead of what it is.
+"""Secret settings that contain a reference to a secret instead of the secret.
 
 `DQG_API__PASSWORD=prefect-secret://dqg-api-password` means the value of that Secret block on the
-Prefect server. Here references are only found; `tasks.runtime` reads the blocks.
+Prefect server. This module only finds references; `tasks.configuration` reads the blocks.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ PREFIX = "prefect-secret://"
 
 @dataclass(frozen=True, slots=True)
 class SecretReference:
-    """A setting whose value is kept in a block.
+    """A setting whose value is stored in a block.
 
     Attributes:
-        section, field: the setting's place in the model.
+        section, field: the setting's section and field in the model.
         block: name of the block.
     """
 

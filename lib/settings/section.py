@@ -1,4 +1,4 @@
-"""What every group of settings is made from."""
+"""The base of every group of settings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """Base of the nested groups: frozen, and a misspelt name is an error."""
+    """Base class of the nested groups: frozen, and an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

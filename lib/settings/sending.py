@@ -1,4 +1,4 @@
-"""Settings of sending: the API, the batches, and what holds calls back."""
+"""Settings of sending: the API, the batches, breakers and rate limits."""
 
 from __future__ import annotations
 
@@ -127,12 +127,12 @@ class ApiSettings(Section):
 
     @property
     def call_seconds(self) -> float:
-        """How long a call may be under way, at the API too, from before it begins."""
+        """Seconds a call may be in progress, also at the API, counted from before it begins."""
         return self.connect_timeout + self.read_timeout + self.settle_seconds
 
 
 def is_http_address(value: str) -> bool:
-    """Whether a text is an address of HTTP with a host, and with a port that there is."""
+    """Whether a text is an HTTP or HTTPS address with a host and, if it has a port, a valid one."""
     try:
         parts = urlsplit(value)
         has_port = parts.port is None or parts.port > 0
@@ -269,7 +269,7 @@ class SyncSettings(Section):
         """The granularity for a number of documents, `auto` resolved.
 
         Args:
-            wanted: instead of the setting.
+            wanted: replaces the setting if given.
         """
         granularity = wanted or self.granularity
         if granularity is not Granularity.AUTO:
@@ -346,7 +346,7 @@ class RateSettings(Section):
     def _readable(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        # Only installations with a limit pay for this import.
+        # Imported here, because only installations with a limit need it.
         from limits import parse_many
 
         try:

@@ -1,1 +1,1 @@
-"""The source database: where the chain keeps its documents, and where their claims live."""
+"""The source database: the chain's documents, and the claims on them."""

@@ -1,4 +1,4 @@
-"""The logins of AccountShop; of that table only the password's form is ever changed."""
+"""The logins of AccountShop. Only the form of a password (plain or encrypted) is changed there."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class ShopAccount:
     """A row of AccountShop: the login that a shop's documents are sent with.
 
     Attributes:
-        password: as other software wrote it; blank where it is stored encrypted only.
-        active: False where the chain has switched the account off.
+        password: as other software wrote it; blank if it is stored encrypted only.
+        active: False if the chain has switched the account off.
     """
 
     shop_pharmacy_code: str
@@ -52,11 +52,11 @@ class ShopAccount:
 
 @dataclass(frozen=True, slots=True)
 class StoredPassword:
-    """A password as a row of AccountShop holds it.
+    """The stored password of a row of AccountShop.
 
     Attributes:
-        plain: blank where it is encrypted.
-        encrypted: None where it is not.
+        plain: blank if the password is encrypted.
+        encrypted: None if it is not.
     """
 
     plain: SecretStr
@@ -64,7 +64,7 @@ class StoredPassword:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the plain one counts: its writer knew nothing of an encrypted one."""
+        """Whether the plain password counts: its writer did not know of an encrypted one."""
         return bool(self.plain.get_secret_value().strip())
 
 
@@ -76,7 +76,7 @@ class Accounts:
         self._tables = tables
 
     def all(self) -> list[ShopAccount]:
-        """Every shop's logins, switched off ones included. Two statements."""
+        """Every shop's logins, including inactive ones. Two statements."""
         table, ours = self._tables.accounts, self._tables.encrypted
         key = _key(table)
         query = select(
@@ -89,7 +89,7 @@ class Accounts:
         ).order_by(*key)
 
         def work(connection: Connection) -> list[ShopAccount]:
-            # Matched here: the two tables' collations need not be one.
+            # Matched in Python: the two tables may have different collations.
             encrypted = {
                 _comparable_key(row): row[-1]
                 for row in connection.execute(select(*_key(ours), ours.c.encrypted_password))
@@ -125,17 +125,17 @@ class Accounts:
     ) -> StoredPassword | None:
         """Write the password of one account in another form, in one transaction.
 
-        `updated_at` stays as it is: it decides which row counts.
+        `updated_at` is not changed: it decides which row is used.
 
         Args:
-            change: gets what is stored now, which may be newer than `account`. May be called again
-                after a deadlock; what it raises undoes everything.
+            change: receives what is stored now, which may be newer than `account`. May be called
+                again after a deadlock; if it raises, everything is rolled back.
 
         Returns:
-            What the database holds now, None where the account is gone.
+            What the database holds now; None if the account no longer exists.
 
         Raises:
-            ConfigurationError: the new form does not fit into its column, or did not arrive there.
+            ConfigurationError: the new form does not fit its column, or was not stored as given.
         """
         return self._run(lambda c: self._change(c, account, change))
 
@@ -182,7 +182,7 @@ class Accounts:
                 )
         after = self._read(connection, account)
         if after is None or _parts(after) != _parts(wanted):
-            # A trigger or a narrower column: undone by what is raised.
+            # Changed by a trigger or a narrower column; the exception rolls everything back.
             raise ConfigurationError(
                 f"the password of shop {account.shop_pharmacy_code} was not stored as it was given"
             )

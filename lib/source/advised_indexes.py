@@ -1,7 +1,7 @@
-"""Indexes on the pharmacy's tables that make the service fast. It works without them, slower.
+"""Indexes on the pharmacy's tables that make the service fast. It works without them, but slower.
 
-The service never creates them: they are an administrator's decision, because a filtered one makes
-the writes of clients with old SET options fail on SQL Server (error 1934).
+The service never creates them: an administrator decides, because a filtered index makes the writes
+of clients with old SET options fail on SQL Server (error 1934).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from lib.source.tables import SourceTables
 class Purpose(Enum):
     """What an index is for."""
 
-    PENDING = auto()  # a claim finds pending documents; without it, it reads all documents
-    CODE = auto()  # one document by its code
-    LINES = auto()  # the lines of a document
+    PENDING = auto()  # a claim finds pending documents without reading all documents
+    CODE = auto()  # finds one document by its code
+    LINES = auto()  # finds the lines of a document
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class AdvisedIndex:
 def missing_indexes(
     connection: Connection, tables: SourceTables, *, filtered: bool
 ) -> list[AdvisedIndex]:
-    """Indexes that neither exist nor have another one in their place.
+    """Indexes that do not exist, and that no other index can replace.
 
     Args:
         filtered: advise a filtered index for pending documents (small), else a plain one.
@@ -52,7 +52,7 @@ def missing_indexes(
     for pipeline in PIPELINES.values():
         header = tables.header(pipeline)
         if is_view(connection, header):
-            continue  # its tables have other names and columns
+            continue  # the tables of the view have other names and columns
         status, shop = header.c.status.name, header.c.shop_pharmacy_code.name
         whole, partial = _existing(connection, header)
         lines = _existing(connection, tables.details(pipeline))[0]
@@ -104,7 +104,7 @@ def _existing(connection: Connection, table: Table) -> tuple[list[list[str]], li
     key = inspector.get_pk_constraint(table.name, table.schema)["constrained_columns"]
     whole: list[list[str]] = [list(key)]
     partial: list[list[str]] = []
-    # Those behind unique constraints are among them, on SQL Server only there.
+    # Includes the indexes of unique constraints, which SQL Server lists only here.
     for index in inspector.get_indexes(table.name, table.schema):
         columns = [name or "" for name in index["column_names"]]
         options = index.get("dialect_options", {})

@@ -70,13 +70,13 @@ from lib.source.tables import PLATFORM, SourceTables
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which of the documents that are due a claim takes.
+    """Which due documents a claim takes.
 
     Attributes:
-        cut_off: not those dated earlier.
-        settle: not those whose row was written within this time.
-        crashes: the least and the most vanished holders of those that count.
-        put_back: only those that were claimed before and put back, or only the others.
+        cut_off: documents dated earlier are not taken.
+        settle: documents whose row was written within this time are not taken.
+        crashes: minimum and maximum number of vanished holders; None for any.
+        put_back: True: only documents put back after a claim; False: only the others; None: all.
     """
 
     cut_off: date | None = None
@@ -97,7 +97,7 @@ def choose_due(
     wanted: Wanted,
     longest_untried: bool = False,
 ) -> list[DocumentRef]:
-    """Due documents in equal shares, oldest first, none of them with the code of another."""
+    """Due documents, an equal share per shop, oldest first, at most one per code."""
     rows: list[Sequence[Any]] = []
     for put_back in (False, True) if longest_untried else (None,):
         some = replace(wanted, put_back=put_back)
@@ -121,7 +121,7 @@ def _shares(
     limit: int,
     wanted: Wanted,
 ) -> list[Sequence[Any]]:
-    """Rows of `due_documents`; what a shop leaves of its share goes to the others."""
+    """Rows of `due_documents`; the unused part of a shop's share goes to the others."""
     found: dict[str, Sequence[Any]] = {}
     waiting, room = list(shops), limit
     while waiting and room > 0:
@@ -144,9 +144,9 @@ def _shares(
 def due_documents(
     tables: SourceTables, pipeline: Pipeline, shop: str, limit: int, wanted: Wanted = _ANY
 ) -> Select[Any]:
-    """A shop's documents to be claimed now, the oldest by their own date first.
+    """A shop's documents that may be claimed now, the oldest document date first.
 
-    Of those that were put back, the ones that have been due again for the longest come first.
+    With `put_back`, the documents that have been due again for the longest time come first.
     Dates are selected as ages, which a driver can always read.
     """
     header, delivery = tables.header(pipeline), tables.delivery
@@ -183,11 +183,11 @@ def due_documents(
 
 
 def _untouched(header: Table, settle: timedelta) -> list[ColumnElement[bool]]:
-    """The row was not written lately: its writer may not have come to all of its lines yet."""
+    """The row was not written recently: other software may still be writing its lines."""
     if not settle:
         return []
     age = age_in_seconds(header.c.updated_at)
-    # A moment that is still to come was written by another clock, and says nothing.
+    # A time in the future was written by another clock, and is ignored.
     return [or_(age.is_(None), age < 0, age >= settle.total_seconds())]
 
 
@@ -211,7 +211,7 @@ def take_statement(
     lease: timedelta,
     early: bool = False,
 ) -> Update:
-    """Puts the token on those delivery rows of ours that are free, of pending documents."""
+    """Sets the token on the delivery rows of pending documents that are free."""
     delivery, header = tables.delivery, tables.header(pipeline)
     left_behind = delivery.c.claim_token.is_not(None)
     pending = passing_locked(
@@ -229,8 +229,8 @@ def take_statement(
             {
                 delivery.c.claim_token: token,
                 delivery.c.lease_expires_at: utc_in(lease.total_seconds()),
-                # A holder that vanished says nothing about the document: its attempt becomes
-                # this one.
+                # A vanished holder shows nothing about the document: this claim reuses its
+                # attempt.
                 delivery.c.attempts: case(
                     (and_(left_behind, delivery.c.attempts > 0), delivery.c.attempts),
                     else_=delivery.c.attempts + 1,
@@ -252,11 +252,11 @@ def mark_statement(
     digests: Sequence[tuple[int, str | None]],
     under_way: timedelta,
 ) -> Update:
-    """Notes what is about to be sent where the token holds it; answers with the record ids.
+    """Marks what is about to be sent, if the token holds it; returns the record ids.
 
     Args:
         digests: record ids, each with the digest of what is sent.
-        under_way: how long the call may take, at the platform too.
+        under_way: how long the call may take, including its processing at the platform.
     """
     delivery, digest = tables.delivery, Unicode(64)
     rows = values(
@@ -282,7 +282,7 @@ def mark_statement(
 
 
 def end_expired_statement(tables: SourceTables, pipeline: Pipeline, ref: DocumentRef) -> Update:
-    """Takes the token off other rows of a code whose lease has run out: it bars this document."""
+    """Removes expired tokens from other rows with the same code: they block this document."""
     delivery = tables.delivery
     return (
         update_rows(delivery)
@@ -351,9 +351,9 @@ def first_of_codes(
     pipeline: Pipeline,
     refs: Iterable[DocumentRef],
 ) -> dict[tuple[str, str], int | None]:
-    """Of codes that were attempted before, the one pending row that may go; None while held.
+    """By code attempted before: the one pending row that may be sent; None while the code is held.
 
-    A row that the platform may have must be settled before another one of its code is sent.
+    A row that the platform may have needs an outcome before another row of its code is sent.
     """
     delivery, header = tables.delivery, tables.header(pipeline)
     local_ids = sorted({bare_code(ref.local_id) for ref in refs})

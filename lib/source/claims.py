@@ -1,8 +1,8 @@
-"""Taking, keeping and giving back documents. A claim is a token with a lease on delivery rows.
+"""Claims, renews and releases documents. A claim is a token with a lease on delivery rows.
 
-What the database holds by constraints: a document has one delivery row per platform, and of the
-rows with one code (same pharmacy, same local id) at most one carries a token. What a statement
-takes it takes under its full condition, so a race is decided without any lock hint.
+Constraints of the database guarantee that a document has one delivery row per platform, and that at
+most one of the rows with the same code (same pharmacy, same local id) carries a token. Each
+claiming statement checks its full condition, so a race is resolved without any lock hint.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ _INSERTED = 500
 
 
 class Claims:
-    """Takes, keeps and gives back documents.
+    """Claims, renews and releases documents.
 
     Args:
-        cut_off: documents dated earlier are left alone.
+        cut_off: documents dated earlier are not claimed.
         settle: rows that were written within this time are left for the next claim.
     """
 
@@ -89,16 +89,16 @@ class Claims:
         crashes: tuple[int, int] | None = None,
         longest_untried: bool = False,
     ) -> Claim:
-        """Claim up to `limit` pending documents: each shop the same share, its oldest first.
+        """Claim up to `limit` pending documents: an equal share per shop, oldest first.
 
-        What a shop leaves of its share goes to the others. Not to be repeated with the same token
-        after `StoreUnavailable`: what was claimed then, if anything, comes free when the lease
+        The unused part of a shop's share goes to the others. Do not retry with the same token
+        after `StoreUnavailable`: documents that were claimed, if any, become free when the lease
         runs out.
 
         Args:
-            crashes: the least and the most vanished holders of documents that count.
-            longest_untried: those that were never put back come first, then those that have been
-                due again for the longest.
+            crashes: minimum and maximum number of vanished holders; None for any.
+            longest_untried: documents that were never put back come first, then those that have
+                been due again for the longest time.
         """
         if limit <= 0 or (only_shops is not None and not only_shops):
             return Claim(token, pipeline.name, ())
@@ -122,7 +122,7 @@ class Claims:
         try:
             taken = self._run(work)
         except IntegrityError:
-            # Another claim was faster with one of them, or holds the same code past its lease.
+            # Another claim took one of them first, or an expired claim still holds its code.
             taken = set()
             for ref in list(chosen):
                 taken |= self._take_alone(pipeline, ref, token, lease)
@@ -138,14 +138,14 @@ class Claims:
         lease: timedelta,
         force: bool = False,
     ) -> Claim:
-        """Claim one document for a person: whatever its status, before its next attempt too.
+        """Claim one document for a person: with any status, also before its next attempt is due.
 
-        Of several rows with this code and pharmacy, the pending one with the lowest id, else the
-        one with the lowest id. Its status becomes PENDING_SYNC.
+        If several rows have this code and pharmacy, the pending one with the lowest id is claimed,
+        else the one with the lowest id. Its status becomes PENDING_SYNC.
 
         Raises:
-            DocumentNotFound: there is none.
-            AmbiguousDocument: several pharmacies have one, and none was named.
+            DocumentNotFound: there is no such document.
+            AmbiguousDocument: several pharmacies have one, and `pharmacy_code` was not given.
             DocumentBusy: it, or another row of the same code, is under a live claim.
             AlreadySent: it is SYNC_SUCCESS and `force` was not given.
             BeforeCutOff: it is dated before the cut-off and `force` was not given.
@@ -183,10 +183,10 @@ class Claims:
             raise busy(pipeline, local_id, pharmacy_code) from None
 
     def renew(self, pipeline: Pipeline, token: str, lease: timedelta) -> int:
-        """Extend the lease of the documents a token still holds: its holder lives. Idempotent.
+        """Extend the lease of the documents a token still holds: its holder is alive. Idempotent.
 
         Returns:
-            How many that is: 0 when the claim is lost or every document is done.
+            The number of these documents: 0 if the claim is lost or every document is done.
         """
         held = self._held(pipeline, token)
 
@@ -213,13 +213,13 @@ class Claims:
         digests: Mapping[int, str | None],
         under_way: timedelta,
     ) -> set[int]:
-        """Note that documents are about to be sent, where the token still holds them. Idempotent.
+        """Mark documents as about to be sent, if the token still holds them. Idempotent.
 
-        Until an outcome says otherwise they count as unconfirmed from now on.
+        From now on they count as unconfirmed, until an outcome changes that.
 
         Args:
             digests: of what is about to be sent, by record id.
-            under_way: how long the calls may take, at the platform too.
+            under_way: how long the calls may take, including their processing at the platform.
 
         Returns:
             Record ids of those that may be sent: held by the token, under a live lease.
@@ -240,13 +240,13 @@ class Claims:
         costs_attempt: bool,
         vanished: bool = False,
     ) -> list[DocumentRef]:
-        """Give back everything a token holds, by record id. Idempotent: then it finds nothing.
+        """Release all documents of a token, by record id. Idempotent: a second call finds none.
 
         Args:
             unconfirmed: whether the API may have the documents; None leaves the flag as it is.
-            costs_attempt: False gives the claim's attempt back.
-            vanished: its holder ended without outcomes; where it had begun, that is counted in
-                `crashes`, and the API may have the documents whatever `unconfirmed` says.
+            costs_attempt: if False, this claim does not count as an attempt.
+            vanished: its holder ended without outcomes; if it had begun, that is counted in
+                `crashes`, and the documents become unconfirmed, whatever `unconfirmed` is.
         """
         delivery, header = self._delivery, self._tables.header(pipeline)
         changes: dict[Any, Any] = {
@@ -290,7 +290,7 @@ class Claims:
         return self._run(work)
 
     def held(self, pipeline: Pipeline) -> list[HeldClaim]:
-        """Every token found on documents, live or not, soonest to end first."""
+        """Every token found on documents, live or expired, ordered by the end of its lease."""
         delivery = self._delivery
         left = func.max(func.coalesce(seconds_until(delivery.c.lease_expires_at), 0))
         query = (
@@ -314,10 +314,10 @@ class Claims:
         *,
         early: bool = False,
     ) -> set[int]:
-        """Put the token on what is still free; record ids of what it holds now.
+        """Set the token on documents that are still free; returns the record ids it holds now.
 
         Args:
-            early: before the next attempt too.
+            early: also documents whose next attempt is not due yet.
         """
         for ids in chunks([ref.record_id for ref in refs]):
             connection.execute(take_statement(self._tables, pipeline, ids, token, lease, early))

@@ -1,7 +1,7 @@
 """Corrections of documents outside of a claim: by a person, or by `reconcile`.
 
-As with outcomes, triggers of the pharmacy may run when a header row is written, so what the row
-holds afterwards is read in the same transaction.
+As with outcomes, triggers of the pharmacy may run when a header row is written, so the row is read
+again in the same transaction.
 """
 
 from __future__ import annotations
@@ -57,27 +57,27 @@ class Corrections:
         *,
         payload_digest: str | None = None,
     ) -> bool:
-        """Mark a document SYNC_SUCCESS that the API is known to have, under any claim.
+        """Mark a document that the API is known to have as SYNC_SUCCESS, under any claim.
 
-        Idempotent. A status that is none of ours is left as it is.
+        Idempotent. A status of other software is not changed.
 
         Args:
-            payload_digest: of what was accepted; None where that is not known.
+            payload_digest: of what was accepted; None if that is not known.
 
         Returns:
-            False where it already was, or is gone.
+            False if it was marked already, or no longer exists.
         """
         return self._run(
             lambda c: self._accept(c, ref, national_id, message, digest=payload_digest)
         )
 
     def resolve_by_hand(self, ref: DocumentRef, national_id: str, message: str) -> bool:
-        """Mark a SYNC_FAILED document SYNC_SUCCESS that a person entered at the portal.
+        """Mark a SYNC_FAILED document that a person entered at the portal as SYNC_SUCCESS.
 
-        Idempotent: with the same national id it counts as done.
+        Idempotent: a second call with the same national id returns True.
 
         Returns:
-            False where it is not failed, is held, or is gone; nothing was changed.
+            False if it is not failed, is held, or no longer exists; nothing was changed.
         """
 
         def work(connection: Connection) -> bool:
@@ -89,9 +89,9 @@ class Corrections:
         return self._run(work)
 
     def requeue(self, pipeline: Pipeline, record_ids: Sequence[int]) -> int:
-        """Make SYNC_FAILED documents pending again, their attempts counted afresh.
+        """Make SYNC_FAILED documents pending again, with attempts counted from zero.
 
-        Idempotent. Others are left alone.
+        Idempotent. Other documents are not changed.
 
         Returns:
             How many were made pending.
@@ -150,14 +150,14 @@ class Corrections:
     def _is_accepted(
         self, connection: Connection, ref: DocumentRef, national_id: str | None
     ) -> bool:
-        """Whether the row is accepted, and where a national id is given carries one."""
+        """Whether the row is accepted and, if `national_id` is given, has a national id."""
         status, found = self._state(connection, ref)
         return status == SyncStatus.SUCCESS and (national_id is None or bool(comparable(found)))
 
     def _state(
         self, connection: Connection, ref: DocumentRef
     ) -> tuple[SyncStatus | str | None, str | None]:
-        """Status and national id of a row; None for both where it is gone or another document."""
+        """Status and national id of a row; None for both if it is gone or another document."""
         pipeline = get_pipeline(ref.pipeline)
         header = self._tables.header(pipeline)
         query = select(
@@ -213,7 +213,7 @@ class Corrections:
             delivery.c.unconfirmed: False,
             delivery.c.state: OutcomeKind.ACCEPTED.value,
             delivery.c.message: message,
-            # Of a document that a person entered it is not known: an older one would be wrong.
+            # Not known for a document that a person entered: an older digest would be wrong.
             delivery.c.payload_digest: null() if digest is None else digest,
             delivery.c.sent_digest: null(),
             delivery.c.settles_at: null(),

@@ -1,4 +1,4 @@
-"""How many documents are in which state, by pipeline and by shop."""
+"""Number of documents in each state, by pipeline and by shop."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ from lib.source.transactions import Transactions
 
 @dataclass(frozen=True, slots=True)
 class ShopSummary:
-    """Counts of one pipeline and shop at one moment; as in `PipelineSummary`.
+    """Counts of one pipeline and shop at one moment; fields as in `PipelineSummary`.
 
     Attributes:
         pharmacy_codes: facilities the counted documents belong to.
@@ -76,10 +76,10 @@ class ShopSummary:
 
 
 class Counts:
-    """Counts and lists of shops, for planning and for people. None waits for a till's transaction.
+    """Counts and lists of shops, for planning and for people. No query waits for other software.
 
     Args:
-        cut_off: documents dated earlier are counted apart.
+        cut_off: documents dated earlier are counted separately.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class Counts:
         self._run = transactions.run
         self._tables = tables
         self._cut_off = cut_off
-        # Asked every other second: to write the statement again costs more than to execute it.
+        # Executed every two seconds: building the statement costs more than executing it.
         self._due_statement = cache(partial(due_statement, tables, cut_off=cut_off))
 
     def due(self, pipelines: Sequence[Pipeline], at_most: int) -> dict[str, int]:
         """How many documents of each pipeline may be claimed now, counted up to `at_most`.
 
-        One statement per pipeline. It reads that many entries of the index, and those of the
+        One statement per pipeline. It reads at most that many index entries, and those of the
         documents that are held or wait for their next attempt.
         """
         statements = {p.name: self._due_statement(p, at_most=at_most) for p in pipelines}
@@ -103,7 +103,7 @@ class Counts:
         )
 
     def batches(self, pipeline: Pipeline) -> int:
-        """Claims under a live lease with pending documents. Reads the held documents only."""
+        """Number of live claims with pending documents. Reads only the documents that are held."""
         statement = batches_statement(self._tables, pipeline)
         count: int = self._run(lambda c: c.execute(statement).scalar_one())
         return count
@@ -111,28 +111,28 @@ class Counts:
     def summary(
         self, pipelines: Sequence[Pipeline], *, finished_within: timedelta | None = None
     ) -> list[PipelineSummary]:
-        """Counts of each pipeline; two statements each.
+        """Counts by pipeline; two statements per pipeline.
 
         Args:
-            finished_within: count accepted and failed documents of this long only; all of them
-                is a scan of every document there ever was.
+            finished_within: count only documents accepted or failed within this time; without it,
+                every document in the table is scanned.
         """
         return self._run(lambda c: [self._summary(c, p, finished_within) for p in pipelines])
 
     def finished(
         self, pipelines: Sequence[Pipeline], within: timedelta
     ) -> dict[str, FinishedCount]:
-        """Documents of each pipeline that ended within some time, by outcome; a statement each."""
+        """Finished documents of a period, by pipeline and outcome; one statement per pipeline."""
         return self._run(lambda c: {p.name: self._finished(c, p, within) for p in pipelines})
 
     def shop_summaries(
         self, pipelines: Sequence[Pipeline], *, finished_within: timedelta | None = None
     ) -> list[ShopSummary]:
-        """Counts of each pipeline by shop, for a person; two statements each.
+        """Counts by pipeline and shop, for a person; two statements per pipeline.
 
         Args:
-            finished_within: count accepted and failed documents of this long only; by default
-                those of today. A shop without any such document is left out.
+            finished_within: count only documents accepted or failed within this time; by default
+                those of today. A shop with nothing to count is left out.
         """
         return self._run(
             lambda c: [
@@ -145,7 +145,7 @@ class Counts:
         return self._run(lambda c: pending_shops(c, self._tables, pipeline, self._cut_off))
 
     def deadlines(self, bounds: Sequence[tuple[Pipeline, DeadlineBounds]]) -> list[DeadlineCount]:
-        """Documents that are late or soon late, by pipeline and shop; a statement per pipeline."""
+        """Late and soon late documents, by pipeline and shop; one statement per pipeline."""
         return self._run(
             lambda c: [
                 count
@@ -155,7 +155,7 @@ class Counts:
         )
 
     def foreign_statuses(self, pipelines: Sequence[Pipeline]) -> list[ForeignStatus]:
-        """Statuses of other software, which are left alone; reads the statuses of all documents."""
+        """Statuses of other software, which are left as they are; reads all documents' statuses."""
         return self._run(lambda c: foreign_statuses(c, self._tables, pipelines))
 
     def _summary(
@@ -234,7 +234,7 @@ def due_statement(
         select(header.c.id)
         .where(
             is_pending(header),
-            # A document of no shop is never claimed.
+            # A document without a shop is never claimed.
             header.c.shop_pharmacy_code.is_not(None),
             dated_from(header, pipeline, cut_off),
             without(tables, header, pipeline, is_taken_or_waiting),
@@ -259,7 +259,7 @@ def batches_statement(tables: SourceTables, pipeline: Pipeline) -> Select[Any]:
 def pending_statement(
     tables: SourceTables, pipeline: Pipeline, cut_off: date | None, *by: Column[Any]
 ) -> Select[Any]:
-    """Counts of pending documents, by some columns of the header or all together."""
+    """Counts of pending documents, grouped by columns of the header or in total."""
     header, delivery = tables.header(pipeline), tables.delivery
     live = is_live(delivery)
     free = is_free(delivery)
@@ -301,7 +301,7 @@ def finished_statement(
     *by: Column[Any],
     today: bool = False,
 ) -> Select[Any]:
-    """Number of documents by status, of those that ended within some time, today, or ever."""
+    """Number of finished documents by status: within some time, of today, or all."""
     header = tables.header(pipeline)
     query = (
         select(*by, header.c.status, func.count())

@@ -1,4 +1,4 @@
-"""The documents of some days as the source database has them. Nothing here changes a row."""
+"""The documents of a range of days in the source database. Nothing here changes a row."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _CENT = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True)
 class DailyDocument:
-    """A document with its own date. Its status is as the row has it, known or not.
+    """A document with its own date. Its status is the row's text, one of ours or not.
 
     Attributes:
         day: its own date.
         live: a run holds it.
-        lines, amount: of its detail rows.
+        lines, amount: number and total amount of its detail rows.
         touched: it is accepted, and its row was written after that.
     """
 
@@ -51,12 +51,12 @@ class DailyDocuments:
     def documents_of_days(
         self, pipeline: Pipeline, first: date, last: date, shop: str | None = None
     ) -> list[DailyDocument]:
-        """Documents whose own date is one of these days, with what their lines come to.
+        """Documents whose own date is one of these days, with number and total of their lines.
 
         Two statements.
 
         Args:
-            shop: only of the shop of this code, in any spelling.
+            shop: only the shop with this code; case and surrounding blanks are ignored.
         """
         wanted = DailyFilter(first, last, shop)
         return self._run(lambda c: _documents_of_days(c, self._tables, pipeline, wanted))
@@ -64,14 +64,14 @@ class DailyDocuments:
 
 @dataclass(frozen=True, slots=True)
 class DailyFilter:
-    """Which documents are meant; `last` is the last day, not the one after."""
+    """Which documents to read; the day `last` is included."""
 
     first: date
     last: date
     shop: str | None = None
 
     def condition(self, header: Table, pipeline: Pipeline) -> ColumnElement[bool]:
-        # A range, not a conversion of the column, so that an index on it can serve.
+        # A range, not a conversion of the column, so that an index on it can be used.
         column: Column[datetime] = header.c[pipeline.date_column]
         begin = datetime.combine(self.first, time.min)
         end = datetime.combine(self.last, time.min) + timedelta(days=1)
@@ -102,7 +102,7 @@ def _documents_of_days(
 def documents_statement(
     tables: SourceTables, pipeline: Pipeline, wanted: DailyFilter
 ) -> Select[Any]:
-    """Selects what a `DailyDocument` needs but its lines."""
+    """Selects what a `DailyDocument` needs, except its lines."""
     header = tables.header(pipeline)
     return (
         select(
@@ -147,7 +147,7 @@ def _to_document(
     count, amount = lines.get(ref.record_id, (0, None))
     return DailyDocument(
         ref=ref,
-        # One that the driver cannot read lies within the range nevertheless.
+        # A date that the driver cannot read is still within the range.
         day=moment.date() if isinstance(moment, datetime) else first,
         status=(status or "").strip(),
         national_id=(national_id or "").strip() or None,

@@ -1,6 +1,6 @@
 """How many documents are late, or will be soon, by shop.
 
-A document must be accepted by the end of its day, or some hours after its date.
+A document must be accepted by the end of its day, or within some hours after its date.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from lib.source.dialects import constant, local_in, passing_locked
 from lib.source.rows import dated_from
 from lib.source.tables import SourceTables
 
-#: A document that was entered a moment ago is on its way, however near its deadline is.
+#: Documents entered within this time are still being sent, so they are not counted.
 _ON_ITS_WAY_SECONDS = 1800
-#: Documents that are late for longer are known by now, as failures or by the daily close.
+#: Documents that are late for longer are not counted: failures and the daily close show them.
 LOOKED_BACK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadlineBounds:
-    """Dates of documents, as the pharmacies' clocks show them, without a time zone.
+    """Bounds for dates of documents, in the pharmacies' local time, without a time zone.
 
     Attributes:
         oldest: documents dated earlier are left out.
-        late: those dated earlier are late.
-        soon: and those dated earlier are late soon.
-        at: the next deadline, of documents that are late soon.
+        late: documents dated earlier are late.
+        soon: documents dated from `late` until this will be late soon.
+        at: the next deadline of these documents.
     """
 
     oldest: datetime
@@ -41,7 +41,7 @@ class DeadlineBounds:
 
 
 def bounds_of(pipeline: str, settings: AlertSettings, now: datetime) -> DeadlineBounds:
-    """The bounds of a kind of document at a moment. Pure."""
+    """The bounds for one pipeline's documents at a given time. Pure."""
     local = now.astimezone(PHARMACY_ZONE).replace(tzinfo=None)
     warning = timedelta(hours=settings.deadline_warning_hours)
     hours = settings.deadline_hours.get(pipeline)
@@ -62,8 +62,8 @@ class DeadlineCount:
 
     Attributes:
         late: their deadline has passed.
-        soon: it is near.
-        failed: of both, those that need a person.
+        soon: their deadline is near.
+        failed: those of both kinds that need a person.
     """
 
     pipeline: str
@@ -80,12 +80,12 @@ def count_deadlines(
     cut_off: date | None,
     bounds: DeadlineBounds,
 ) -> list[DeadlineCount]:
-    """By shop; shops without such a document are left out. One statement."""
+    """Counts by shop; shops without such documents are left out. One statement."""
     header = tables.header(pipeline)
     dated = header.c[pipeline.date_column]
 
     def before(moment: datetime) -> ColumnElement[bool]:
-        # In the column's type, or an index could not serve it.
+        # Cast to the column's type, or an index could not be used.
         return dated < cast(moment, dated.type)
 
     def number(condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -1,7 +1,7 @@
-"""What differs between SQL Server and PostgreSQL. No other module knows which one it talks to.
+"""The differences between SQL Server and PostgreSQL. No other module knows which one it talks to.
 
-All moments here are by the database's clock. `utc_now` and the like are UTC without a zone, as our
-tables hold them; `local_now` is local time, as the business columns hold it.
+All times here are by the database's clock. `utc_now` and the other `utc_` functions return UTC
+without a time zone, as in our tables; `local_now` returns local time, as in the business columns.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from sqlalchemy.sql.functions import FunctionElement
 
 Item = TypeVar("Item")
 
-#: Characters of a code in our tables; an installation's own columns may be longer than the model.
+#: Length of a code in our tables; an installation's own columns may be longer than the model's.
 CODE_LENGTH = 100
 
-#: Rows that another session has locked are passed over. READCOMMITTEDLOCK because a database with
+#: Rows that another session has locked are skipped. READCOMMITTEDLOCK because a database with
 #: READ_COMMITTED_SNAPSHOT refuses READPAST without it.
 READPAST_HINT = "WITH (READCOMMITTEDLOCK, ROWLOCK, READPAST)"
-#: Rows are locked as by FOR UPDATE; waits for other sessions.
+#: Locks rows as FOR UPDATE does; waits for other sessions.
 LOCK_HINT = "WITH (ROWLOCK, UPDLOCK)"
 
 #: More bound values than this in one IN list come near SQL Server's limit of 2100 parameters.
@@ -54,17 +54,17 @@ _BOUND_SECONDS = _BOUND_YEARS * 365 * 86_400
 
 
 class _Function(FunctionElement[Any]):
-    """A function that each of the two databases writes in its own way.
+    """A function whose SQL differs between the two databases.
 
     Attributes:
-        mssql, postgresql: its text, with `{}` in the place of the argument.
+        mssql, postgresql: its SQL, with `{}` in place of the argument.
     """
 
     mssql: ClassVar[str]
     postgresql: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
-        # SQLAlchemy caches statements only for classes that say so themselves.
+        # SQLAlchemy caches statements only for classes that set this attribute themselves.
         cls.inherit_cache = True
         super().__init_subclass__()
 
@@ -76,7 +76,7 @@ def _(element: _Function, compiler: SQLCompiler, **kw: Any) -> str:
 
 
 class utc_now(_Function):
-    """The present moment, UTC."""
+    """The current time, UTC."""
 
     type = DateTime()
     # Not now() on PostgreSQL: that is the start of the transaction, which may have waited.
@@ -85,7 +85,7 @@ class utc_now(_Function):
 
 
 class local_now(_Function):
-    """The present moment, local time."""
+    """The current time, local time."""
 
     type = DateTime()
     mssql = "getdate()"
@@ -93,7 +93,7 @@ class local_now(_Function):
 
 
 class utc_in_milliseconds(_Function):
-    """The moment that is a column's number of milliseconds from now, UTC."""
+    """Now plus the number of milliseconds in a column, UTC."""
 
     type = DateTime()
     mssql = "dateadd(millisecond, {}, sysutcdatetime())"
@@ -107,20 +107,21 @@ class _local_in(_Function):
 
 
 class seconds_until(_Function):
-    """Seconds from now until a UTC moment, negative when it has passed."""
+    """Seconds from now until a UTC time, negative if it has passed."""
 
     type = Float()
     # Whole seconds on SQL Server: in milliseconds DATEDIFF overflows for a lease that ran out a
-    # month ago. Only moments that we wrote ourselves come here.
+    # month ago. Only times that we wrote ourselves are passed here.
     mssql = "datediff(second, sysutcdatetime(), {})"
     postgresql = "extract(epoch FROM {} - timezone('utc', clock_timestamp()))"
 
 
 class age_in_seconds(_Function):
-    """Seconds from a local moment until now; on SQL Server at most some 60 years either way."""
+    """Seconds since a local time; on SQL Server limited to about 60 years, past or future."""
 
     type = Float()
-    # In seconds DATEDIFF overflows after 68 years: an empty text in a DATETIME column is 1900.
+    # DATEDIFF in seconds overflows after 68 years: an empty text in a DATETIME column is the
+    # year 1900.
     mssql = (
         f"CASE WHEN {{0}} < dateadd(year, -{_BOUND_YEARS}, getdate()) THEN {_BOUND_SECONDS} "
         f"WHEN {{0}} > dateadd(year, {_BOUND_YEARS}, getdate()) THEN -{_BOUND_SECONDS} "
@@ -130,17 +131,17 @@ class age_in_seconds(_Function):
 
 
 class server_identity(_Function):
-    """Which server this is, the same for every client and after a restart."""
+    """Identifies the server: the same for every client and after a restart."""
 
     type = Unicode()
-    # @@SERVERNAME is NULL on a server that was never given one. On PostgreSQL address and port are
-    # those of a container or a proxy, and change with it.
+    # @@SERVERNAME is NULL on a server that was never given a name. On PostgreSQL address and port
+    # may belong to a container or a proxy, and change with it.
     mssql = "COALESCE(@@SERVERNAME, CONVERT(nvarchar(256), SERVERPROPERTY('ServerName')))"
     postgresql = "(SELECT system_identifier::text FROM pg_control_system())"
 
 
 class database_name(_Function):
-    """Name of the database that is connected to."""
+    """Name of the connected database."""
 
     type = Unicode()
     mssql = "DB_NAME()"
@@ -148,7 +149,7 @@ class database_name(_Function):
 
 
 class login_name(_Function):
-    """Who is logged in to the database."""
+    """The login of this connection."""
 
     type = Unicode()
     mssql = "SUSER_SNAME()"
@@ -156,33 +157,33 @@ class login_name(_Function):
 
 
 def utc_in(seconds: float) -> ColumnElement[Any]:
-    """The moment this many seconds from now, UTC; at most some 24 days from now."""
+    """The time this many seconds from now, UTC; at most about 24 days from now."""
     return utc_in_milliseconds(literal(min(round(seconds * 1000), _LARGEST_INTEGER), Integer()))
 
 
 def local_in(seconds: float) -> ColumnElement[Any]:
-    """The moment this many seconds from now (before now where negative), local time."""
+    """The time this many seconds from now (in the past if negative), local time."""
     return _local_in(literal(round(seconds), Integer()))
 
 
 def local_midnight() -> ColumnElement[Any]:
-    """The beginning of this day, local time."""
+    """The start of today, local time."""
     return cast(local_now(), Date())
 
 
 def constant(value: str) -> ColumnElement[str]:
-    """An ASCII value written into the statement itself: filtered indexes match no parameter.
+    """An ASCII value written into the statement: a filtered index is not used for a parameter.
 
-    Without the N prefix of NVARCHAR, which would make SQL Server convert a VARCHAR column instead
-    of the value, and pass over the index.
+    It has no N prefix (NVARCHAR): with one, SQL Server would convert a VARCHAR column instead of
+    the value, and not use the index.
     """
     return bindparam(None, value, String(), literal_execute=True, unique=True)
 
 
 def code_value(value: str) -> ColumnElement[str]:
-    """A code to compare a column with, typed so that an index serves both VARCHAR and NVARCHAR.
+    """A code to compare a column with, typed so that an index works for VARCHAR and NVARCHAR.
 
-    SQL Server converts the narrower side. Where that is the column, a collation that begins with
+    SQL Server converts the narrower type. If that is the column, a collation that begins with
     `SQL_` turns the seek into a scan, and sorts the two types differently.
     """
     kind = String(CODE_LENGTH) if value.isascii() else Unicode(CODE_LENGTH)
@@ -190,15 +191,15 @@ def code_value(value: str) -> ColumnElement[str]:
 
 
 def chunks(items: Sequence[Item], size: int = MAX_IN_LIST) -> Iterator[Sequence[Item]]:
-    """The items in their order, as many at a time as one statement takes."""
+    """The items in their order, in chunks that fit into one statement."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def one_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """`column IN (values)` for any number of values.
 
-    Many values go into the statement's text, escaped by SQLAlchemy, because SQL Server takes no
-    more than 2100 parameters.
+    Many values are written into the statement's text, escaped by SQLAlchemy, because SQL Server
+    accepts at most 2100 parameters.
     """
     return column.in_(
         bindparam(None, values, expanding=True, literal_execute=len(values) > MAX_IN_LIST)
@@ -208,7 +209,7 @@ def one_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[b
 def passing_locked(query: Select[Any], *tables: FromClause) -> Select[Any]:
     """Read without waiting for rows that another session is writing; those are left out.
 
-    On PostgreSQL a reader waits for no one and sees the row as it was.
+    On PostgreSQL a reader never waits, and reads the row as it was before.
     """
     for table in tables:
         query = query.with_hint(table, READPAST_HINT, "mssql")
@@ -216,7 +217,7 @@ def passing_locked(query: Select[Any], *tables: FromClause) -> Select[Any]:
 
 
 def lock(query: Select[Any], table: FromClause) -> Select[Any]:
-    """Lock what the query finds; waits for another transaction that has locked it."""
+    """Lock the rows that the query finds; waits if another transaction has locked them."""
     return query.with_hint(table, LOCK_HINT, "mssql").with_for_update(of=table)
 
 
@@ -226,10 +227,9 @@ def update_rows(table: Table) -> Update:
 
 
 def insert_missing(table: Table, rows: Select[Any], dialect: Dialect) -> Insert:
-    """Insert what `rows` selects, under its own column names.
+    """Insert what `rows` selects, into columns of the same names.
 
-    PostgreSQL passes over a row that a unique key refuses; SQL Server fails, and nothing of the
-    statement is done.
+    PostgreSQL skips a row that violates a unique key; SQL Server fails, and inserts nothing.
     """
     columns = [column.name for column in rows.selected_columns]
     if dialect.name == "postgresql":

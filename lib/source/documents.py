@@ -48,10 +48,10 @@ from lib.words.language import Phrase
 
 @dataclass(frozen=True, slots=True)
 class PendingShop:
-    """A shop with documents that are not held.
+    """A shop with pending documents that are not held.
 
     Attributes:
-        pharmacy_code: of its oldest such document.
+        pharmacy_code: taken from its oldest such document.
     """
 
     code: str
@@ -61,7 +61,7 @@ class PendingShop:
 class Documents:
     """Documents as the source database has them now.
 
-    A value that the driver cannot read is `Unreadable` in its document and harms no other.
+    A value that the driver cannot read is `Unreadable` in its document; others are not affected.
     """
 
     def __init__(self, transactions: Transactions, tables: SourceTables) -> None:
@@ -88,10 +88,10 @@ class Documents:
     def touched_since_accepted(
         self, pipeline: Pipeline, within: timedelta, limit: int
     ) -> list[int]:
-        """Record ids of accepted documents whose row was written later, the last accepted first.
+        """Record ids of accepted documents whose row was written later, latest acceptance first.
 
         Args:
-            within: only of those accepted so lately.
+            within: only documents that were accepted within this time.
         """
         header, delivery = self._tables.header(pipeline), self._tables.delivery
         query = (
@@ -132,7 +132,7 @@ class Documents:
         )
 
         def work(connection: Connection) -> list[Document]:
-            # Lines before headers: a claim only shrinks, so no header is seen without its lines.
+            # Lines before headers: a claim can only lose documents, so each header has its lines.
             lines: dict[int, list[Any]] = defaultdict(list)
             for row in read_rows(connection, lines_query, details.c.id):
                 line = by_standard_name(line_columns, row)
@@ -147,7 +147,7 @@ class Documents:
     def find(
         self, pipeline: Pipeline, local_id: str, pharmacy_code: str | None = None
     ) -> list[StoredDocument]:
-        """Documents of a local id, by record id."""
+        """Documents with a local id, ordered by record id."""
         query = self._stored(pipeline).where(
             self._tables.local_id(pipeline) == code_value(local_id)
         )
@@ -192,7 +192,7 @@ class Documents:
         return self._run(work)
 
     def drug_names(self, pipeline: Pipeline, record_ids: Sequence[int]) -> dict[str, str]:
-        """Drug names by drug code, as these documents' lines have them."""
+        """Drug names by drug code, from the lines of these documents."""
         details, foreign_key = self._tables.details(pipeline), self._tables.foreign_key(pipeline)
         ids = sorted(set(record_ids))
         query = select(details.c.drug_code, details.c.drug_name).order_by(details.c.id)
@@ -251,7 +251,7 @@ class Documents:
                 ],
             ),
             claim_token=token,
-            # A national id says that it was sent once, by us or by another sender.
+            # A national id means that it was sent before, by us or by another sender.
             unconfirmed=bool(unconfirmed) or national_id is not None,
             attempts=attempts,
             header=header,
@@ -280,8 +280,8 @@ def pending_shops(
 ) -> list[PendingShop]:
     """Shops with pending documents that are not held, the one with the oldest document first.
 
-    Goes from shop to shop by an index seek each, two with a cut-off, however many documents there
-    are on either side of it.
+    Takes one index seek per shop, two with a cut-off, however many documents are dated before or
+    after it.
     """
     header = tables.header(pipeline)
     shop, dated = header.c.shop_pharmacy_code, header.c[pipeline.date_column]
@@ -289,7 +289,7 @@ def pending_shops(
         select(shop, header.c.pharmacy_code, age_in_seconds(dated))
         .where(
             is_pending(header),
-            # A document of no shop has no account; NULL as the place to go on from finds nothing.
+            # A document without a shop has no account, and the search cannot continue after NULL.
             shop.is_not(None),
             dated_from(header, pipeline, cut_off),
             without(tables, header, pipeline, is_live),
@@ -304,7 +304,7 @@ def pending_shops(
     while True:
         place: ColumnElement[bool] = true() if last is None else shop > code_value(last)
         if cut_off is not None:
-            # The shop first: looked for by date at once, each old document would be passed.
+            # Find the shop first: a search by shop and date would read every old document.
             last = connection.execute(after.where(place)).scalar_one()
             if last is None:
                 break
@@ -377,7 +377,7 @@ def choose_one(
 
 
 def name_of(pipeline: Pipeline, local_id: str, pharmacy_code: str | None) -> Phrase:
-    """A document as messages to people name it."""
+    """The name of a document in messages to people."""
     name = Phrase("{kind} {local_id}", kind=Phrase(KINDS[pipeline.name]), local_id=repr(local_id))
     if pharmacy_code is None:
         return name

@@ -1,7 +1,7 @@
-"""Makes the engine of the source database, for SQL Server and PostgreSQL.
+"""Creates the engine of the source database, for SQL Server and PostgreSQL.
 
-Our connections give way: a till that meets one of our locks waits briefly, in a deadlock we are the
-one that is rolled back, and a lock that somebody else holds makes us try again later.
+Our connections have low priority: other software waits only briefly for our locks, in a deadlock
+our transaction is rolled back, and if another session holds a lock, we retry later.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from lib.source.transactions import is_login_refusal, short_text, translate_erro
 __all__ = ["create_source_engine", "translate_errors"]
 
 APPLICATION = "dqg-sync"
-#: Firewalls drop connections that were idle for long; none gets that old.
+#: Firewalls drop connections that were idle for long; none is kept longer than this.
 RECYCLE_SECONDS = 1800
 
 _DRIVERS = {"mssql": "mssql+pyodbc", "postgresql": "postgresql+psycopg"}
 _ODBC_KEY = r"(?:^|;)\s*{}\s*="
 
-#: What every session on SQL Server begins with; `{lock_timeout}` in milliseconds. The SET options
+#: Executed first in every SQL Server session; `{lock_timeout}` in milliseconds. The SET options
 #: are those that indexed views and filtered indexes need. No NOCOUNT: row counts of our
 #: own tables are used.
 SQL_SERVER_SESSION = """\
@@ -45,15 +45,15 @@ SET LOCK_TIMEOUT {lock_timeout};
 
 
 def create_source_engine(url: str | URL, settings: SourceSettings) -> Engine:
-    """A pooled engine. Connects to nothing yet.
+    """A pooled engine. Does not connect yet.
 
-    Transactions are READ COMMITTED, and no error text of SQLAlchemy shows parameters. Once a
-    connection has worked, a refused login or database counts as a failover under way and raises
-    StoreUnavailable.
+    Transactions are READ COMMITTED, and error texts of SQLAlchemy show no parameters. After the
+    first successful connection, a refused login or database counts as a failover in progress and
+    raises StoreUnavailable.
 
     Raises:
-        ConfigurationError: the URL is malformed or of another database, or no ODBC driver is
-            found. Its text never shows the URL.
+        ConfigurationError: the URL is malformed or for another kind of database, or no ODBC driver
+            is found. The error text never shows the URL.
     """
     try:
         url = make_url(url)
@@ -107,7 +107,7 @@ def _postgresql(url: URL, settings: SourceSettings) -> Engine:
     seconds = {
         "statement_timeout": settings.statement_timeout,
         # A process that stops inside a transaction keeps rows locked: without this limit their
-        # claim could run out and no other process could take them over.
+        # lease could run out and no other process could claim them.
         "idle_in_transaction_session_timeout": settings.statement_timeout,
         "lock_timeout": settings.lock_timeout,
     }
@@ -118,14 +118,14 @@ def _postgresql(url: URL, settings: SourceSettings) -> Engine:
         connect_args={
             "connect_timeout": settings.connect_timeout,
             "application_name": APPLICATION,
-            # What the URL says comes last and wins.
+            # Options in the URL come last and take precedence.
             "options": f"{limits} {given}".strip(),
         },
     )
 
 
 def _sql_server(url: URL, settings: SourceSettings) -> Engine:
-    registered_drivers()  # says in plain words when the driver manager is missing
+    registered_drivers()  # raises a clear error if the driver manager is missing
     engine = _create(
         complete_odbc_url(url, settings),
         settings,
@@ -153,9 +153,9 @@ def begin_session(connection: Any, settings: SourceSettings) -> None:
 
 
 def complete_odbc_url(url: URL, settings: SourceSettings) -> URL:
-    """The URL with what it leaves open: ODBC driver, encryption, name of the application.
+    """The URL with missing options added: ODBC driver, encryption, name of the application.
 
-    A URL that names a data source (DSN) has these from there and stays as it is.
+    A URL that names a data source (DSN) gets these from the data source and is not changed.
 
     Raises:
         ConfigurationError: no ODBC driver is found.

@@ -1,7 +1,7 @@
-"""What the source database is really like: columns, triggers, statuses, clients' SET options.
+"""The actual state of the source database: columns, triggers, statuses, clients' SET options.
 
-The pharmacy's tables are older than the model in `tables.py`, and other software works on them.
-Everything here only reads; `dqg doctor` shows it.
+The pharmacy's tables are older than the model in `tables.py`, and other software uses them too.
+Everything here only reads; `dqg doctor` shows the results.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from lib.source.tables import SourceTables
 
 STATUSES = tuple(status.value for status in SyncStatus)
 
-#: Lengths of what we write; what is longer than the column is cut, these can't be.
+#: Lengths of what we write. Other values are cut to the column's length; these must not be.
 _SHORTEST = {"status": 20, **{p.national_id_column: 100 for p in PIPELINES.values()}}
-#: Without these a document cannot be found, claimed, or told from another.
+#: Without these a document cannot be found, claimed, or distinguished from another.
 _REQUIRED = {"pharmacy_code", "shop_pharmacy_code", "status"} | {
     p.local_id_column for p in PIPELINES.values()
 }
@@ -62,10 +62,10 @@ class Misfit(Enum):
     MISSING = auto()
     TYPE = auto()
     LENGTH = auto()
-    BLANK_PADDED = auto()  # CHAR: values come with trailing blanks
-    NOT_UNICODE = auto()  # VARCHAR in a code page, which has no Vietnamese letters
-    NULLABLE = auto()  # allows NULL, which no document can be sent with
-    NOT_NULLABLE = auto()  # forbids the NULL of a document that was not sent yet
+    BLANK_PADDED = auto()  # CHAR: values have trailing blanks
+    NOT_UNICODE = auto()  # VARCHAR: its code page has no Vietnamese letters
+    NULLABLE = auto()  # allows NULL, but a document with NULL cannot be sent
+    NOT_NULLABLE = auto()  # forbids NULL, which documents have before they are sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ class ColumnProblem:
     """A mapped column that does not fit.
 
     Attributes:
-        found: type in the database; empty where there is no such column.
+        found: type in the database; empty if there is no such column.
         wanted: type that fits.
-        statement: the ALTER TABLE that corrects it; None where that would not keep the data.
+        statement: the ALTER TABLE that corrects it; None if that could lose data.
     """
 
     table: str
@@ -89,11 +89,11 @@ class ColumnProblem:
 def reflect_columns(
     connection: Connection, tables: Iterable[Table]
 ) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """Columns as the database has them: by our table's full name, then by standard column name.
+    """Columns in the database: by our table's full name, then by standard column name.
 
     A table (or view) that does not exist is left out, and so are columns that are not mapped. Each
-    column is a `ReflectedColumn` of SQLAlchemy, with `type` and `nullable`; a view does not say
-    which columns are never NULL, so there it is None.
+    column is a `ReflectedColumn` of SQLAlchemy, with `type` and `nullable`; a view does not show
+    which columns are never NULL, so for a view `nullable` is None.
     """
     inspector, fold = inspect(connection), _fold(connection)
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
@@ -118,14 +118,14 @@ def is_view(connection: Connection, table: Table) -> bool:
 
 
 def _fold(connection: Connection) -> Callable[[str], str]:
-    # SQL Server compares names by the database's collation, mostly without case.
+    # SQL Server compares names by the database's collation, which usually ignores case.
     return str.casefold if connection.dialect.name == "mssql" else str
 
 
 def column_problems(
     table: Table, reflected: Mapping[str, Mapping[str, Any]], dialect: Dialect
 ) -> list[ColumnProblem]:
-    """What does not fit in the columns of one table, in the order of the columns."""
+    """The problems of one table's columns, in the order of the columns."""
     problems = []
     for column in table.columns:
         real = reflected.get(column.key)
@@ -161,7 +161,7 @@ def _text_misfit(name: str, type_: String, dialect: Dialect) -> Misfit | None:
     return None
 
 
-_CHAR = (mssql.CHAR, mssql.NCHAR)  # those of SQL itself, which PostgreSQL has as well
+_CHAR = (mssql.CHAR, mssql.NCHAR)  # standard SQL types, so PostgreSQL has them too
 
 
 def _fits(wanted: TypeEngine[Any], real: TypeEngine[Any]) -> bool:
@@ -207,7 +207,7 @@ def _problem(
 
 
 def _shown(type_: TypeEngine[Any], dialect: Dialect) -> str:
-    """A type without its collation, which is the column's already."""
+    """A type without its collation, which the column already has."""
     return re.sub(r" COLLATE \S+", "", type_.compile(dialect))
 
 
@@ -231,7 +231,7 @@ class Trigger:
     """An enabled trigger on a header table.
 
     Attributes:
-        sets_nocount: whether it says SET NOCOUNT ON; None where that has no meaning or its text
+        sets_nocount: whether it contains SET NOCOUNT ON; None if that does not apply or its text
             cannot be read.
     """
 
@@ -273,11 +273,11 @@ _TRIGGERS = {
 
 @dataclass(frozen=True, slots=True)
 class ForeignStatus:
-    """Documents with a status that is none of ours, which the service leaves alone.
+    """Documents with a status of other software, which the service does not change.
 
     Attributes:
         status: None for NULL.
-        statement: the UPDATE that has them sent.
+        statement: the UPDATE that makes them pending, so that they are sent.
     """
 
     pipeline: str
@@ -289,10 +289,10 @@ class ForeignStatus:
 def foreign_statuses(
     connection: Connection, tables: SourceTables, pipelines: Sequence[Pipeline]
 ) -> list[ForeignStatus]:
-    """Statuses of other software, with how many documents have them; one statement per pipeline.
+    """Statuses of other software, with their number of documents; one statement per pipeline.
 
-    The database compares, so that a status with a trailing blank or in another case is ours
-    exactly where the database says so. Reads the statuses of all documents.
+    The database compares them: its collation decides whether a status with a trailing blank or in
+    another case is one of ours. Reads the statuses of all documents.
     """
     found = []
     for pipeline in pipelines:
@@ -339,11 +339,11 @@ def pending_with_national_id(
 
 @dataclass(frozen=True, slots=True)
 class OldClients:
-    """Who could not write to a table with a filtered index (error 1934), on SQL Server.
+    """Clients that could not write to a table with a filtered index (error 1934), on SQL Server.
 
     Attributes:
         sessions: connected programs with such SET options, with login and host.
-        modules: procedures and triggers that were created with them.
+        modules: procedures and triggers that were created with such SET options.
         all_visible: whether our login may see the sessions of others.
     """
 
@@ -377,7 +377,7 @@ _OLD_MODULES = """
 
 
 def sees_definitions(connection: Connection, tables: SourceTables) -> bool:
-    """Whether our login may see triggers and modules; without that right there seem to be none."""
+    """Whether our login may see triggers and modules; without this permission none are visible."""
     if connection.dialect.name != "mssql":
         return True
     header = tables.header(next(iter(PIPELINES.values())))

@@ -1,7 +1,7 @@
-"""Which databases documents may be sent from: a restored copy of production is none of them.
+"""The databases that documents may be sent from. A restored copy of production is not one.
 
-The table `dqg_installation` travels with a copy; where the copy is does not. Rows are only ever
-added, so the table also tells who decided what, and when.
+A copy contains the table `dqg_installation`, but has another server or database name. Rows are only
+added, never changed, so the table also records who decided what, and when.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lib.source.transactions import Transactions, translate_errors
 
 @dataclass(frozen=True, slots=True)
 class DatabaseName:
-    """A database: SQL Server's name of the server, or PostgreSQL's identifier of the cluster."""
+    """A database and its server: a name on SQL Server, a cluster identifier on PostgreSQL."""
 
     server: str
     database: str
@@ -31,10 +31,10 @@ class DatabaseName:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A place that somebody recorded.
+    """A database that a person recorded.
 
     Attributes:
-        replaces: what was recorded before does not count any more.
+        replaces: earlier records are no longer valid.
     """
 
     place: DatabaseName
@@ -46,20 +46,20 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where this is, and what was recorded, newest first."""
+    """The connected database, and the records, newest first."""
 
     here: DatabaseName
     records: tuple[Record, ...]
 
     def valid(self) -> Iterator[Record]:
-        """The records that count: the newest that replaces the others, and later ones."""
+        """The valid records: the newest one with `replaces`, and later ones."""
         for record in self.records:
             yield record
             if record.replaces:
                 return
 
     def check(self) -> None:
-        """Raises UnconfirmedDatabase where nothing may be sent from here."""
+        """Raises UnconfirmedDatabase if nothing may be sent from the connected database."""
         places = [record.place for record in self.valid()]
         if self.here in places:
             return
@@ -79,14 +79,14 @@ class Installations:
         self._tables = tables
 
     def read(self) -> Installation:
-        """Where this is, and where it may be. One statement."""
+        """The connected database and the recorded ones. One statement."""
         return self._run(lambda c: _read(c, self._tables))
 
     def confirm(self, *, by: str, why: str, also: bool = False) -> None:
         """Record this database as one to send from.
 
         Args:
-            also: those that were recorded before stay valid.
+            also: earlier records stay valid.
         """
         self._run(lambda c: _record(c, self._tables, by=by, why=why, replaces=not also))
 

@@ -15,7 +15,7 @@ PACKAGE = "mssql_python_odbc"
 
 _REGISTERED = re.compile(r"ODBC Driver (\d+) for SQL Server")
 _ARCHITECTURES = {"amd64": "x86_64", "aarch64": "arm64"}
-#: Folders of the package by what /etc/os-release says in ID and ID_LIKE.
+#: Folders of the package by the values of ID and ID_LIKE in /etc/os-release.
 _FLAVOURS = {
     "debian": "debian_ubuntu",
     "ubuntu": "debian_ubuntu",
@@ -35,7 +35,7 @@ def registered_drivers() -> list[str]:
         ConfigurationError: the driver manager itself is missing.
     """
     try:
-        # Not at the top: it loads the system's libodbc, which only SQL Server needs.
+        # Not imported at the top: it loads the system's libodbc, which only SQL Server needs.
         pyodbc = importlib.import_module("pyodbc")
     except ImportError as error:
         raise ConfigurationError(
@@ -54,10 +54,10 @@ def find_odbc_driver(
     """Name or path of the driver to connect with.
 
     Args:
-        configured: a registered name or a path; wins over everything else.
+        configured: a registered name or a path; takes precedence over everything else.
 
     Raises:
-        ConfigurationError: the configured driver is not there, or there is none at all.
+        ConfigurationError: the configured driver does not exist, or no driver is found.
     """
     if configured:
         return _check_configured(configured, registered)
@@ -90,9 +90,9 @@ def _check_configured(driver: str, registered: Callable[[], Sequence[str]]) -> s
 
 
 def packaged_driver() -> Path | None:
-    """The driver inside the Python package, for this system and processor; None without one.
+    """The driver inside the Python package, for this system and processor; None if there is none.
 
-    Windows' driver manager takes registered names only, so there the package is of no use.
+    Windows' driver manager accepts registered names only, so it cannot use the package.
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
@@ -105,13 +105,13 @@ def packaged_driver() -> Path | None:
 def driver_in(
     libraries: Path, system: str, machine: str, os_release: Mapping[str, str]
 ) -> Path | None:
-    """The driver below the package's `libs` folder that fits a system."""
+    """The driver in the package's `libs` folder that fits a system."""
     machine = machine.lower()
     architecture = _ARCHITECTURES.get(machine, machine)
     if system == "Darwin":
         folders, pattern = [libraries / "macos" / architecture / "lib"], "libmsodbcsql*.dylib"
     elif system == "Linux":
-        # An unknown distribution gets what fits most: built for glibc and the usual paths.
+        # An unknown distribution gets the build that fits most of them: glibc, the usual paths.
         flavour = _flavour(os_release) or "debian_ubuntu"
         folders = [libraries / "linux" / flavour / name / "lib" for name in (architecture, machine)]
         pattern = "libmsodbcsql*.so*"

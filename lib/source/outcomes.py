@@ -1,8 +1,8 @@
-"""Writing what became of documents, fenced by the token they were claimed under.
+"""Writes the outcomes of documents, each under the fencing token of its claim.
 
 A header row is written once, at the end, and only while its status is still PENDING_SYNC. Triggers
-of the pharmacy may run at that moment, so no row count and no OUTPUT of such a write is used: what
-the row holds afterwards is read in the same transaction.
+of the pharmacy may run then, so row count and OUTPUT of the write are not used: the row is read
+again in the same transaction.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _TEXTS = {
 
 
 class Outcomes:
-    """Writes what became of documents."""
+    """Writes the outcomes of documents."""
 
     def __init__(self, transactions: Transactions, tables: SourceTables) -> None:
         self._run = transactions.run
@@ -73,7 +73,7 @@ class Outcomes:
         """Write outcomes of any mix of pipelines and claims, each under its fencing token.
 
         Idempotent: an outcome that was already written counts as written. Outcomes that cannot be
-        written together are written one by one, so that one document never holds up another.
+        written together are written one by one, so that one document never blocks another.
 
         Raises:
             StoreUnavailable, ConfigurationError: nothing could be written.
@@ -92,7 +92,7 @@ class Outcomes:
     def _save_group(self, pipeline: Pipeline, outcomes: Sequence[Outcome]) -> Saved:
         try:
             return self._run(lambda c: self._save(c, pipeline, outcomes))
-        except DBAPIError as error:  # about a value
+        except DBAPIError as error:  # an error about a value
             reason: SyncError = StoreUnavailable("source database", f"refused: {short_text(error)}")
         except WriteRefused as error:
             reason = error
@@ -163,7 +163,7 @@ class Outcomes:
 
 
 def _was_written(row: Any, outcome: Outcome) -> bool:
-    """Whether an earlier try of the same outcome was: its answer may have been lost."""
+    """Whether an earlier try wrote this outcome: the database's answer may have been lost."""
     if row is None or row.claim_token is not None or outcome.kind not in FINAL_STATUS:
         return False
     return (
@@ -176,7 +176,7 @@ def _was_written(row: Any, outcome: Outcome) -> bool:
 def column_lengths(
     connection: Connection, tables: SourceTables, pipeline: Pipeline
 ) -> dict[str, int | None]:
-    """Characters that national id and message hold in the real table; None without a limit."""
+    """Lengths of national id and message in the real table; None if there is no limit."""
     header = tables.header(pipeline)
     real = {
         found["name"].casefold(): getattr(found["type"], "length", None)
@@ -189,16 +189,16 @@ def column_lengths(
     return {key: real.get(column.name.casefold()) for key, column in wanted.items()}
 
 
-# -- the statements: one for rows of ours, one for the pharmacy's ----------------------------------
+# -- the statements: one for our rows, one for the pharmacy's rows ---------------------------------
 
 
 def outcome_statement(
     tables: SourceTables, pipeline: Pipeline, outcomes: Sequence[Outcome]
 ) -> Update:
-    """Ends the claims of outcomes whose token still holds; answers with their record ids.
+    """Ends the claims of outcomes whose token is still on the row; returns their record ids.
 
-    An acceptance on record outlives later outcomes: a row that is made pending again is known by
-    it. Only whole numbers and texts go in as parameters, each cast to its column's type.
+    Later outcomes do not delete a recorded acceptance: a row that is made pending again is
+    recognised by it. Parameters are only integers and texts, each cast to its column's type.
     """
     delivery = tables.delivery
     rows = _values(
@@ -238,7 +238,7 @@ def outcome_statement(
             {
                 delivery.c.claim_token: null(),
                 delivery.c.lease_expires_at: null(),
-                # Its holder lives.
+                # Its holder is alive.
                 delivery.c.crashes: 0,
                 delivery.c.next_attempt_at: case(
                     (rows.c.retry_ms > 0, utc_in_milliseconds(rows.c.retry_ms)), else_=null()
@@ -313,10 +313,10 @@ def header_statement(
 def fitting(
     national_id: str | None, message: str | None, lengths: dict[str, int | None]
 ) -> tuple[str | None, str | None]:
-    """National id and message cut to their real columns.
+    """National id and message, cut to the lengths of their real columns.
 
     A national id too long for its column is kept whole in the message: the document is accepted,
-    and an error here would have it sent again.
+    and after an error here it would be sent again.
     """
     longest = lengths.get("national_id")
     if national_id is not None and longest is not None and len(national_id) > longest:

@@ -1,4 +1,4 @@
-"""Header rows with our delivery rows beside them, and conditions on both in plain words."""
+"""Header rows joined with our delivery rows, and named conditions on both."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ from lib.source.transactions import Fault, classify
 #: Seconds within which we write both rows of a document; on SQL Server ages are whole seconds.
 _OWN_WRITE = 2
 
-#: What reading a value that the driver cannot turn into Python raises.
+#: Errors raised for a value that the driver cannot convert to Python.
 _READ_ERRORS = (DBAPIError, ValueError, OverflowError)
 
 
 def is_pending(header: FromClause) -> ColumnElement[bool]:
-    """The status is PENDING_SYNC, written so that a filtered index serves the query."""
+    """The status is PENDING_SYNC, written so that a filtered index can be used."""
     return header.c.status == constant(SyncStatus.PENDING)
 
 
 def belongs(delivery: FromClause, pipeline: Pipeline) -> ColumnElement[bool]:
-    """The delivery row is of this pipeline and platform."""
+    """The delivery row belongs to this pipeline and platform."""
     return and_(delivery.c.platform == PLATFORM, delivery.c.pipeline == pipeline.name)
 
 
@@ -77,7 +77,7 @@ def is_free(delivery: FromClause) -> ColumnElement[bool]:
 
 
 def is_due(delivery: FromClause) -> ColumnElement[bool]:
-    """May be claimed: not before its next attempt, nor while its last call may be under way."""
+    """May be claimed: its next attempt is due, and its last call cannot be in progress."""
     c, now = delivery.c, utc_now()
     return and_(
         or_(c.next_attempt_at.is_(None), c.next_attempt_at <= now),
@@ -96,12 +96,12 @@ def was_put_back(delivery: FromClause) -> ColumnElement[bool]:
 
 
 def is_touched(header: FromClause, delivery: FromClause) -> ColumnElement[bool]:
-    """The document is accepted, it is known with what content, and its row was written later."""
+    """The document is accepted, the accepted content is known, and its row was written later."""
     return and_(
         header.c.status == SyncStatus.SUCCESS.value,
         delivery.c.state == OutcomeKind.ACCEPTED.value,
         delivery.c.payload_digest.is_not(None),
-        # Ages, because the pharmacy's times are local ones and ours are not.
+        # Ages, because the pharmacy's times are local and ours are UTC.
         age_in_seconds(header.c.updated_at) + _OWN_WRITE < -seconds_until(delivery.c.settled_at),
     )
 
@@ -121,7 +121,7 @@ def without(
 
 
 def with_delivery(tables: SourceTables, header: Table, pipeline: Pipeline) -> FromClause:
-    """Headers, each with its delivery row where there is one."""
+    """Headers, each with its delivery row, if it has one."""
     delivery = tables.delivery
     return header.outerjoin(
         delivery, and_(belongs(delivery, pipeline), delivery.c.record_id == header.c.id)
@@ -129,32 +129,32 @@ def with_delivery(tables: SourceTables, header: Table, pipeline: Pipeline) -> Fr
 
 
 def flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    """1 where the condition is met, else 0: to SQL Server a condition is no value."""
+    """1 if the condition is true, else 0: in SQL Server a condition is not a value."""
     if isinstance(condition, True_):
-        # It has no constant for it either: "CASE WHEN 1" is a syntax error there.
+        # SQL Server has no constant for "true" either: "CASE WHEN 1" is a syntax error there.
         return literal_column("1", Integer)
     return case((condition, 1), else_=0)
 
 
 def crashes_of(delivery: FromClause) -> ColumnElement[int]:
-    """Holders that vanished with the document, one whose lease has just run out included."""
+    """Holders that vanished with the document, including one whose lease has just run out."""
     return func.coalesce(delivery.c.crashes, 0) + flag(and_(was_begun(delivery), is_free(delivery)))
 
 
 def was_begun(delivery: FromClause) -> ColumnElement[bool]:
-    """A holder has begun with the document and not ended.
+    """A holder has begun with the document and has not ended.
 
-    One that never began, for want of a worker or because its process could not start, says nothing
-    about the document: it has not read it.
+    A holder that never began (no worker, or its process could not start) shows nothing about the
+    document: it has not read it.
     """
     return and_(delivery.c.claim_token.is_not(None), delivery.c.begun == true())
 
 
 def after_vanished(delivery: FromClause) -> dict[Any, ColumnElement[Any]]:
-    """What is noted of documents whose holder has vanished, where it had begun with them.
+    """Changes to documents whose holder has vanished, if it had begun with them.
 
-    It may have sent them, and it may have died of one of them. Crashes that are long ago do not
-    count any more.
+    The holder may have sent them, and one of them may have crashed it. Old crashes are no longer
+    counted.
     """
     begun, c = was_begun(delivery), delivery.c
     forgotten = c.crashed_at < utc_in(-CRASHES_COUNT_FOR.total_seconds())
@@ -166,11 +166,11 @@ def after_vanished(delivery: FromClause) -> dict[Any, ColumnElement[Any]]:
 
 
 def dated_from(header: FromClause, pipeline: Pipeline, cut_off: date | None) -> ColumnElement[bool]:
-    """The document's own date is not before the cut-off; anything where there is none."""
+    """The document's own date is not before the cut-off; always true without a cut-off."""
     if cut_off is None:
         return true()
     column = header.c[pipeline.date_column]
-    # In the column's type: a parameter of a finer one would keep SQL Server from seeking.
+    # Cast to the column's type: with a more precise parameter SQL Server could not seek.
     return column >= cast(datetime.combine(cut_off, time.min), column.type)
 
 
@@ -217,7 +217,7 @@ def stored_columns(
 
 
 def to_stored(pipeline: Pipeline, row: Sequence[Any]) -> StoredDocument:
-    """A row of `stored_columns`."""
+    """A document from a row of `stored_columns`."""
     status, national_id, message, created, last_message = map(_readable, row[4:9])
     token, lease, live, attempts, next_at, unconfirmed, *rest = row[9:]
     known = SyncStatus.read(status)
@@ -238,7 +238,7 @@ def to_stored(pipeline: Pipeline, row: Sequence[Any]) -> StoredDocument:
 
 
 def delivery_columns(delivery: FromClause) -> list[ColumnElement[Any]]:
-    """Columns of a `Delivery`, in its order; the national id's name is not a header's."""
+    """Columns of a `Delivery`, in its order; the national id gets a name that headers lack."""
     c = delivery.c
     return [
         c.crashes,
@@ -253,7 +253,7 @@ def delivery_columns(delivery: FromClause) -> list[ColumnElement[Any]]:
 
 
 def to_delivery(values: Sequence[Any]) -> Delivery:
-    """The values of `delivery_columns`; all None where there is no row."""
+    """A `Delivery` from the values of `delivery_columns`; all are None if there is no row."""
     crashes, crashed_at, state, national_id, digest, settled_at, sent_digest, unsettled = values
     return Delivery(
         crashes or 0,
@@ -275,10 +275,10 @@ def by_standard_name(columns: Iterable[Column[Any]], row: Sequence[Any]) -> Mapp
 def read_rows(
     connection: Connection, query: Select[Any], key: ColumnElement[int]
 ) -> list[Sequence[Any]]:
-    """The rows of a query, `Unreadable` in the place of each value that the driver cannot read.
+    """The rows of a query, with `Unreadable` for each value that the driver cannot read.
 
-    Only where one fails is each row, and then each value, read alone. `key` is the primary key of
-    what the query selects from.
+    If the query fails, each row is read alone; if a row fails, each of its values. `key` is the
+    primary key of what the query selects from.
     """
     try:
         return list(connection.execute(query).all())
@@ -305,7 +305,7 @@ def _read_value(connection: Connection, query: Select[Any], column: ColumnElemen
 
 
 def _check_unreadable(error: Exception) -> None:
-    """Raises every error of the database that is not about a value."""
+    """Raises the error again if it is a database error that is not about a value."""
     if isinstance(error, DBAPIError) and classify(error) is not Fault.BUG:
         raise error
 
@@ -315,7 +315,7 @@ def _readable(value: Any) -> Any:
 
 
 def age_or_least(age: float | None) -> float:
-    """An age to sort by; what has no date counts as the newest."""
+    """An age to sort by; a document without a date counts as the newest."""
     return float("-inf") if age is None else float(age)
 
 

@@ -1,4 +1,4 @@
-"""The source database as the rest of the system sees it."""
+"""The interface to the source database for the rest of the system."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from lib.source.transactions import Transactions
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The source database by purpose. Synchronous; threads may share it.
+    """The source database, divided by purpose. Synchronous; threads may share it.
 
     Each call is one transaction. Every method raises `StoreUnavailable` while the database is
-    away, and `ConfigurationError` where login, permission, or a table or column is wrong.
+    unavailable, and `ConfigurationError` if login, permission, or a table or column is wrong.
     """
 
     claims: Claims
@@ -42,14 +42,14 @@ class Source:
     _transactions: Transactions = field(repr=False)
 
     def now(self) -> datetime:
-        """The present moment by the database's clock."""
+        """The current time by the database's clock."""
         moment: datetime = self._transactions.run(
             lambda c: c.execute(select(utc_now())).scalar_one()
         )
         return moment.replace(tzinfo=UTC)
 
     def ping(self) -> None:
-        """Reach the database, or raise."""
+        """Check that the database can be reached; raises if not."""
         self._transactions.run(lambda c: c.execute(select(1)).all())
 
     def dispose(self) -> None:
@@ -65,10 +65,10 @@ def open_source(
     settle: timedelta = timedelta(0),
     sleep: Callable[[float], None] = time.sleep,
 ) -> Source:
-    """The source database behind an engine. Connects to nothing yet.
+    """The source database behind an engine. Does not connect yet.
 
     Args:
-        cut_off: documents dated earlier are not claimed, and counted apart.
+        cut_off: documents dated earlier are not claimed, and counted separately.
         settle: documents whose row was written within this time are not claimed yet.
     """
     transactions = Transactions(engine, sleep=sleep)

@@ -1,7 +1,7 @@
 """The source database's tables, in SQLAlchemy Core, under the names an installation gives them.
 
 A column's `key` is always its standard name; only its `name` in the database can be overridden. So
-the rest of the code says `header.c.status` whatever the installation calls that column.
+the rest of the code uses `header.c.status`, whatever the installation calls that column.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from lib.settings import SourceSettings
 from lib.source.dialects import CODE_LENGTH, local_now
 
 ACCOUNT_TABLE = "AccountShop"
-#: Ours alone, so each has one name everywhere.
+#: Our own tables, so each has the same name in every installation.
 DELIVERY_TABLE = "dqg_delivery"
 ENCRYPTED_TABLE = "dqg_account"
 INSTALLATION_TABLE = "dqg_installation"
 #: Part of the key of `dqg_delivery`: a document has one row per platform it is sent to.
 PLATFORM = "dqg"
 
-# The variants matter: without a connection SQLAlchemy assumes a SQL Server so old that it has
-# neither NVARCHAR(MAX) nor DATE, and migrations are also written out as scripts.
+# The variants are needed for migrations written as scripts: without a connection SQLAlchemy assumes
+# an old SQL Server without NVARCHAR(MAX) and DATE.
 LONG_TEXT = UnicodeText().with_variant(mssql.NVARCHAR(), "mssql")
 DAY = Date().with_variant(mssql.DATE(), "mssql")
 MOMENT = DateTime().with_variant(mssql.DATETIME(), "mssql")
-#: UTC by the database's clock. DATETIME2 because it takes a Python datetime's microseconds.
+#: UTC by the database's clock. DATETIME2 because it stores a Python datetime's microseconds.
 UTC_MOMENT = DateTime().with_variant(mssql.DATETIME2(7), "mssql")  # type: ignore[no-untyped-call]
 AMOUNT = Numeric(18, 2)
 
@@ -148,7 +148,7 @@ _DETAILS: dict[str, _Fields] = {
     },
 }
 
-#: Holds a password of 50 characters of any kind as a Fernet token.
+#: Enough for a password of 50 characters of any kind as a Fernet token.
 ENCRYPTED_LENGTH = 400
 
 _ACCOUNT_KEY: _Fields = {
@@ -173,11 +173,12 @@ class SourceTables:
     """The tables of one installation.
 
     Attributes:
-        metadata: the pharmacy's seven tables, as the standard schema has them.
+        metadata: the pharmacy's seven tables, as in the standard schema.
         accounts: logins by shop.
-        delivery: how far each document came; like the next two ours, so not in `metadata`.
-        encrypted: encrypted passwords of `accounts`, by the same key.
-        installation: which databases may be sent from.
+        delivery: the delivery state of each document. This table and the next two are our own, so
+            they are not in `metadata`.
+        encrypted: encrypted passwords of `accounts`, with the same key.
+        installation: the databases that documents may be sent from.
     """
 
     metadata: MetaData
@@ -209,7 +210,7 @@ def build_tables(settings: SourceSettings) -> SourceTables:
 
     Raises:
         ConfigurationError: an override names a table or column that the standard schema lacks, or
-            gives two of them one name.
+            gives two of them the same name.
     """
     naming = _Naming(settings)
     metadata = MetaData(schema=settings.db_schema)
@@ -257,12 +258,12 @@ def _delivery(metadata: MetaData) -> Table:
         Column("platform", Unicode(20), primary_key=True),
         Column("pipeline", Unicode(20), primary_key=True),
         Column("record_id", BigInteger(), primary_key=True, autoincrement=False),
-        # The document's code without surrounding blanks: of one code one row is claimed at a time.
+        # The document's code without surrounding blanks: one row per code is claimed at a time.
         Column("pharmacy_code", Unicode(CODE_LENGTH), nullable=False),
         Column("local_id", Unicode(CODE_LENGTH), nullable=False),
         Column("claim_token", Unicode(36)),
         Column("lease_expires_at", UTC_MOMENT),
-        # The holder has come as far as reading the documents.
+        # The holder has begun to read the documents.
         Column("begun", Boolean(), nullable=False),
         Column("attempts", Integer(), nullable=False),
         Column("crashes", Integer(), nullable=False),
@@ -274,9 +275,9 @@ def _delivery(metadata: MetaData) -> Table:
         Column("national_id", Unicode(100)),
         Column("message", LONG_TEXT),
         Column("payload_digest", Unicode(64)),
-        # Of what may have been stored; cleared with `unconfirmed`.
+        # Digest of what may have been stored; cleared with `unconfirmed`.
         Column("sent_digest", Unicode(64)),
-        # Until then the last call about it may still be under way at the platform.
+        # Until then the platform may still be processing the last call about the document.
         Column("settles_at", UTC_MOMENT),
         Column("settled_at", UTC_MOMENT),
     )
@@ -308,7 +309,7 @@ def _installation(metadata: MetaData) -> Table:
 
 
 class _Naming:
-    """Makes tables and columns, and notices overrides that meet none of them."""
+    """Creates tables and columns, and finds overrides that match none of them."""
 
     def __init__(self, settings: SourceSettings) -> None:
         self._tables = settings.tables

@@ -1,6 +1,6 @@
-"""Runs work in transactions, and turns the drivers' errors into ours: passing, or for a person?
+"""Runs work in transactions, and translates driver errors: transient, or for a person to correct.
 
-Errors are judged by SQLSTATE and SQL Server's own error numbers, not by the drivers' exception
+Errors are classified by SQLSTATE and SQL Server's own error numbers, not by the drivers' exception
 classes: pyodbc raises a plain `Error` for a deadlock, an `InterfaceError` for a wrong password.
 """
 
@@ -30,7 +30,7 @@ from lib.errors import ConfigurationError, StoreUnavailable, WriteRefused
 
 T = TypeVar("T")
 
-#: Seconds before the second, third and fourth try; each is lengthened by up to its double.
+#: Seconds before the second, third and fourth try, each times a random factor from 1 to 2.
 CONFLICT_PAUSES = (0.02, 0.1, 0.4)
 MESSAGE_LIMIT = 300
 
@@ -52,11 +52,11 @@ class Transactions:
     def run(self, work: Callable[[Connection], T]) -> T:
         """Do the work and commit.
 
-        After a deadlock or serialisation failure all of it is done again, a few times, so it must
+        After a deadlock or serialisation failure the whole work is retried, a few times, so it must
         not depend on what an earlier try read.
 
         Raises:
-            StoreUnavailable: whether a lost connection's commit took place is unknown.
+            StoreUnavailable: if the connection was lost, the commit may or may not have happened.
             ConfigurationError: login, permission or schema is wrong.
         """
         with translate_errors():
@@ -66,7 +66,7 @@ class Transactions:
                 except DBAPIError as error:
                     if classify(error) is not Fault.CONFLICT:
                         raise
-                self._sleep(pause * random.uniform(1, 2))  # noqa: S311 - spreads, hides nothing
+                self._sleep(pause * random.uniform(1, 2))  # noqa: S311 - jitter, no secret
             return self._once(work)
 
     def _once(self, work: Callable[[Connection], T]) -> T:
@@ -76,7 +76,7 @@ class Transactions:
                     return work(connection)
             except DBAPIError as error:
                 if classify(error) is Fault.REFUSED:
-                    # A trigger may have ended the transaction behind the driver's back.
+                    # A trigger may have ended the transaction without the driver's knowledge.
                     connection.invalidate()
                 raise
 
@@ -84,10 +84,10 @@ class Transactions:
 class Fault(Enum):
     """What an error of the driver means."""
 
-    CONFLICT = auto()  # deadlock or serialisation: the same transaction may work at once
-    UNAVAILABLE = auto()  # passes without anybody's doing
+    CONFLICT = auto()  # deadlock or serialisation: an immediate retry may succeed
+    UNAVAILABLE = auto()  # transient: ends without a person's action
     CONFIGURATION = auto()  # a person has to correct something
-    REFUSED = auto()  # by code of the database such as a trigger, for a reason known to it alone
+    REFUSED = auto()  # by code in the database, such as a trigger, for a reason unknown to us
     BUG = auto()  # none of these: our statement or our data is wrong
 
 
@@ -123,11 +123,11 @@ _BY_CLASS = {
     "23": Fault.BUG,
 }
 
-#: Types that do not go together: operands, conversions.
+#: Incompatible types: operands, conversions.
 _TYPE_NUMBERS = {206, 245, 257, 402, 529, 8114, 8117}
 _TYPE_STATES = {"07006", "22018", "22P02", "42804", "42883"}
 
-#: SQL Server's own numbers, where its SQLSTATE (mostly 42000) says too little.
+#: SQL Server's own numbers, for errors whose SQLSTATE (mostly 42000) is too general.
 _BY_NUMBER = {
     **dict.fromkeys((1205, 3960, 3961), Fault.CONFLICT),
     **dict.fromkeys(
@@ -141,13 +141,13 @@ _BY_NUMBER = {
     ),
     **dict.fromkeys((229, 230, 262, 4060, 18452, 18456, 18470, 18487, 18488), Fault.CONFIGURATION),
     **dict.fromkeys(_TYPE_NUMBERS, Fault.CONFIGURATION),
-    # A trigger ended the transaction; the last two where our own end of it says so.
+    # A trigger ended the transaction; we get the last two when we then try to end it.
     **dict.fromkeys((3609, 3616, 3902, 3903), Fault.REFUSED),
 }
-#: Numbers from here on are those of THROW and RAISERROR.
+#: THROW and RAISERROR use numbers from here on.
 _FIRST_USER_NUMBER = 50_000
 
-#: Met during a failover too: the database moves, and its logins come later.
+#: Also raised during a failover: the database moves, and its logins work only later.
 _LOGIN_NUMBERS = {4060, 18456}
 _LOGIN_STATES = {"28000", "28P01", "3D000"}
 
@@ -157,10 +157,10 @@ _REFUSED_BY_TEXT = re.compile(
     r"|is not permitted to log in|no pg_hba\.conf entry|no password supplied"
     r"|permission denied for database"
 )
-# A number of the server's own, not one that its text quotes.
+# An error number of the server, not a number quoted in its text.
 _NUMBER = re.compile(r"\((\d+)\)(?=\s*(?:\(SQL\w+\)|;|$))")
 
-# The drivers give these the SQLSTATE of any lost connection, or none at all.
+# For these the drivers report the SQLSTATE of any lost connection, or none.
 _CERTIFICATE = re.compile(
     r"certificate (verify failed|chain was issued|has expired)|target principal name is incorrect"
     r"|server certificate for .* does not match|root certificate file .* does not exist",
@@ -203,7 +203,7 @@ def _by_text(text: str, state: str) -> Fault | None:
 
 
 def is_login_refusal(error: DBAPIError) -> bool:
-    """Whether login or database was refused: a wrong setting, or a failover under way."""
+    """Whether login or database was refused: a wrong setting, or a failover in progress."""
     if _is_odbc(error):
         return not _LOGIN_NUMBERS.isdisjoint(_numbers(error))
     state = _sqlstate(error)
@@ -213,12 +213,12 @@ def is_login_refusal(error: DBAPIError) -> bool:
 
 @contextmanager
 def translate_errors(store: str = "source database") -> Iterator[None]:
-    """Raise our errors in place of the driver's, which stays the cause.
+    """Raise our errors instead of the driver's error, which is kept as the cause.
 
     Raises:
-        StoreUnavailable: the database is away, overloaded, locked, or keeps deadlocking.
+        StoreUnavailable: the database is unreachable, overloaded, locked, or keeps deadlocking.
         ConfigurationError: login, permission, database, table or column is wrong.
-        WriteRefused: code of the database, a trigger say, refuses a value.
+        WriteRefused: code in the database, such as a trigger, refuses a value.
     """
     try:
         yield
@@ -241,7 +241,7 @@ def _is_lock_timeout(error: DBAPIError) -> bool:
 
 
 def _hint(error: DBAPIError) -> str:
-    """What to do, where the driver's text does not say it; begins with a blank."""
+    """What to do, if the driver's text does not state it; begins with a blank."""
     text = str(error.orig)
     if _CERTIFICATE.search(text):
         return (
@@ -259,7 +259,7 @@ def _hint(error: DBAPIError) -> str:
 
 
 def _numbers(error: DBAPIError) -> list[int]:
-    """SQL Server's numbers in an error, in order; none from another driver."""
+    """SQL Server's error numbers in an error, in order; empty for other drivers."""
     return [int(n) for n in _NUMBER.findall(str(error.orig))] if _is_odbc(error) else []
 
 
@@ -277,8 +277,8 @@ def _sqlstate(error: DBAPIError) -> str:
 
 
 def short_text(error: DBAPIError) -> str:
-    """The driver's words, without values of rows."""
-    # The first line only: PostgreSQL's DETAIL, on the next ones, quotes values of the row.
+    """The driver's message, without values of rows."""
+    # The first line only: PostgreSQL's DETAIL, on the next lines, quotes values of the row.
     original = error.orig
     text = original.args[-1] if original is not None and original.args else original
     lines = str(text).strip().splitlines()

@@ -1,4 +1,4 @@
-"""The documents one run works on, what has become of each so far, and the lease that holds them."""
+"""The documents of one run, their outcomes so far, and the lease that holds them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ logger = logging.getLogger("dqg.batch")
 
 
 class Lease:
-    """A claim's lease, renewed in the background from `async with` until it ends.
+    """A claim's lease, renewed in the background inside `async with`.
 
-    The database alone decides when a lease has run out. This object only counts, on a monotonic
-    clock, how long ago it was last known to be held: started before the renewing statement was
-    sent, the count can only end too early, never too late. A wrong wall clock changes nothing.
+    Only the database decides when a lease has run out. This object measures, on a monotonic clock,
+    the time since the lease was last known to be held. It starts before the renewing statement is
+    sent, so the measured lease can end too early, but never too late. A wrong wall clock has no
+    effect.
 
     Args:
         renew: extends the lease in the database; returns how many documents it still holds.
@@ -68,10 +69,10 @@ class Lease:
             raise ClaimLost("the lease on this claim ran out; another run takes over")
 
     async def renew_once(self) -> None:
-        """Extends the lease now. Once lost it stays lost, whatever the database says.
+        """Extends the lease now. A lost lease stays lost, whatever the database returns.
 
         Raises:
-            StoreUnavailable: the database cannot be asked; the lease runs on as it was.
+            StoreUnavailable: the database cannot be reached; the end of the lease stays the same.
         """
         asked_at = self._monotonic()
         held = await self._renew()
@@ -102,9 +103,9 @@ class Lease:
 
 
 class Batch:
-    """The records of one claim, with the services and the lease they are worked on under.
+    """The records of one claim, with the services and the lease for processing them.
 
-    Not a dataclass: Prefect walks through the fields of those among the parameters of a task.
+    Not a dataclass: Prefect walks through the fields of dataclasses in a task's parameters.
 
     Attributes:
         records: by record id, the oldest first.
@@ -125,7 +126,7 @@ class Batch:
         self.services = services
         self.lease = lease
         self.records = {document.ref.record_id: Record(document) for document in documents}
-        # Without a delay: what asks while one statement is under way shares the next.
+        # No delay: records that ask while one statement is running share the next one.
         self._intents: WriteBatcher[Record, bool] = WriteBatcher(
             self._mark_sending, delay=0, size=services.settings.sync.write_batch_size
         )
@@ -142,7 +143,7 @@ class Batch:
         self.services.tracking.started(record, self.run_id)
 
     async def mark_sending(self, record: Record) -> None:
-        """Check that the claim still holds a record, and note that it may be sent from now on.
+        """Check that the claim still holds a record, and mark it as possibly sent from now on.
 
         Records that ask at the same time share one statement. Until its outcome is saved, another
         holder of the document, or a second start of this run, looks it up before sending it.
@@ -168,7 +169,7 @@ class Batch:
         return [record.ref.record_id in held for record in records]
 
     def counts(self) -> Counter[str]:
-        """How many records have which outcome; `open` where none is saved."""
+        """Number of records by outcome; `open` if no outcome is saved."""
         return Counter(
             record.outcome.kind.value if record.outcome and record.saved else "open"
             for record in self
@@ -185,7 +186,7 @@ async def open_batch(
     run_id: str,
     forced: bool = False,
 ) -> AsyncIterator[Batch]:
-    """A batch as the current one, its lease kept alive.
+    """Make a batch the current one, and keep its lease alive.
 
     Args:
         forced: a person wants the documents sent again, whatever is on record.
@@ -199,7 +200,7 @@ async def open_batch(
             services.source.claims.renew, pipeline, token, settings.sync.lease
         ),
         seconds=settings.sync.lease_seconds,
-        # A login may come before the call itself.
+        # A login may be needed before the call.
         margin=2 * (settings.api.connect_timeout + settings.api.read_timeout),
     )
     batch = Batch(pipeline, token, run_id, services, lease, documents)
@@ -214,11 +215,11 @@ async def open_batch(
 
 
 async def _take_over(batch: Batch) -> None:
-    """Learn from the log what was done about the documents, so that nothing is sent blindly.
+    """Read from the log what was done with the documents, so that nothing is sent unchecked.
 
-    What an earlier run under the same token has logged as accepted needs no call; the rest of it
-    is looked up before it is sent. Acceptances under other tokens are known by our own table, and
-    by the log alone after a backup of the source database was restored.
+    Documents that an earlier run under the same token logged as accepted need no call; its other
+    documents are looked up before they are sent. Acceptances under other tokens are in our own
+    table; after a restore of the source database from a backup only the log may have them.
     """
     tracking = batch.services.tracking
     try:
@@ -226,7 +227,7 @@ async def _take_over(batch: Batch) -> None:
         unknown = [record.ref for record in batch if record.earlier is None]
         earlier = await tracking.acceptances(batch.pipeline.name, unknown)
     except StoreUnavailable as error:
-        # The flag in the source database says the same of all but what was accepted.
+        # The flag in the source database shows the same, except for acceptances.
         logger.warning("earlier log entries not read: %s", error, extra={"action": "mongo_away"})
         return
     for entry in entries:
@@ -244,7 +245,7 @@ async def _take_over(batch: Batch) -> None:
 
 
 async def finish_all(awaitables: Iterable[Awaitable[None]]) -> None:
-    """Waits for all of them, then raises the first error of one."""
+    """Waits for all of them, then raises the first error, if any."""
     for result in await asyncio.gather(*awaitables, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
@@ -268,15 +269,15 @@ sending: ContextVar[Record | None] = ContextVar("sending", default=None)
 
 
 def find_batch() -> Batch | None:
-    """The batch the caller works for, None where there is none."""
+    """The current batch of the caller; None if there is none."""
     return _current.get(None)
 
 
 def find_record(record_id: int) -> tuple[Batch, Record]:
-    """A record of the current batch, for callers to which Prefect gives ids only.
+    """A record of the current batch, for callers that get only ids from Prefect.
 
     Raises:
-        LookupError: the caller works for no batch, or for one without this record.
+        LookupError: the caller has no current batch, or it has no such record.
     """
     batch = _current.get()
     return batch, batch.records[record_id]

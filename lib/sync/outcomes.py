@@ -1,15 +1,15 @@
-"""What the end of an attempt means: for its document, and for the breakers.
+"""The effect of the end of an attempt: on its document, and on the breakers.
 
-A failed call is reported to the breakers. They judge by many documents, see
+A failed call is reported to the breakers. They decide by many documents, see
 `lib.resilience.breaker_rules`:
 
-    error                   counted for        alone, it is
-    no answer, 5xx, 404     the pipeline       the document's, and costs an attempt
-    403, 401 after a login  the account        the document's, and costs an attempt
-    one of these, after which nothing passed while others failed too: costs nothing
-    the same once more, while others passed    a refusal of the document
-    refused login           opens the account at once; costs nothing
-    an error of ours        nothing            costs nothing, counted apart
+    error                           counted for    effect on the document
+    no answer, 5xx, 404             the pipeline   costs an attempt
+    403, 401 after a login          the account    costs an attempt
+    one of these, while other documents failed and none passed since: costs no attempt
+    403 again, after others passed  the account    the document is refused
+    refused login                   opens the account's breaker at once; costs no attempt
+    an error in our code            nothing        costs no attempt, counted separately
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ from lib.settings import Language, SyncSettings
 from lib.sync.batch import Batch
 from lib.words.language import said, say
 
-#: Only these cost an attempt, and only where many do not fail in the same way. Everything else is
-#: not the document's fault: an account, a setting, a store, or an error in our code.
+#: Only these cost an attempt, and only if not many documents fail in the same way. Everything else
+#: is not the document's fault: an account, a setting, a store, or an error in our code.
 _COSTLY = (Unavailable, OutcomeUnknown, WrongEndpoint, Forbidden)
 _LONGEST_MESSAGE = 1000
-#: Crashes while a document was alone in its batch that set it aside for a person.
+#: After this many crashes alone in its batch, a document is set aside for a person.
 CRASHES_ALONE = 3
 #: HTTP: the API asks the caller to slow down.
 _TOO_MANY = 429
 
 
 async def record_outcome(batch: Batch, record: Record, result: Acceptance | BaseException) -> None:
-    """Decide what the end of a record's attempt means, and write it. Idempotent.
+    """Decide the outcome of a record's attempt, and write it. Idempotent.
 
-    An acceptance that is known already is written whatever came after it.
+    An acceptance that is known already is written, whatever happened after it.
 
     Args:
-        result: what `submit` returned or raised; `Interrupted` where the run did not get that far.
+        result: what `submit` returned or raised; `Interrupted` if the run ended before that.
 
     Raises:
         StoreUnavailable: see `OutcomeWriter.write`.
@@ -74,14 +74,14 @@ async def record_outcome(batch: Batch, record: Record, result: Acceptance | Base
     if isinstance(result, Acceptance):
         await writer.write(record, _with_content(record, accepted(document, result, sync.language)))
     elif isinstance(result, ClaimLost) and batch.lease.lost:
-        # Writing would change nothing, and would wait for a source database that is away.
+        # Writing would change nothing, and might wait for an unavailable source database.
         writer.give_up(record, interrupted(document, sync.language, unconfirmed=record.unconfirmed))
     elif isinstance(result, ClaimLost | Interrupted | asyncio.CancelledError):
         outcome = interrupted(document, sync.language, unconfirmed=record.unconfirmed)
         await writer.write(record, _with_content(record, outcome))
     else:
         if isinstance(result, Paused) and record.failure is not None:
-            # It failed first, and only its repetition was kept back.
+            # The call failed first, and only its retry was held back.
             result = record.failure
         outcome = failed(
             document,
@@ -94,14 +94,14 @@ async def record_outcome(batch: Batch, record: Record, result: Acceptance | Base
 
 
 def _is_clear(record: Record, error: BaseException) -> bool:
-    """What the API has is on record: accepted, and nothing was sent since."""
+    """What the API has is known: the accepted content; nothing was sent since."""
     return isinstance(error, ChangedAfterAcceptance) and record.sent_digest is None
 
 
 def _with_content(record: Record, outcome: Outcome) -> Outcome:
     """The outcome with the digest of what was accepted or may be stored, and the row's version.
 
-    What may be stored is not claimed before its last call is over at the API too.
+    A document that may be stored is not claimed until its last call is over at the API too.
     """
     digest = record.digest if outcome.kind is OutcomeKind.ACCEPTED else record.sent_digest
     updated_at = record.document.header.get("updated_at")
@@ -118,9 +118,9 @@ def _with_content(record: Record, outcome: Outcome) -> Outcome:
 
 
 def backoff(attempts: int, settings: SyncSettings) -> timedelta:
-    """Wait before a document is claimed again, tripling with each claim it has cost so far.
+    """Delay before a document is claimed again; it triples with each attempt.
 
-    With the defaults the eight attempts of a document spread over about sixteen hours.
+    With the defaults the eight attempts of a document are spread over about sixteen hours.
     """
     steps = min(max(attempts - 1, 0), 20)
     return timedelta(seconds=min(settings.attempt_delay * 3**steps, settings.attempt_delay_max))
@@ -140,7 +140,7 @@ def accepted(document: Document, acceptance: Acceptance, language: Language) -> 
 
 
 def interrupted(document: Document, language: Language, *, unconfirmed: bool) -> Outcome:
-    """The run ended before the document was done: it goes back without cost."""
+    """The run ended before the document was done: it is released at no cost."""
     return Outcome(
         ref=document.ref,
         claim_token=document.claim_token,
@@ -160,15 +160,15 @@ def failed(
     unconfirmed: bool,
     outage: float | None,
 ) -> Outcome:
-    """What an error means for the document.
+    """The outcome of a document after an error.
 
     Args:
         unconfirmed: the API may have stored the document.
-        outage: seconds for which many documents are known to fail in the same way, so that this
-            failure costs no attempt; the document comes after the others then. None: no outage.
+        outage: seconds to wait while many documents fail in the same way; then the failure costs
+            no attempt, and the document comes after the others. None: no outage.
     """
     if isinstance(error, Rejected):
-        # Clear after a refusal by the API; one of ours says nothing of what was sent before.
+        # A refusal by the API is clear; one of ours shows nothing about earlier calls.
         ours = isinstance(error, Conflict | ChangedAfterAcceptance)
         return _final(document, error, settings.language, unconfirmed=unconfirmed and ours)
     costly = isinstance(error, _COSTLY) and not isinstance(error, Paused)
@@ -218,7 +218,7 @@ def failed(
 
 
 def set_aside(document: Document, language: Language) -> Outcome:
-    """The processes that held the document alone ended, again and again."""
+    """The document repeatedly crashed processes that held only this document."""
     error = CrashesWorker(
         say(
             language,
@@ -255,7 +255,7 @@ def _class_of(error: BaseException) -> str:
 
 
 def _text(error: BaseException, language: Language) -> str:
-    # The text of a foreign exception may hold anything, a buyer's name included.
+    # The text of a foreign exception may contain anything, including a buyer's name.
     return error.said(language) if isinstance(error, SyncError) else type(error).__name__
 
 
@@ -271,7 +271,7 @@ def breaker_names(services: Services, ref: DocumentRef) -> tuple[str, str]:
 async def report_failure(
     services: Services, permit: Permit, record: Record, error: Exception
 ) -> Exception:
-    """Tell the breakers about a failed call; returns the error that it is for the document."""
+    """Report a failed call to the breakers; returns the error to use for the document."""
     breakers, changed = services.breakers, services.metrics.breakers_changed
     language = services.settings.sync.language
     account, pipeline = permit.names
@@ -306,11 +306,11 @@ async def report_failure(
 
 
 async def outage_seconds(services: Services, record: Record) -> float | None:
-    """How long what the record failed at is out, as many documents show; None where it is not.
+    """Seconds to wait for the account or pipeline the record failed at; None without an outage.
 
-    A document that failed while others passed pays with an attempt, whatever the breaker is now.
-    A pipeline of few documents opens no breaker: it is out as well where another document failed
-    and nothing has passed since, in whatever pipeline.
+    If a document failed while others passed, the failure costs an attempt in any breaker state. A
+    pipeline with few documents opens no breaker, so it is also an outage if another document, in
+    any pipeline, failed and nothing has passed since.
     """
     if record.failure is None or record.own_failure:
         return None

@@ -1,4 +1,4 @@
-"""How many documents a pipeline may claim now, in which batches, and of which shops."""
+"""How many documents a pipeline may claim now, in which batches, and from which shops."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lib.settings import BreakerSettings, Granularity, SyncSettings
 from lib.sync.outcomes import CRASHES_ALONE
 from lib.sync.probes import Reach, is_due, probe_platform
 
-#: Documents claimed together after one, two and more holders vanished with them: the batch that a
-#: deadly document is in shrinks until it is alone.
+#: Documents claimed together after one, two and more holders vanished with them: a document that
+#: crashes its process is claimed in ever smaller batches, until it is alone.
 _TOGETHER = (50, 8, 1)
-#: Documents that ended within it show the pace at which they come.
+#: The number of documents that ended in this time shows how fast they arrive.
 _LAST_MINUTE = timedelta(minutes=1)
 #: Crashes after which a document is alone in its batch.
 ALONE_AFTER = len(_TOGETHER)
-#: Crashes after which a document is set aside: the last of them while it was alone.
+#: Crashes after which a document is set aside: in the last of them it was alone.
 SET_ASIDE_AT = ALONE_AFTER + CRASHES_ALONE
 
 
@@ -34,15 +34,15 @@ class ClaimPlan:
     """What `orchestrate` may claim for one pipeline in this round.
 
     Attributes:
-        limits: sizes of the batches to claim, one batch run each.
-        suspects: a batch each of documents whose holders vanished, by how many did.
+        limits: sizes of the batches to claim, one batch run per size.
+        suspects: one batch per entry, of documents with this number of vanished holders.
         granularity: how the documents of these batches become runs.
         paused_shops: shops whose account's breaker is not closed: left out of the batches.
-        avoided_shops: shops that other shops' documents go before, because theirs have failed.
-        probe_shops: paused shops of which documents are to show whether they are still refused.
-        note: why less than usual is claimed; empty when nothing is in the way.
-        accounts: of the paused shops, what their accounts' breakers say.
-        probing: what was not tried for the longest is to be claimed first, not the oldest.
+        avoided_shops: shops whose documents have failed: other shops' documents are claimed first.
+        probe_shops: paused shops whose documents show whether their account is still refused.
+        note: why less than usual is claimed; empty if there is no such reason.
+        accounts: the breaker states of the paused shops' accounts.
+        probing: claim first what was not tried for the longest time, not what is oldest.
     """
 
     limits: tuple[int, ...] = ()
@@ -57,13 +57,13 @@ class ClaimPlan:
 
 
 async def plan_claims(services: Services, pipeline: Pipeline, pool: PoolState) -> ClaimPlan:
-    """Read breakers and backlog, and probe the API where it may be down; claims nothing itself.
+    """Read breakers and backlog, and probe the API if it may be down; claims nothing itself.
 
-    The backlog is counted only where something may be claimed: with many documents that takes long,
-    and this is asked every few seconds while any are due.
+    The backlog is counted only if something may be claimed: with many documents that takes long,
+    and a plan is made every few seconds while any are due.
 
     Raises:
-        StoreUnavailable: the source database is away.
+        StoreUnavailable: the source database is unavailable.
     """
     shops = await asyncio.to_thread(services.source.counts.pending_shops, pipeline)
     names = {
@@ -98,7 +98,7 @@ async def plan_claims(services: Services, pipeline: Pipeline, pool: PoolState) -
 
 
 async def _ask_platform(services: Services, pipeline: Pipeline, breaker: str) -> None:
-    """Let neutral calls say what they can, so that no document has to find it out."""
+    """Probe the API by neutral calls first, so that no document is needed for it."""
     match await probe_platform(services, pipeline):
         case Reach.DOWN:
             why = "look-ups of accepted documents fail as well"
@@ -116,16 +116,16 @@ def plan_from(
     sync: SyncSettings,
     settings: BreakerSettings,
 ) -> ClaimPlan:
-    """The plan for what is known. Pure.
+    """The plan for the given states. Pure.
 
     Args:
-        summary: of finished documents those of the last minute.
+        summary: its finished documents are those of the last minute.
     """
     paused = frozenset(s for s, b in shops.items() if b.state is not BreakerState.CLOSED)
     probes = frozenset(s for s, b in shops.items() if _is_probed(b))
     reasons = [f"{shop} ({shops[shop].reason})" for shop in sorted(paused)]
     note = f"paused: {', '.join(reasons)}" if reasons else ""
-    # Few documents may be ready because they come steadily and not because they are few.
+    # Few documents may be ready because they arrive steadily, not because few arrive.
     granularity, largest = _batch_kind(summary.ready + summary.succeeded + summary.failed, sync)
     free = _free_batches(summary, pool, sync)
     refusal = pool.refusal or _refusal_of(breaker)
@@ -139,7 +139,7 @@ def plan_from(
             limits, (), granularity, paused, breaker.failed_shops, note=note, probing=True
         )
     if breaker.closed_for is not None and breaker.closed_for < settings.ramp:
-        # The API has just come back: what broke it may have been our own backlog.
+        # The API has just recovered: our own backlog may have caused the outage.
         largest = max(1, int(largest * breaker.closed_for / settings.ramp))
         free = min(free, 1)
         note = _joined("starting again slowly", note)
@@ -151,7 +151,7 @@ def plan_from(
 
 
 def batch_sizes(ready: int, free: int, largest: int) -> tuple[int, ...]:
-    """Splits what is ready evenly over as few batches as it needs, at most the free ones."""
+    """Splits the ready documents evenly over as few batches as needed, at most `free`."""
     count = min(free, math.ceil(max(ready, 0) / largest))
     if count <= 0:
         return ()
@@ -165,14 +165,14 @@ def suspects_together(crashes: int) -> int:
 
 
 def claim_bounds(crashes: int) -> tuple[int, int]:
-    """Which documents are claimed with those of this many crashes; not those to be set aside."""
+    """Range of crashes to claim in one batch; documents to be set aside are not in it."""
     return crashes, crashes if crashes < ALONE_AFTER else SET_ASIDE_AT - 1
 
 
 def _suspect_batches(summary: PipelineSummary, free: int) -> tuple[int, ...]:
-    """Batches of documents that may have ended their process, by their number of crashes.
+    """Batches of documents that may have crashed their process, by their number of crashes.
 
-    While other documents wait, at most half of the free places are theirs, but at least one.
+    While other documents wait, these get at most half of the free batches, but at least one.
     """
     if summary.ready > sum(summary.suspects):
         free = math.ceil(free / 2)
@@ -186,13 +186,13 @@ def _suspect_batches(summary: PipelineSummary, free: int) -> tuple[int, ...]:
 
 @dataclass(slots=True)
 class Gathering:
-    """Keeps documents that trickle in from becoming a batch run each.
+    """Collects documents that arrive slowly, so that they do not become one batch run each.
 
-    The first ones due are claimed at once, the next ones when some time has passed since.
+    The first due documents are claimed at once, the next ones after some time.
 
     Attributes:
-        seconds: at least, between two batches of a pipeline that are not full.
-        batch_size: this many due documents do not wait.
+        seconds: minimum time between two batches of a pipeline that are not full.
+        batch_size: with this many due documents the pipeline is claimed at once.
     """
 
     seconds: float
@@ -222,7 +222,7 @@ def _may_claim(
     shops: Mapping[str, BreakerSnapshot],
     sync: SyncSettings,
 ) -> bool:
-    """Whether anything may be claimed at all, whatever is pending in these shops."""
+    """Whether anything may be claimed at all, however much is pending in these shops."""
     if pool.refusal or _refusal_of(breaker) or _free_batches(summary, pool, sync) <= 0:
         return False
     if breaker.state is BreakerState.HALF_OPEN and not _places(breaker, summary):
@@ -231,12 +231,15 @@ def _may_claim(
 
 
 def _places(breaker: BreakerSnapshot, summary: PipelineSummary) -> int:
-    """Places for probes. What is under way is one that has not called yet, or finds the door."""
+    """Free places for probes; 0 while a batch runs: it will probe, or the breaker refuses it."""
     return 0 if summary.batches else breaker.places
 
 
 def _is_probed(account: BreakerSnapshot) -> bool:
-    """A refused login is probed by a login (`lib.sync.probes`), which costs no batch."""
+    """Whether documents probe the account.
+
+    A refused login is probed by a login (`lib.sync.probes`), which needs no batch.
+    """
     return is_due(account) and not account.tripped
 
 
@@ -255,7 +258,7 @@ def _free_batches(summary: PipelineSummary, pool: PoolState, sync: SyncSettings)
 
 
 def _is_doubtful(breaker: BreakerSnapshot) -> bool:
-    """Whether the API may be down: documents failed, too few to say, or probes are due."""
+    """Whether the API may be down: a few documents failed, too few to decide, or probes are due."""
     return is_due(breaker) or (breaker.state is BreakerState.CLOSED and breaker.failures > 0)
 
 

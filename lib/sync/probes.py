@@ -1,8 +1,8 @@
-"""Neutral probes: calls that show whether an account or the API works, about no pending document.
+"""Neutral probes: calls that show whether an account or the API works, without a pending document.
 
 An account is probed by a login, the API by a look-up of documents that it has accepted. A probe
 costs no process, no claim and no attempt, so the run that plans claims does it. What a neutral
-call cannot show is left to documents: the breaker lets a few of them through.
+call cannot show, documents must show: the breaker lets a few of them through.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ _CANDIDATES = 50
 
 
 class Reach(StrEnum):
-    """What neutral calls show of the API."""
+    """What neutral calls show about the API."""
 
     UP = "up"
     DOWN = "down"
-    UNKNOWN = "unknown"  # it cannot be asked, or too little is known to ask about
+    UNKNOWN = "unknown"  # no look-up is possible, or too few gave a clear answer
 
 
 async def probe_accounts(services: Services, paused: Iterable[ShopPharmacyState]) -> int:
     """Try the login of some refused accounts whose cool-down is over; returns how many.
 
-    Bounded by `DQG_BREAKER__LOGIN_PROBES`, and in turn: one that is refused again cools down, and
-    one that gets no answer keeps its place taken for a while, so the others are next. Idempotent.
+    Limited by `DQG_BREAKER__LOGIN_PROBES`. Accounts take turns: one that is refused again cools
+    down, and one without an answer keeps its probe place for a while, so the others are next.
+    Idempotent.
     """
     due = {
         state.breaker.name: state
@@ -54,7 +55,7 @@ async def probe_accounts(services: Services, paused: Iterable[ShopPharmacyState]
 
 
 async def probe_platform(services: Services, pipeline: Pipeline) -> Reach:
-    """Ask the API for documents of the pipeline that it has accepted. Idempotent."""
+    """Look up documents of the pipeline that the API has accepted. Idempotent."""
     if not services.settings.api.lookup:
         return Reach.UNKNOWN
     try:
@@ -83,14 +84,14 @@ async def _try_login(services: Services, state: ShopPharmacyState) -> None:
     except AccountRefused as error:
         changed(await breakers.trip(name, error.said(services.settings.sync.language)))
     except (SyncError, TimeoutError):
-        # It says nothing about the account. The place stays taken: others are next.
+        # Shows nothing about the account. Its probe place stays taken: others are next.
         return
     else:
         changed(*await breakers.succeeded(permit))
 
 
 async def _accepted(services: Services, pipeline: Pipeline) -> list[DocumentRef]:
-    """Some documents that the API has, of different shops where there are such."""
+    """Some documents that the API has, from different shops if possible."""
     entries = await services.tracking.latest(
         LogStatus.SUCCESS, limit=_CANDIDATES, pipeline=pipeline.name
     )

@@ -1,6 +1,6 @@
-"""Brings source database and logs back to agreement. Lists first, then repairs one by one.
+"""Makes source database and logs consistent again. Lists first, then repairs one by one.
 
-Every step is idempotent and may run beside live batches: it changes only what is overdue.
+Every step is idempotent and may run during live batches: it changes only what is overdue.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ class Repairs:
     examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def note(self, kind: str, what: Iterable[str]) -> None:
-        """Counts `what` under `kind`; a kind without any is still reported, as none."""
+        """Counts `what` under `kind`; a kind without items is still reported, with 0."""
         items = list(what)
         self.counts[kind] = self.counts.get(kind, 0) + len(items)
         room = _EXAMPLES - len(self.examples[kind])
         self.examples[kind].extend(items[: max(room, 0)])
 
     def add(self, other: Repairs) -> None:
-        """Takes over what another step found."""
+        """Adds what another step found."""
         for kind, number in other.counts.items():
             self.counts[kind] = self.counts.get(kind, 0) + number
             self.examples[kind] = (self.examples[kind] + other.examples[kind])[:_EXAMPLES]
 
     def rows(self) -> list[dict[str, str | int]]:
-        """One row a kind, for a table."""
+        """One row per kind, for a table."""
         return [
             {"what": kind, "found": number, "for example": ", ".join(self.examples[kind])}
             for kind, number in self.counts.items()
@@ -68,7 +68,7 @@ class Repairs:
 
 
 async def save_accepted(services: Services, repairs: Repairs) -> None:
-    """Redo the write-back of documents the API accepted but the source database has not.
+    """Write missing acceptances of documents to the source database.
 
     Never sends anything: the national id is in the log.
 
@@ -95,9 +95,9 @@ async def save_accepted(services: Services, repairs: Repairs) -> None:
 
 
 async def set_aside_deadly(services: Services, repairs: Repairs) -> None:
-    """Mark documents failed that ended each process which had them alone.
+    """Mark documents as failed that crashed every process that held only them.
 
-    Neither header nor lines are read: reading them may be what ends a process.
+    Header and lines are not read: reading them may be what crashes a process.
 
     Raises:
         StoreUnavailable.
@@ -117,12 +117,14 @@ async def set_aside_deadly(services: Services, repairs: Repairs) -> None:
                 Record(document), outcomes.set_aside(document, services.settings.sync.language)
             )
         if claim.documents:
-            kind = "documents that end their process: set aside for a person"
-            repairs.note(kind, map(_label, claim.documents))
+            repairs.note(
+                "documents that end their process: set aside for a person",
+                map(_label, claim.documents),
+            )
 
 
 async def close_left_open(services: Services, repairs: Repairs) -> None:
-    """Close log entries whose run is gone, by what the source database says of the document.
+    """Close log entries whose run is gone, with the document's status in the source database.
 
     Raises:
         StoreUnavailable.
@@ -146,14 +148,13 @@ async def close_left_open(services: Services, repairs: Repairs) -> None:
 
 
 async def resolve_failures(services: Services, repairs: Repairs) -> None:
-    """Mark failure records resolved whose document has been accepted since.
+    """Mark failure records as resolved if their document has been accepted since.
 
     Raises:
         StoreUnavailable.
     """
-    kind = "failure records of accepted documents: resolved"
     why = say(services.settings.sync.language, "accepted since")
-    repairs.note(kind, ())
+    repairs.note("failure records of accepted documents: resolved", ())
     async for refs in FailureLog(services.tracking.database).unsettled_documents():
         documents = await _documents(services, refs)
         accepted = {
@@ -163,13 +164,13 @@ async def resolve_failures(services: Services, repairs: Repairs) -> None:
             and document.status == SyncStatus.SUCCESS
         }
         await services.tracking.record_decision(accepted, state="resolved", by="reconcile", why=why)
-        repairs.note(kind, map(_label, accepted))
+        repairs.note("failure records of accepted documents: resolved", map(_label, accepted))
 
 
 async def find_changed(services: Services, repairs: Repairs) -> None:
-    """Report accepted documents whose row holds another content now.
+    """Report accepted documents whose row has other content now.
 
-    Looked at are rows written after their acceptance, or while they were sent, of the last days.
+    Checks rows of the last days that were written after the acceptance, or while they were sent.
 
     Raises:
         StoreUnavailable.
@@ -193,8 +194,8 @@ async def find_changed(services: Services, repairs: Repairs) -> None:
 async def check_drift(services: Services, repairs: Repairs) -> None:
     """Report what cannot be repaired without a person.
 
-    Documents that are SYNC_SUCCESS without a national id, and documents whose log says accepted
-    while the source database does not, as after a restore from a backup.
+    These are documents that are SYNC_SUCCESS without a national id, and documents that are accepted
+    in the log but not in the source database, as after a restore from a backup.
 
     Raises:
         StoreUnavailable.
@@ -243,7 +244,7 @@ def _label(ref: DocumentRef) -> str:
 async def changed_since_accepted(
     services: Services, pipeline: Pipeline, record_ids: Collection[int]
 ) -> list[DocumentRef]:
-    """Which accepted documents have another content now; one that cannot be built is left out.
+    """Accepted documents with other content now; those without a valid payload are left out.
 
     Raises:
         StoreUnavailable.

@@ -1,4 +1,4 @@
-"""Sends records: the order in which breakers, look-up, API and log are asked, and why."""
+"""Sends records: the order of breakers, look-up, API call and log, with the reasons."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("dqg.submission")
 
 
 class RecordContext:
-    """What the calls about one record need of its batch; a `lib.platforms.platform.CallContext`."""
+    """What calls about one record need from its batch; a `lib.platforms.platform.CallContext`."""
 
     def __init__(self, batch: Batch, record: Record, names: Sequence[str]) -> None:
         self._batch = batch
@@ -41,7 +41,7 @@ class RecordContext:
         """See `CallContext.permit`.
 
         Raises:
-            Throttled: the rate limit allows no call for longer than one may wait.
+            Throttled: the rate limit requires a longer wait than is allowed.
             ClaimLost: the claim is over, or too little of the lease is left.
             StoreUnavailable: before a send, the claim cannot be checked.
         """
@@ -65,7 +65,7 @@ class RecordContext:
 
 
 async def ensure_sendable(batch: Batch, record: Record) -> None:
-    """Returns only where a run for the record could send it now.
+    """Returns only if a run for the record could send it now.
 
     Raises:
         ClaimLost: the claim's lease is over, or too little of it is left.
@@ -89,12 +89,12 @@ async def send_chunk(
     Idempotent: it continues with what remains.
 
     Args:
-        places: how many records of the batch may be under way at once.
+        places: how many records of the batch may be in progress at once.
         run_id: the Prefect run that works on them.
 
     Raises:
-        Unavailable: of some the call failed in a passing way; `Record.error` has each one's.
-        StoreUnavailable: the source database stayed away.
+        Unavailable: some calls failed with a transient error; `Record.error` has each error.
+        StoreUnavailable: the source database stayed unavailable.
     """
     waiting = [record for record in records if record.outcome is None]
     await finish_all(_send(batch, record, places, run_id) for record in waiting)
@@ -104,7 +104,7 @@ async def send_chunk(
 
 
 def is_passing(error: object) -> bool:
-    """Whether a failed call is worth a retry within its run: only by the error's class."""
+    """Whether a failed call is worth a retry within its run: depends only on the error's class."""
     return isinstance(error, Unavailable) and not isinstance(error, Paused)
 
 
@@ -128,12 +128,12 @@ async def _send(batch: Batch, record: Record, places: asyncio.Semaphore, run_id:
 
 
 async def submit(batch: Batch, record: Record) -> Acceptance:
-    """Bring one record into the national database.
+    """Send one record to the national database.
 
-    Idempotent: a record whose last call had no clear end is looked up before it is sent.
+    Idempotent: a record whose last call had no clear result is looked up before it is sent.
 
     Raises:
-        SyncError: the reason why not; `lib.sync.outcomes` says what it means.
+        SyncError: why it was not accepted; `lib.sync.outcomes` decides the effect.
     """
     if record.acceptance is not None:
         return record.acceptance
@@ -163,7 +163,7 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
     except BaseException:
         await services.breakers.release_probe(names)
         raise
-    # Known before anything else is waited for: what interrupts the rest must not undo it.
+    # Set before any other await: an interruption of the rest must not lose it.
     record.acceptance = acceptance
     services.metrics.breakers_changed(*await services.breakers.succeeded(permit))
     await services.tracking.accepted(record, acceptance)
@@ -173,7 +173,7 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
 async def _look_up_or_send(
     batch: Batch, record: Record, payload: Payload, account: Account, context: CallContext
 ) -> Acceptance:
-    """What is or may be stored is looked up; what is stored with other content is updated."""
+    """Look up what is or may be stored; update what is stored with other content."""
     platform, api = batch.services.platform, batch.services.settings.api
     known, maybe_sent = record.earlier, record.unconfirmed
     found: Acceptance | Lookup = Lookup.UNSUPPORTED
@@ -187,7 +187,7 @@ async def _look_up_or_send(
         )
         return _with_national_id(found, record)
     if maybe_sent and record.unsettled:
-        # Not found proves nothing yet, and what is sent now could meet it there.
+        # Not found proves nothing yet: the earlier call could still arrive beside a new one.
         raise Unsettled(
             Phrase("an earlier call about it may still be under way"),
             retry_after=record.unsettled,
@@ -217,10 +217,10 @@ async def _look_up_or_send(
 async def _update(
     batch: Batch, record: Record, payload: Payload, account: Account, context: CallContext
 ) -> Acceptance:
-    """Replace what was accepted earlier, where that is allowed.
+    """Replace what was accepted earlier, if that is allowed.
 
     Raises:
-        ChangedAfterAcceptance: it is not, or the API takes no updates.
+        ChangedAfterAcceptance: it is not allowed, or the API accepts no updates.
     """
     if not batch.services.settings.api.update:
         raise record.changed()
@@ -242,7 +242,7 @@ async def _update(
 
 
 async def _call(batch: Batch, record: Record, call: Awaitable[Acceptance]) -> Acceptance:
-    """A call that may store the content: until its end is clear, the record is unconfirmed."""
+    """A call that may store the content: until its result is clear, the record is unconfirmed."""
     before = record.unconfirmed, record.sent_digest
     record.unconfirmed, record.sent_digest = True, record.digest
     try:
@@ -251,13 +251,13 @@ async def _call(batch: Batch, record: Record, call: Awaitable[Acceptance]) -> Ac
         if isinstance(error, Rejected):
             record.unconfirmed, record.sent_digest = False, None
         elif not error.maybe_stored or isinstance(error, PossibleDuplicateUnknown):
-            # What may be there was there before this call, so it is no proof of this content.
+            # What the API may have was there before this call: it does not prove this content.
             record.unconfirmed, record.sent_digest = before
             record.unsettled = 0.0
         else:
             record.unsettled = batch.services.settings.api.settle_seconds
         raise
-    # Any other error, or an interruption, leaves it open whether the document was stored.
+    # After any other error or an interruption the document may or may not be stored.
     record.unconfirmed, record.sent_digest = before
     return acceptance
 

@@ -1,4 +1,4 @@
-"""What people did: who, when, to which documents, and why."""
+"""The audit log: who did what, when, to which documents, and why."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ logger = logging.getLogger("dqg.tracking")
 
 
 class Action(StrEnum):
-    """What a person can do that is kept."""
+    """The actions of a person that are recorded."""
 
     REQUEUED = "requeued"
-    SENT = "sent"  # one document, at once
+    SENT = "sent"  # one document, immediately
     RESOLVED = "resolved"
     PAUSED = "paused"
     RESUMED = "resumed"
@@ -34,13 +34,13 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One thing a person did.
+    """One action of a person.
 
     Attributes:
         at: None until it is written.
-        pipeline: empty where it is about none, or several.
+        pipeline: empty if the action is about none, or several.
         documents: local ids; one entry covers all documents of one decision.
-        detail: what else belongs to it, for example the national id.
+        detail: further information, for example the national id.
     """
 
     action: Action
@@ -55,7 +55,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which entries are meant; None leaves a condition out."""
+    """Selects entries; None leaves a condition out."""
 
     action: Action | None = None
     by: str | None = None
@@ -64,14 +64,14 @@ class AuditFilter:
     until: datetime | None = None
 
     def query(self) -> dict[str, Any]:
-        """As MongoDB takes it."""
+        """The filter as a MongoDB query."""
         query: dict[str, Any] = {}
         if self.action is not None:
             query["action"] = self.action.value
         if self.by is not None:
             query["by"] = self.by
         if self.document is not None:
-            # Not by equality: the local stack's server then finds nothing through its index.
+            # Not an equality: with it, the local stack's server finds nothing through its index.
             query["documents"] = {"$in": [self.document]}
         bounds = {"$gte": self.since, "$lt": self.until}
         if bounds := {name: moment for name, moment in bounds.items() if moment is not None}:
@@ -80,7 +80,7 @@ class AuditFilter:
 
 
 class AuditLog:
-    """Appends to `audit` and reads it: raises StoreUnavailable without MongoDB."""
+    """Appends to `audit` and reads it; raises StoreUnavailable if MongoDB is unavailable."""
 
     def __init__(
         self, database: Database, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -97,7 +97,7 @@ class AuditLog:
             await self._entries.insert_one(row)
 
     async def try_note(self, entry: AuditEntry) -> None:
-        """As `note`, for what may be done without MongoDB too: then a warning is all that is kept.
+        """As `note`, for actions allowed without MongoDB: if it is unavailable, logs a warning.
 
         Raises nothing.
         """

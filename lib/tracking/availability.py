@@ -1,4 +1,4 @@
-"""How well the national API answered, hour by hour, by our own calls. Pure."""
+"""Availability of the national API by hour, measured by our own calls. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lib.pipelines import PHARMACY_ZONE
 from lib.tracking.task_logs import LATENCY_BOUNDS, CallCount
 
 HOURS = 24
-#: Ends of a call that say: the API does not work. Of all others it was asked and answered.
+#: Error classes that mean that the API does not work. In all other cases it answered.
 _ERRORS = frozenset({"unavailable", "outcome_unknown", "configuration", "unexpected"})
-#: The call was cut short by ourselves and says nothing about the API.
+#: This program cancelled the call, so it says nothing about the API.
 _OURS = frozenset({"cancelled"})
 _BAR = 10
 
@@ -49,7 +49,7 @@ class Hour:
         return self.errors / self.calls if self.calls else 0.0
 
     def percentile(self, share: float) -> float | None:
-        """Milliseconds within which this share of the calls ended, to an eighth or so."""
+        """Milliseconds within which this share of the calls ended, accurate to about one eighth."""
         wanted, seen = share * self.calls, 0
         for index in sorted(self.latencies):
             number = self.latencies[index]
@@ -63,12 +63,12 @@ class Hour:
 
 
 def first_hour(now: datetime) -> datetime:
-    """Begin of the first of the hours that are shown; the last is the one that is not over."""
+    """Start of the first hour that is shown; the last one is the current hour."""
     return now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
 
 
 def by_hour(counts: Iterable[CallCount], now: datetime) -> list[tuple[datetime, Hour]]:
-    """Each of the last hours, oldest first, those without a call too."""
+    """The last hours, oldest first, including hours without a call."""
     hours = {first_hour(now) + timedelta(hours=n): Hour() for n in range(HOURS)}
     for count in counts:
         if count.hour in hours:
@@ -77,7 +77,7 @@ def by_hour(counts: Iterable[CallCount], now: datetime) -> list[tuple[datetime, 
 
 
 def as_markdown(hours: Sequence[tuple[datetime, Hour]], title: str) -> str:
-    """A page with the day in one line, and a table with bars, newest hour first."""
+    """A page with a one-line summary of the day, and a table with bars, newest hour first."""
     total = Hour()
     for _, hour in hours:
         total.calls += hour.calls
@@ -122,7 +122,7 @@ def _line(begin: datetime, hour: Hour, slowest: float) -> str:
 
 
 def bar(share: float) -> str:
-    """A bar of text; anything above nothing shows at least one part of it."""
+    """A bar of text; a share above zero shows at least one filled part."""
     parts = 0 if share <= 0 else max(1, round(min(share, 1.0) * _BAR))
     return "█" * parts + "░" * (_BAR - parts)
 

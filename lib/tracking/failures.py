@@ -1,6 +1,6 @@
-"""Failure records: what people read of them, grouped by reason, and what is decided about them.
+"""Failure records: queries for people, groups by reason, and decisions about failures.
 
-Every read raises `StoreUnavailable` while MongoDB is away.
+Every read raises `StoreUnavailable` while MongoDB is unavailable.
 """
 
 from __future__ import annotations
@@ -23,40 +23,40 @@ from lib.source.store import Source
 from lib.tracking.log_collections import SYNC_FAILURES
 from lib.tracking.mongo import Database, mongo_errors, spelled
 
-#: Members of a `DocumentRef`, in every record of ours.
+#: Fields of a `DocumentRef`, stored in every record.
 IDENTITY = ("pipeline", "record_id", "local_id", "pharmacy_code", "shop_pharmacy_code")
-#: Everything a failure record holds but the payload's header, which may name persons.
+#: The fields of a failure record for lists: no payload, which may contain names of persons.
 _SUMMARY_FIELDS = (
     *IDENTITY,
     *("state", "error_class", "error", "http_status", "field_errors", "record_run_id"),
     *("created_at", "updated_at", "settled_at", "settled_by", "settled_why", "history"),
 )
-#: Where a payload keeps its lines, and a line its drug code; the same in every kind of document.
+#: Possible names of a payload's array of lines, and the name of a line's drug code.
 _LINES = ("hoa_don_chi_tiet", "chi_tiet")
 _DRUG_CODE = "ma_thuoc"
-#: Records read at once, and told in the progress.
+#: Records read at once, and reported as one step of progress.
 _PAGE = 1000
 #: Records whose lines are read at once.
 _AT_ONCE = 500
-#: In place of the claim where a document failed and no record of that was kept.
+#: In place of the claim token, if a document has no failure record.
 _NO_CLAIM = "no record"
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|“[^”]*”|‘[^’]*’|`[^`]*`")
 _WORD_WITH_DIGIT = re.compile(r"[\w./-]*\d[\w./-]*")
-#: How an answer names the line it dislikes.
+#: How an answer names the line that it rejects.
 _LINE_NUMBER = re.compile(r"\b(?:dòng|line)\s+(\d{1,4})\b", re.IGNORECASE)
 _FIELD_NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 
 
 @dataclass(frozen=True, slots=True)
 class FailureFilter:
-    """Which failure records are meant; None leaves a condition out.
+    """Selects failure records; None leaves a condition out.
 
     Attributes:
         states: `open`, `requeued`, `resolved`, `superseded` by a later failure of the document.
-        reason: part of the error's text, without regard to case.
-        shops: of any of these; `shop` of exactly one.
-        since, until: moments of the failure.
+        reason: part of the error's text, ignoring case.
+        shops: any of these shops; `shop`: exactly this one.
+        since, until: limits of the time of the failure.
     """
 
     states: tuple[str, ...] | None = ("open",)
@@ -70,7 +70,7 @@ class FailureFilter:
     shops: frozenset[str] | None = None
 
     def query(self) -> dict[str, Any]:
-        """As MongoDB takes it."""
+        """The filter as a MongoDB query."""
         equal = {"pipeline": self.pipeline, "error_class": self.error_class}
         query: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
         if self.local_id is not None:
@@ -91,7 +91,7 @@ class FailureFilter:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a document failed, without what differs from document to document."""
+    """Why a document failed, without the values that differ from document to document."""
 
     error_class: str
     field: str
@@ -110,7 +110,7 @@ class FailureGroup:
     """Failures with one reason.
 
     Attributes:
-        failures: their records, newest first; the first is the example.
+        failures: their records, newest first; the first is shown as an example.
     """
 
     reason: Reason
@@ -154,7 +154,7 @@ class FailureLog:
         return rows
 
     async def count(self, wanted: FailureFilter) -> int:
-        """How many records there are."""
+        """Number of matching records."""
         with mongo_errors():
             return await self._failures.count_documents(wanted.query())
 
@@ -174,7 +174,7 @@ class FailureLog:
         return counts
 
     async def get(self, name: str) -> list[dict[str, Any]]:
-        """The record of this id whole, else every record of this local id, newest first."""
+        """The complete record with this id, else all records with this local id, newest first."""
         with mongo_errors():
             by_id = await self._failures.find_one({"_id": name})
             if by_id is not None:
@@ -189,7 +189,7 @@ class FailureLog:
             return await cursor.to_list()
 
     async def unsettled_documents(self) -> AsyncIterator[set[DocumentRef]]:
-        """The documents of all failure records that are not settled, page by page."""
+        """The documents of all open or requeued failure records, page by page."""
         query = {"state": {"$in": ["open", "requeued"]}}
         with mongo_errors():
             cursor = self._failures.find(query, dict.fromkeys(IDENTITY, True))
@@ -206,12 +206,13 @@ def group_failures(
     rows: Iterable[Mapping[str, Any]],
     drug_codes: Mapping[tuple[str, int], Sequence[str | None]] | None = None,
 ) -> list[FailureGroup]:
-    """Records folded by reason, the largest group first. Pure.
+    """Records grouped by reason, the largest group first. Pure.
 
     A record with several wrong fields is in several groups.
 
     Args:
-        drug_codes: of the lines of documents whose record has none, by pipeline and record id.
+        drug_codes: drug codes of the lines, for documents whose record has none, by pipeline and
+            record id.
     """
     groups: dict[Reason, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -223,7 +224,7 @@ def group_failures(
 
 
 def reasons_of(row: Mapping[str, Any], drug_codes: Sequence[str | None]) -> list[Reason]:
-    """Why one document failed: a reason a wrong field, else the one of its error's text."""
+    """Why one document failed: one reason per wrong field, otherwise one from the error's text."""
     error_class = row.get("error_class") or ""
     if fields := row.get("field_errors"):
         own = error_class == InvalidDocument.error_class
@@ -231,7 +232,7 @@ def reasons_of(row: Mapping[str, Any], drug_codes: Sequence[str | None]) -> list
             Reason(
                 error_class,
                 item["field"],
-                # Numbers that our own check names are the same for every document.
+                # Numbers in the texts of our own validation are the same for every document.
                 item["reason"] if own else normalised(item["reason"]),
                 _code_of_line(drug_codes, item.get("line")),
             )
@@ -266,10 +267,10 @@ def _drug_codes(payload: Mapping[str, Any] | None) -> list[str | None]:
 async def failure_groups(
     failures: FailureLog, source: Source, wanted: FailureFilter, *, limit: int = 0
 ) -> list[FailureGroup]:
-    """Failures folded by reason; where no payload was kept, the lines tell the drug codes.
+    """Failures grouped by reason; missing drug codes are read from the source database.
 
     Args:
-        limit: number of records to look at, the newest; 0 for all of them.
+        limit: number of newest records to read; 0 for all of them.
 
     Raises:
         StoreUnavailable.
@@ -279,7 +280,7 @@ async def failure_groups(
 
 
 def without_drug_codes(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
-    """Records by pipeline of whose failures no drug code was kept."""
+    """Record ids of the failures without stored drug codes, by pipeline."""
     missing: dict[str, set[int]] = defaultdict(set)
     for row in rows:
         if not row["drug_codes"]:
@@ -323,10 +324,10 @@ async def record_decision(
     why: str,
     at: datetime,
 ) -> int:
-    """Moves records that are not resolved to another state, and adds to their `history`.
+    """Moves open and requeued records to another state, and adds to their `history`.
 
-    A document without any record gets one that holds the decision alone. Returns how many records
-    were changed. Raises what the driver raises.
+    A document without any record gets one that contains only the decision. Returns the number of
+    records that were changed. Raises the driver's errors.
     """
     by_pipeline: dict[str, dict[int, DocumentRef]] = defaultdict(dict)
     for ref in refs:
@@ -336,7 +337,7 @@ async def record_decision(
             "state": state,
             "settled_by": by,
             "settled_why": why,
-            # By its moment and not in a list: the same decision may be written again.
+            # Keyed by its time, not in a list: a second write of the decision changes nothing.
             f"history.{at:%Y%m%dT%H%M%S%f}": {"state": state, "by": by, "why": why, "at": at},
         },
         "$currentDate": {"updated_at": True, "settled_at": True},
@@ -356,7 +357,7 @@ async def record_decision(
 def _record_of_decision(
     ref: DocumentRef, change: Mapping[str, Any], at: datetime
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Key and contents of a record where the failure itself was never recorded."""
+    """Key and contents of a record for a document without a failure record."""
     identity = {
         "claim_token": f"{_NO_CLAIM}/{ref.pipeline}",
         "record_id": ref.record_id,

@@ -1,4 +1,4 @@
-"""The collections of the log, and what they are indexed by."""
+"""The collections of the log and their indexes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DAY = 86_400
 
 
 def indexes_of(settings: MongoSettings) -> dict[str, list[IndexModel]]:
-    """The indexes of each collection; one of them ends an entry's life."""
+    """The indexes of each collection; one of them deletes entries after their retention time."""
     return {
         TASK_LOGS: [
             *_common(settings.task_log_days),
@@ -39,7 +39,7 @@ def indexes_of(settings: MongoSettings) -> dict[str, list[IndexModel]]:
 
 
 async def ensure_indexes(database: Database, settings: MongoSettings) -> None:
-    """Create what is missing, and give entries the life that the settings say now. Idempotent.
+    """Create missing indexes, and apply the retention time of the settings. Idempotent.
 
     Raises:
         StoreUnavailable.
@@ -55,7 +55,7 @@ async def ensure_indexes(database: Database, settings: MongoSettings) -> None:
 async def _change_expiry(
     database: Database, collection: str, wanted: Mapping[str, Any], existing: Mapping[str, Any]
 ) -> None:
-    """Change an expiry in place: MongoDB creates no index that differs in nothing else."""
+    """Change an expiry in place: MongoDB refuses an index that differs only in its expiry."""
     seconds, keys = wanted.get("expireAfterSeconds"), dict(wanted["key"])
     for name, index in existing.items():
         if seconds is None or dict(index["key"]) != keys:
@@ -66,7 +66,7 @@ async def _change_expiry(
         try:
             await database.command("collMod", collection, index=change)
         except OperationFailure:
-            # Not every server that speaks the protocol has this command.
+            # Not every server with MongoDB's protocol has this command.
             await database[collection].drop_index(name)
 
 

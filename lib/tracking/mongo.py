@@ -1,4 +1,4 @@
-"""MongoDB as we use it: one place for its errors, and writes that survive its absence."""
+"""Access to MongoDB: error handling in one place, and writes that are buffered in an outage."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from lib.write_batcher import WriteBatcher
 logger = logging.getLogger("dqg.tracking")
 
 STORE = "MongoDB"
-#: Seconds without a try after MongoDB was found away: a try costs a whole timeout.
+#: Seconds without an attempt after MongoDB was unavailable: an attempt costs a whole timeout.
 _PAUSE = 5.0
 _DUPLICATE_KEY = 11000
-#: MongoDB takes no document above 16 MB; a little is left for what an upsert adds.
+#: MongoDB refuses documents above 16 MB; the difference is for the fields that an upsert adds.
 _LONGEST_WRITE = 15 << 20
 _INT64 = range(-(2**63), 2**63)
-#: The driver raises these before anything is sent: the write itself cannot be written.
+#: The driver raises these before it sends anything: the write is too large or cannot be encoded.
 _UNWRITABLE = (DocumentTooLarge, BSONError, OverflowError, ValueError, TypeError)
 _NOTE = "left out: too large or not writable"
 
@@ -53,9 +53,9 @@ def open_client(settings: MongoSettings) -> Client:
 
 
 class mongo_errors:
-    """Turns the driver's errors into StoreUnavailable: nothing that MongoDB does may stop a run.
+    """Turns the driver's errors into StoreUnavailable: a failure of MongoDB must not stop a run.
 
-    The text of an error is left out: it may quote what was to be written.
+    The text of an error is left out: it may quote the data to be written.
     """
 
     def __enter__(self) -> None:
@@ -74,9 +74,9 @@ class mongo_errors:
 
 
 def spelled(*texts: str) -> dict[str, Any]:
-    """Condition that a text is one of these, without regard to case and surrounding blanks.
+    """Condition that a text is one of these, ignoring case and surrounding blanks.
 
-    As `lib.source.comparable` has it: the log keeps codes as the source spells them.
+    The same rule as `lib.models.comparable`: the log stores codes as written in the source.
     """
     if not texts:
         return {"$in": []}
@@ -89,7 +89,7 @@ class Write:
     """A change of one entry, or of many that exist already. Idempotent.
 
     Attributes:
-        upsert: makes the entry where there is none.
+        upsert: creates the entry if it does not exist.
     """
 
     collection: str
@@ -105,7 +105,7 @@ class Write:
         return UpdateOne(self.key, self.update, upsert=self.upsert)
 
     def cut(self) -> bool:
-        """Whether MongoDB takes it, if need be with a note in the place of the largest values."""
+        """Replaces the largest values with a note until the write fits; False if it never fits."""
         if self._fits(self.update):
             return True
         values = {name: _writable(value) for name, value in self.update.get("$set", {}).items()}
@@ -129,12 +129,13 @@ class Write:
 
 
 class BufferedWrites:
-    """Writes upserts in groups, in order, and keeps them in memory while MongoDB is away.
+    """Writes upserts in batches, in order, and buffers them in memory while MongoDB is unavailable.
 
     Args:
-        delay, size: how writes are grouped, see `WriteBatcher`.
-        buffer_size: writes kept; the oldest are dropped with a warning when there are more.
-        after_absence: receives the writes that were made late; raises StoreUnavailable.
+        delay, size: how writes are batched, see `WriteBatcher`.
+        buffer_size: most writes in the buffer; above it the oldest are dropped with a warning.
+        after_absence: called after an outage with the buffered writes, once they are made; raises
+            StoreUnavailable.
     """
 
     def __init__(
@@ -165,7 +166,7 @@ class BufferedWrites:
         return self._batcher.put_nowait(write)
 
     async def close(self) -> None:
-        """Writes what is left, with one last try for what is buffered."""
+        """Writes everything queued, with one last attempt for the buffered writes."""
         self._away_until = 0.0
         await self._batcher.flush()
         if self._buffer:
@@ -179,7 +180,7 @@ class BufferedWrites:
             )
 
     async def _write_batch(self, group: Sequence[Write]) -> list[bool]:
-        """Writes what is buffered and then the group; False for what had to be buffered."""
+        """Writes the buffer and then the group; False for each write buffered or refused."""
         if self._monotonic() < self._away_until:
             self._keep(group)
             return [False] * len(group)
@@ -204,7 +205,7 @@ class BufferedWrites:
         return [all(write is not other for other in refused) for write in group]
 
     async def _bulk_write(self, collection: str, writes: list[Write]) -> list[Write]:
-        """Makes the writes, in order; those MongoDB refuses for good are left out and returned."""
+        """Performs the writes in order; returns those that MongoDB refuses permanently."""
         refused: list[Write] = []
         repeated: Write | None = None
         is_cut = False
@@ -214,7 +215,7 @@ class BufferedWrites:
                     await self.database[collection].bulk_write([w.operation for w in writes])
                 break
             except _UNWRITABLE as error:
-                # The driver found one that cannot be written, before it sent any.
+                # The driver found a write that it cannot send, before it sent any.
                 if is_cut:
                     raise StoreUnavailable(STORE, type(error).__name__) from None
                 is_cut = True
@@ -224,7 +225,7 @@ class BufferedWrites:
             except BulkWriteError as error:
                 index, code = _first_refused(error)
             if code == _DUPLICATE_KEY and writes[index] is not repeated:
-                # Two processes may insert the same key at once; as an update the write then passes.
+                # Two processes may insert the same key at once; the retry succeeds as an update.
                 repeated = writes[index]
                 writes = writes[index:]
                 continue
@@ -251,7 +252,7 @@ class BufferedWrites:
 
 
 def _size(document: Mapping[str, Any]) -> float:
-    """Bytes of a document, infinite where it cannot be written at all."""
+    """Size of a document in bytes, infinite if it cannot be encoded."""
     try:
         return len(bson.encode(dict(document)))
     except _UNWRITABLE:
@@ -259,7 +260,7 @@ def _size(document: Mapping[str, Any]) -> float:
 
 
 def _writable(value: Any) -> Any:
-    """A value with texts in the place of integers above 64 bit and of broken Unicode."""
+    """A value that can be encoded: integers above 64 bit as text, broken Unicode replaced."""
     match value:
         case bool():
             return value
@@ -275,8 +276,8 @@ def _writable(value: Any) -> Any:
 
 
 def _first_refused(error: BulkWriteError) -> tuple[int, int | None]:
-    """Index and error code of the write that ended an ordered bulk write."""
+    """Index and error code of the write that stopped an ordered bulk write."""
     failures = (error.details or {}).get("writeErrors")
-    if not failures:  # all was written, but not on as many servers as asked for
+    if not failures:  # all was written, but on fewer servers than required
         raise StoreUnavailable(STORE, "write concern not met") from None
     return failures[0]["index"], failures[0].get("code")

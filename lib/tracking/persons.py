@@ -1,4 +1,4 @@
-"""Persons named in stored payloads: found by name, and erased."""
+"""Finds and erases names of persons in stored payloads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lib.tracking.mongo import Database, mongo_errors, spelled
 class Persons:
     """The names of buyers and sellers in failure records.
 
-    No other record of ours holds a name. Case and surrounding blanks make no difference.
+    No other stored record contains a name. Case and surrounding blanks are ignored.
     """
 
     def __init__(self, database: Database) -> None:
@@ -33,7 +33,7 @@ class Persons:
         return sorted({ref_of(row) for row in rows}, key=lambda ref: (ref.pipeline, ref.local_id))
 
     async def erase(self, name: str) -> int:
-        """Put a mask in the place of the name; returns in how many fields. Idempotent.
+        """Replace the name with a mask; returns the number of changed fields. Idempotent.
 
         Raises:
             StoreUnavailable.

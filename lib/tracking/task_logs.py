@@ -1,6 +1,6 @@
-"""What is read of `task_logs` by people and by `reconcile`: what became of documents and calls.
+"""Queries of `task_logs` for people and for `reconcile`: the results of documents and calls.
 
-Nothing here changes anything. Every read raises `StoreUnavailable` while MongoDB is away.
+Read-only. Every query raises `StoreUnavailable` while MongoDB is unavailable.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from lib.tracking.log_collections import TASK_LOGS
 from lib.tracking.mongo import Database, mongo_errors
 
 _ACCEPTED = {LogStatus.ACCEPTED.value, LogStatus.SUCCESS.value}
-#: Local ids asked for at once.
+#: Local ids per query.
 _CHUNK = 1000
-#: An entry is made when its document is dispatched; its calls come until the claim is over.
+#: An entry is created when its document is dispatched; calls are added until the claim ends.
 _LONGEST_CLAIM = timedelta(hours=6)
-#: Upper bounds of the classes that calls are counted in by their milliseconds; each is a quarter
-#: above the one before.
+#: Upper bounds, in milliseconds, of the latency classes of calls; each is a quarter above the
+#: previous one.
 LATENCY_BOUNDS = tuple(round(10 * 1.25**n) for n in range(42))
 _HOUR = "%Y-%m-%dT%H"
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedDocument:
-    """What the logs say about one document, all its dispatches taken together.
+    """What the logs contain about one document, over all its dispatches.
 
     Attributes:
         sent: at least one POST of it was made.
-        accepted: one of its dispatches ended so.
-        national_ids: that came with those.
-        row_changed: its row was seen to change while it was sent.
+        accepted: at least one of its dispatches was accepted.
+        national_ids: the national ids of the accepted dispatches.
+        row_changed: its row was changed while it was sent.
     """
 
     sent: bool = False
@@ -46,11 +46,11 @@ class LoggedDocument:
 
 @dataclass(frozen=True, slots=True)
 class CallCount:
-    """Calls to the API within one hour with the same end and similar duration.
+    """Calls to the API within one hour with the same result and similar duration.
 
     Attributes:
-        error_class: empty where the document was accepted or found.
-        latency: index into `LATENCY_BOUNDS`; its length for calls that took longer than all.
+        error_class: empty if the document was accepted or found.
+        latency: index into `LATENCY_BOUNDS`; its length for calls above the last bound.
     """
 
     hour: datetime
@@ -68,7 +68,7 @@ class TaskLogReader:
     async def of_documents(
         self, pipeline: str, local_ids: Iterable[str]
     ) -> dict[int, LoggedDocument]:
-        """What is logged about documents of these local ids, by record id."""
+        """What is logged about documents with these local ids, by record id."""
         wanted = sorted(set(local_ids))
         rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
         fields = {"record_id": 1, "status": 1, "national_id": 1, "attempts": 1, "row_changed_at": 1}
@@ -80,7 +80,7 @@ class TaskLogReader:
         return {record_id: _together(found) for record_id, found in rows.items()}
 
     async def last_accepted(self, pipeline: str) -> datetime | None:
-        """When the API last accepted a document of the pipeline; None where none is known."""
+        """When the API last accepted a document of the pipeline; None if there is none."""
         query = {"pipeline": pipeline, "status": {"$in": sorted(_ACCEPTED)}}
         with mongo_errors():
             cursor = self._logs.find(query, {"updated_at": 1}).sort("updated_at", -1).limit(1)
@@ -88,7 +88,7 @@ class TaskLogReader:
         return rows[0]["updated_at"] if rows else None
 
     async def calls_by_hour(self, since: datetime) -> list[CallCount]:
-        """Calls to the API since a moment, counted in MongoDB by hour, end and latency."""
+        """Calls to the API since a moment, counted in MongoDB by hour, result and latency."""
         with mongo_errors():
             cursor = await self._logs.aggregate(calls_pipeline(since))
             return [_to_count(row["_id"], row["calls"]) for row in await cursor.to_list()]
@@ -107,14 +107,14 @@ class TaskLogReader:
         return sorted(found, key=lambda row: row["created_at"])
 
     async def batch_runs(self, keys: Sequence[str]) -> dict[str, str]:
-        """The batch run of each entry, by the entry's `_id`, as far as it is still known."""
+        """The batch run of each entry, by the entry's `_id`; without entries that have none."""
         query = {"_id": {"$in": list(keys)}, "flow_run_id": {"$ne": None}}
         with mongo_errors():
             rows = await self._logs.find(query, {"flow_run_id": True}).to_list()
         return {row["_id"]: row["flow_run_id"] for row in rows if row.get("flow_run_id")}
 
     async def rows_changed(self, within: timedelta, *, limit: int) -> set[DocumentRef]:
-        """Documents whose row was seen to change while they were sent, the latest ones."""
+        """The latest documents whose row was changed while they were sent."""
         query = {"row_changed_at": {"$gte": datetime.now(UTC) - within}}
         with mongo_errors():
             cursor = self._logs.find(query, dict.fromkeys(IDENTITY, True))
@@ -123,10 +123,10 @@ class TaskLogReader:
 
 
 def calls_pipeline(since: datetime) -> list[dict[str, Any]]:
-    """The aggregation behind `calls_by_hour`; nothing in it is newer than MongoDB 4.4.
+    """The aggregation behind `calls_by_hour`; it uses only features of MongoDB 4.4.
 
-    What is grouped by is one text, made a step earlier: the local stack's server groups by nothing
-    else as quickly.
+    The group key is one text, built in an earlier stage: for the local stack's server, every other
+    kind of key is slower.
     """
     at, took = "$attempts.at", "$attempts.duration_ms"
     latency = {

@@ -1,8 +1,8 @@
-"""MongoDB: `task_logs`, an entry a dispatch of a document; `sync_failures`, one a final failure.
+"""MongoDB: `task_logs`, one entry per dispatch; `sync_failures`, one entry per final failure.
 
-Every write is an upsert on an `_id` made of claim token and record id, so it is idempotent and
-may come before the write it follows. MongoDB being away stops nothing: writes wait in a bounded
-buffer, a warning says so, and `reconcile` fills what is missing from the source database.
+Every write is an upsert on an `_id` made of claim token and record id, so it is idempotent, and
+writes may arrive in any order. An outage of MongoDB stops nothing: writes wait in a bounded
+buffer, a warning is logged, and `reconcile` adds what is missing from the source database.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STATUS_AFTER = {
     OutcomeKind.FAILED: LogStatus.FAILED,
     OutcomeKind.RELEASED: LogStatus.RELEASED,
 }
-#: What names a document in a failure record.
+#: The fields that identify a document in a failure record.
 _DOCUMENT = ("pipeline", "local_id", "record_id")
 _SUPERSEDE = {"$currentDate": {"updated_at": True}, "$set": {"state": "superseded"}}
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -39,7 +39,7 @@ _READ_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """What a `task_logs` entry says of a document."""
+    """A `task_logs` entry about a document."""
 
     ref: DocumentRef
     claim_token: str
@@ -53,7 +53,7 @@ class TrackingStore:
     """Writes and reads both collections. Open it with `async with`; connects on first use.
 
     Attributes:
-        database: for other readers, as long as the store is open.
+        database: for other readers, while the store is open.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class TrackingStore:
             await self._client.admin.command("ping")
 
     async def prepare(self) -> None:
-        """Creates the indexes; MongoDB being away is only a warning. Idempotent."""
+        """Creates the indexes; only warns if MongoDB is unavailable. Idempotent."""
         try:
             await self.ensure_indexes()
         except StoreUnavailable as error:
             logger.warning("log indexes not checked: %s", error, extra={"action": "mongo_away"})
 
     async def ensure_indexes(self) -> None:
-        """Creates what is missing. Idempotent.
+        """Creates missing indexes. Idempotent.
 
         Raises:
             StoreUnavailable.
@@ -106,7 +106,7 @@ class TrackingStore:
     # -- writes ---------------------------------------------------------------------------------
 
     async def dispatched(self, claim: Claim) -> bool:
-        """Opens an entry for each document of a claim. False: only buffered, MongoDB is away."""
+        """Opens one entry per document of a claim. False: only buffered, MongoDB is unavailable."""
         futures = [
             self._writes.put_nowait(
                 self._log(document, claim.token, {}, on_insert={"status": LogStatus.PENDING.value})
@@ -116,19 +116,19 @@ class TrackingStore:
         return all([await future for future in futures])
 
     async def run_created(self, claim: Claim, flow_run_id: str) -> None:
-        """Notes which run a claim was dispatched to, in one statement. Not waited for."""
+        """Records which run a claim was dispatched to, in one statement, without waiting."""
         update = {"$currentDate": {"updated_at": True}, "$set": {"flow_run_id": flow_run_id}}
         self._writes.put_nowait(
             Write(TASK_LOGS, {"claim_token": claim.token}, update, many=True),
         )
 
     def started(self, record: Record, flow_run_id: str) -> None:
-        """Notes that a record run has begun. Not waited for: nothing depends on it."""
+        """Records that a record run has begun, without waiting: nothing depends on it."""
         values = {"flow_run_id": flow_run_id, "started_at": self._clock()}
         self._writes.put_nowait(self._record_log(record, LogStatus.RUNNING, values))
 
     async def accepted(self, record: Record, acceptance: Acceptance) -> bool:
-        """Keeps the national id before anything else is tried. False: only buffered."""
+        """Stores the national id before any further step. False: only buffered."""
         values = {
             "national_id": acceptance.national_id,
             "message": said(acceptance.message, self._language),
@@ -138,7 +138,7 @@ class TrackingStore:
         return await self._writes.put(self._record_log(record, LogStatus.ACCEPTED, values))
 
     async def finished(self, record: Record, outcome: Outcome) -> bool:
-        """Closes the entry, and for a failure keeps what a person needs to see. False: buffered."""
+        """Closes the entry; for a failure, also writes a failure record. False: only buffered."""
         values: dict[str, Any] = {
             "national_id": outcome.national_id,
             "message": outcome.message,
@@ -154,16 +154,16 @@ class TrackingStore:
         closing = self._record_log(record, _STATUS_AFTER[outcome.kind], values)
         if outcome.kind is OutcomeKind.FAILED:
             failure = self._failure(record, outcome)
-            # Before it joins a group: too large a write would cost the others theirs.
+            # Cut before it joins a batch: a write that is too large would fail the whole batch.
             if failure.cut():
                 self._writes.put_nowait(failure)
                 self._writes.put_nowait(self._superseded(record))
         return await self._writes.put(closing)
 
     def lost(self, record: Record) -> None:
-        """Closes the entry of a holder that lost its claim. Not waited for: nothing depends on it.
+        """Closes the entry of a holder that lost its claim, without waiting.
 
-        An acceptance stays open: it is still to be saved from there.
+        An entry with an acceptance stays open: the acceptance must still be saved from it.
         """
         text = say(self._language, "another process has the document now, and goes on with it")
         values = {
@@ -179,7 +179,7 @@ class TrackingStore:
     async def close_all(
         self, refs: Iterable[DocumentRef], token: str, status: LogStatus, message: str
     ) -> None:
-        """Closes entries of one claim whose run never did. Idempotent."""
+        """Closes entries of one claim that its run left open. Idempotent."""
         values = {"status": status.value, "message": message, "closed_at": self._clock()}
         for future in [self._writes.put_nowait(self._log(ref, token, values)) for ref in refs]:
             await future
@@ -187,9 +187,9 @@ class TrackingStore:
     async def record_decision(
         self, refs: Iterable[DocumentRef], *, state: str, by: str, why: str
     ) -> int:
-        """Moves failure records that are not resolved to another state; returns how many.
+        """Moves open and requeued failure records to another state; returns how many.
 
-        Who and why is kept with each; see `lib.tracking.failures`.
+        The person and the reason are stored with each; see `lib.tracking.failures`.
 
         Args:
             state: `requeued` or `resolved`.
@@ -224,7 +224,7 @@ class TrackingStore:
         return [_entry(row) for row in found]
 
     async def begun(self, token: str) -> list[LogEntry]:
-        """Entries of a claim on which a run has worked before.
+        """Entries of a claim that a run has already begun to process.
 
         Raises:
             StoreUnavailable.
@@ -245,7 +245,7 @@ class TrackingStore:
             return []
         query = {
             "pipeline": pipeline,
-            # By the index; record ids may be counted afresh after a restore.
+            # Indexed; and after a restore, record ids may be assigned a second time.
             "local_id": {"$in": sorted({ref.local_id for ref in wanted.values()})},
             "status": {"$in": [LogStatus.ACCEPTED.value, LogStatus.SUCCESS.value]},
         }
@@ -310,7 +310,7 @@ class TrackingStore:
             "record_run_id": record.run_id,
             "attempts": [asdict(attempt) for attempt in record.attempts],
             "payload": body,
-            # As they were: a group of failures keeps its name when the source is corrected.
+            # Stored here: a group of failures keeps its name when the source is corrected.
             "drug_codes": [line.get("drug_code") for line in record.document.lines],
             "answer": outcome.answer,
             "http_status": outcome.http_status,
@@ -324,7 +324,7 @@ class TrackingStore:
         )
 
     def _superseded(self, record: Record) -> Write:
-        """Ends what is open of earlier failures: a document waits for one decision."""
+        """Supersedes earlier open failures, so that only one per document waits for a decision."""
         ref = record.ref
         earlier = {
             "pipeline": ref.pipeline,
@@ -332,13 +332,13 @@ class TrackingStore:
             "record_id": ref.record_id,
             "state": "open",
             "claim_token": {"$ne": record.document.claim_token},
-            # A write that comes late ends nothing that came after it.
+            # A late write does not supersede a failure that is newer.
             "created_at": {"$lt": self._clock()},
         }
         return Write(SYNC_FAILURES, earlier, _SUPERSEDE, many=True)
 
     async def _end_superseded(self, late: Sequence[Write]) -> None:
-        """Ends failures that were written after a later one of their document."""
+        """Supersedes late-written failures whose document already has a newer failure."""
         made = [
             write.update["$setOnInsert"] | write.key
             for write in late
@@ -378,7 +378,7 @@ class TrackingStore:
         }
         if values:
             update["$set"] = values
-        # By `_id`, which is unique and indexed before `ensure_indexes` has ever run.
+        # By `_id`, which is unique and indexed even before the first `ensure_indexes`.
         key = {"_id": _entry_id(ref, token)}
         return Write(collection, key, update, upsert=True)
 

@@ -1,1 +1,1 @@
-"""Documents and states in the words of people, in their language; every screen uses these."""
+"""Texts about documents and states in the reader's language; every user interface uses them."""

@@ -1,6 +1,6 @@
-"""Documents, their fields, and what can be wrong with them, in words.
+"""Texts for documents, their fields, and their possible errors.
 
-The records keep the English reason and the API's names of fields; these are the words for them.
+Stored records have the English reason and the API's field names; people see the texts given here.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ FIELDS = {
     "thanh_tien": N_("amount"),
     "ty_le_quy_doi": N_("conversion ratio"),
 }
-#: What our own check finds or doubts: the texts of `lib.platforms.dqg`, their numbers as `#`.
+#: Errors and warnings of our own check: the texts of `lib.platforms.dqg`, with `#` for numbers.
 REASONS = (
     N_("is blank"),
     N_("contains a control character or broken Unicode"),
@@ -103,7 +103,7 @@ _DRUG = N_("Complete the drug's entry in the sales software, then send again.")
 _PRICE = N_("Correct price and amount in the sales software, then send again.")
 _LINES = N_("Enter the drugs of the document in the sales software, or delete it there.")
 _KIND = N_("Choose the kind of the slip in the sales software, then send again.")
-#: What to do about a field, else about a class.
+#: What to do, by field, else by error class.
 HINTS = {
     "ma_hoa_don": _CODE,
     "ma_phieu": _CODE,
@@ -169,12 +169,12 @@ def kind(pipeline: str, language: Language) -> str:
 
 
 def field_name(field: str, language: Language) -> str:
-    """A field of the API as a person calls it; its own name where there is no word for it."""
+    """The readable name of an API field; the API's name if `FIELDS` has none."""
     return say(language, FIELDS.get(field, field))
 
 
 def reason(text: str, language: Language) -> str:
-    """A text of `REASONS` with its numbers; any other text as it is."""
+    """A text of `REASONS`, translated, with its numbers; any other text is not changed."""
     template = say(language, _NUMBERS.sub("#", text))
     if template == _NUMBERS.sub("#", text):
         return text
@@ -184,7 +184,7 @@ def reason(text: str, language: Language) -> str:
 
 
 def finding(field: str, line: int | None, found: str, language: Language) -> str:
-    """What is wrong with a field, where: `dòng 1, số lô (so_lo): để trống`."""
+    """What is wrong with a field, and in which line: `dòng 1, số lô (so_lo): để trống`."""
     name = f"{field_name(field, language)} ({field})" if field in FIELDS else field
     what = f"{name}: {reason(found, language)}"
     if line is None:
@@ -194,10 +194,10 @@ def finding(field: str, line: int | None, found: str, language: Language) -> str
 
 
 def is_by_hand(message: str) -> bool:
-    """Whether a document's message is `BY_HAND`, in whatever language."""
+    """Whether a document's message is `BY_HAND`, in any language."""
     return message.startswith(tuple(say(language, BY_HAND, why="") for language in Language))
 
 
 def hint(field: str, error_class: str) -> str:
-    """What to do about a failure; to be translated."""
+    """What to do about a failure, as a text to translate."""
     return HINTS.get(field) or HINTS.get(error_class) or ANY_HINT

@@ -1,6 +1,6 @@
 """The two languages: English in the code, Vietnamese in `locale/vi/LC_MESSAGES/words.po`.
 
-`make messages` brings new texts into the catalogue and compiles it. It finds them as `N_("…")` and
+`make messages` adds new texts to the catalogue and compiles it. It finds them as `N_("…")` and
 `say(language, "…")` anywhere in `lib`. Codes, classes, states and JSON are the same in every
 language.
 """
@@ -18,7 +18,7 @@ LOCALE = Path(__file__).with_name("locale")
 
 
 class Language(StrEnum):
-    """Languages a person may be spoken to in."""
+    """Languages in which people are addressed."""
 
     ENGLISH = "en"
     VIETNAMESE = "vi"
@@ -31,20 +31,20 @@ def N_(text: str) -> str:
 
 @lru_cache
 def translations(language: Language) -> gettext.NullTranslations:
-    """The catalogue of `lib`; a program with separate texts takes it as the fallback."""
+    """The catalogue of `lib`; a program with separate texts uses it as the fallback."""
     return gettext.translation(DOMAIN, LOCALE, [language.value], fallback=True)
 
 
 def say(language: Language, text: str, /, **values: object) -> str:
-    """The text in a language, its placeholders filled; English where it has no translation."""
+    """The text in a language, its placeholders filled; English if it has no translation."""
     found = translations(language).gettext(text) if text else text
     return found.format(**values) if values else found
 
 
 class Phrase(str):
-    """An English text that can be said in the other language: `Phrase("no {name}", name="HD-1")`.
+    """An English text that can be translated later: `Phrase("no {name}", name="HD-1")`.
 
-    Whatever compares, logs or stores it has the English text. Its values may be phrases too.
+    When it is compared, logged or stored, it is the English text. Its values may be phrases too.
     """
 
     template: str
@@ -60,7 +60,7 @@ class Phrase(str):
 
 
 def said(text: object, language: Language) -> str:
-    """The text in a language; one that is no phrase is the words of others and stays as it is."""
+    """The text in a language; a text that is not a `Phrase` is not ours and is not translated."""
     if not isinstance(text, Phrase):
         return str(text)
     values = {name: said(value, language) for name, value in text.values.items()}
@@ -68,14 +68,14 @@ def said(text: object, language: Language) -> str:
 
 
 def pack(text: object) -> Any:
-    """The text as JSON holds it."""
+    """The text in a form that JSON can store."""
     if not isinstance(text, Phrase):
         return str(text)
     return [text.template, {name: pack(value) for name, value in text.values.items()}]
 
 
 def unpack(packed: Any) -> str:
-    """The text of `pack`. Raises ValueError, TypeError or LookupError where it is none."""
+    """The text that `pack` stored. Raises ValueError, TypeError or LookupError for other data."""
     if isinstance(packed, str):
         return packed
     template, values = packed

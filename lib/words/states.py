@@ -1,4 +1,4 @@
-"""Breakers, lengths of time and moments in words."""
+"""Texts for breakers, durations and times."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _UNITS = (
     (60, N_("{number} minutes")),
     (1, N_("{number} seconds")),
 )
-#: Between who forced a breaker open and why, in its reason.
+#: In a breaker's reason, between the person who forced it open and why.
 _SEPARATOR = ": "
 
 
 def length(seconds: float | None, language: Language) -> str:
-    """A length of time as a person says it."""
+    """A duration as readable text."""
     if seconds is None:
         return "–"
     size, text = next((unit for unit in _UNITS if seconds >= 2 * unit[0]), _UNITS[-1])
@@ -27,7 +27,7 @@ def length(seconds: float | None, language: Language) -> str:
 
 
 def moment(at: datetime | None, now: datetime) -> str:
-    """A moment by Vietnam's clock: of today the time alone."""
+    """A time in Vietnam's time zone; without the date if it is today."""
     if at is None:
         return ""
     local, today = at.astimezone(PHARMACY_ZONE), now.astimezone(PHARMACY_ZONE).date()
@@ -59,6 +59,6 @@ def held(by: str, why: str) -> str:
 
 
 def held_by(reason: str | None) -> tuple[str, str]:
-    """Who holds a breaker by hand, and why; without who where the reason does not name one."""
+    """Who forced a breaker open, and why; who is empty if the reason does not name a person."""
     by, separator, why = (reason or "").partition(_SEPARATOR)
     return (by, why) if separator else ("", by)

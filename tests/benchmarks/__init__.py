@@ -1,4 +1,4 @@
-"""The benchmark: this project beside a stock dispatch, Celery and a bare loop, on real parts.
+"""The benchmark: compares this project with stock dispatch, Celery and a bare loop, on real parts.
 
-`make bench`, or `python -m tests.benchmarks`; docs/performance.md says what is measured and how.
+`make bench`, or `python -m tests.benchmarks`; docs/performance.md describes the measurements.
 """

@@ -1,4 +1,4 @@
-"""`make bench`: measures, prints tables, and leaves everything as JSON in the state folder."""
+"""`make bench`: measures, prints tables, and writes all results as JSON to the state folder."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from tests.benchmarks.runs import BenchmarkFailed, Result, latencies, measure, p
 from tests.benchmarks.ways import ALL_WAYS
 
 RESULTS = "results.json"
-#: Milliseconds an answer of the API takes while documents appear one by one.
+#: Latency of the API in milliseconds while documents appear one by one.
 STEADY_LATENCY_MS = 50
-#: Warm starts and looks every two seconds, and what was before them.
+#: Warm starts with a poll every two seconds, and cold starts once per minute.
 COMPARED = ("auto", "cold")
 
 
@@ -98,7 +98,7 @@ def compare(parts: Parts, options: Options) -> dict[str, Any]:
     if steady:
         print(f"\nfrom PENDING_SYNC to SYNC_SUCCESS, API at {STEADY_LATENCY_MS} ms\n")
         print(report.steady_table(steady))
-    # After the tables above: whatever fails here, they were printed.
+    # After the tables above, so that they are printed even if this fails.
     fixed = _costs(parts, options)
     goals = goals_of_ways(results) + goals_of_waits(steady)
     goals += goals_of_costs(fixed.a_run, fixed.idle, fixed.commands, fixed.claims)
@@ -121,7 +121,7 @@ def compare(parts: Parts, options: Options) -> dict[str, Any]:
 
 
 def _costs(parts: Parts, options: Options) -> costs.Costs:
-    """What is paid whatever the number of documents, warm and cold, where both are compared."""
+    """Costs that do not depend on the number of documents; warm and cold if both are compared."""
     found = costs.Costs()
     if "auto" not in options.ways:
         return found
@@ -158,7 +158,7 @@ def _steady(parts: Parts, key: str, rate: float, seconds: float) -> dict[str, An
 
 
 def say(message: str) -> None:
-    """Tell what has been done, and when."""
+    """Print a message with the time of day."""
     print(f"{time.strftime('%H:%M:%S')}  {message}", flush=True)
 
 

@@ -1,7 +1,7 @@
 """The same I/O in one asyncio loop, without any orchestrator: the limit of this machine.
 
-Claims, loads, sends with 64 calls in flight, and writes outcomes and logs in batches, by this
-project's own library; without retries, breakers, leases and rate limits.
+Claims, loads, sends with 64 calls in flight, and writes outcomes and logs in batches, with
+this project's own library; without retries, breakers, leases and rate limits.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ async def send(services: Services, record: Record, places: asyncio.Semaphore) ->
 
 
 class Unconditional:
-    """A `CallContext` that holds no call back."""
+    """A `CallContext` that delays no call."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
 
     async def permit(self, action: Action) -> None:
-        """Nothing is in the way."""
+        """Every call is permitted."""
 
     def ensure_held(self) -> None:
         """There is no claim."""

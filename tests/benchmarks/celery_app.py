@@ -1,6 +1,6 @@
-"""The job on Celery: a task a document, the broker is the same Redis.
+"""The job on Celery: one task per document, the broker is the same Redis.
 
-Settings come from the environment as for this project. No result backend: nobody reads results.
+Settings come from the environment as for this project. No result backend: results are not read.
 Late acknowledgement, because a document lost with its worker would never be sent.
 """
 

@@ -1,4 +1,4 @@
-"""Hands every pending document to Celery; with a number, looks again after so many seconds."""
+"""Sends every pending document to Celery; with an argument, polls again after that many seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The web console with many shops and documents: time of its pages beside bare queries, memory."""
+"""The web console with many shops and documents: time of pages and of bare queries, memory."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tests.support.console import Browserless
 
 SHOPS, DOCUMENTS, REQUESTS = 300, 1_000_000, 10_000
 SMALL_DOCUMENTS, SMALL_REQUESTS = 30_000, 300
-#: Documents are of this number of days; those of today are what the overview counts.
+#: Documents are spread over this number of days; the overview counts those of today.
 DAYS = 90
-#: Of the documents, one of this number waits, and another one of it has failed.
+#: Of this number of documents, one is pending and one has failed.
 ONE_OF = 100
 TIMES = 15
 PAGES = ("/", "/causes", "/documents?code=X-5", "/close", "/pauses", "/audit")
@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 
 def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
-    """Measure, print, and give for JSON."""
+    """Measure and print; returns the values for JSON."""
     documents, requests = (
         (SMALL_DOCUMENTS, SMALL_REQUESTS) if options.small else (DOCUMENTS, REQUESTS)
     )
@@ -94,7 +94,7 @@ def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
 
 
 def _fill(site: Site, pipeline: Pipeline, count: int) -> None:
-    """Copies of one document, of all shops and days by turns, most of them accepted."""
+    """Insert copies of one document for all shops and days in turn, most of them accepted."""
     header = site.tables.header(pipeline)
     local_id = site.tables.local_id(pipeline)
     dated = header.c[pipeline.date_column]
@@ -150,7 +150,7 @@ def _add_accounts(site: Site) -> None:
 
 
 def _add_failures(site: Site, documents: int) -> None:
-    """An open failure record per failed document of the last day that failures are shown of."""
+    """Insert open failure records of the last day, as many as documents that fail in ten days."""
     mongo = site.settings.mongo
     reason = {"error_class": "invalid", "error": "line 1 so_lo: is blank", "state": "open"}
     field = {"field": "so_lo", "line": 1, "reason": "is blank"}
@@ -173,7 +173,7 @@ def _add_failures(site: Site, documents: int) -> None:
 
 
 def _count(site: Site) -> None:
-    """The counts of the overview, as one bare query per table."""
+    """Run the overview's counts as bare queries on each table."""
     with site.engine.connect() as connection:
         for pipeline in PIPELINES.values():
             c = site.tables.header(pipeline).c
@@ -187,7 +187,7 @@ def _count(site: Site) -> None:
 
 
 def _find(site: Site) -> None:
-    """The rows of a code, as one bare query per table."""
+    """Read the rows of a code with one bare query per table."""
     with site.engine.connect() as connection:
         for pipeline in PIPELINES.values():
             header = site.tables.header(pipeline)
@@ -195,7 +195,7 @@ def _find(site: Site) -> None:
 
 
 def _median(work: Callable[[], object]) -> float:
-    """Milliseconds, the first time left out."""
+    """Median milliseconds, without the first call."""
     times = []
     for _ in range(TIMES + 1):
         begin = time.perf_counter()
@@ -210,7 +210,7 @@ def _ask(person: Browserless, requests: int) -> None:
 
 
 def _process_of(url: str) -> psutil.Process:
-    """The process that listens at an address of this machine."""
+    """The process that listens on an address of this machine."""
     port = httpx.URL(url).port
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:

@@ -1,4 +1,4 @@
-"""What is paid whatever the number of documents: a batch run, the idle stack, a command."""
+"""Costs that do not depend on the number of documents: a batch run, the idle stack, a command."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from tests.benchmarks.site import Site, new_site
 from tests.benchmarks.ways import Way
 
 RUNS = 8
-#: Enough that there are sales for every run.
+#: Enough to have a sale for every run.
 _DOCUMENTS = 60
 _LEASE = timedelta(minutes=5)
 _DAY = 86_400
 _SETTLE_SECONDS = 20.0
 _DEADLINE = 120.0
-#: So long that a worker's runs are still under way when the other one looks.
+#: Long enough that one worker's runs are still in progress when the other worker polls.
 _LONG_CALL_MS = 3000
-#: Runs each of two workers takes at once, where that is limited.
+#: Maximum concurrent runs of each of two workers, if limited.
 SHARE = 2
 
 
 @dataclass
 class Costs:
-    """What was measured of them; as the arguments of `goals.goals_of_costs`."""
+    """The measured costs; the names are those of the arguments of `goals.goals_of_costs`."""
 
     a_run: dict[str, float] = field(default_factory=dict)
     idle: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Costs:
 
 
 def cpu_of_a_run(parts: Parts, way: Way) -> float:
-    """CPU seconds of a batch run with one document, above what the idle worker uses.
+    """CPU seconds of a batch run with one document, minus the CPU time of the idle worker.
 
     Raises:
         BenchmarkFailed: a run did not send its document.
@@ -58,7 +58,7 @@ def cpu_of_a_run(parts: Parts, way: Way) -> float:
     site = new_site(parts, documents=_DOCUMENTS, latency_ms=0, settings=way.settings)
     with way.start(site, False) as running:
         meter = Meter(parts.stack, {CLIENT: running.parts})
-        # The first run starts what stays.
+        # The first run starts processes that keep running.
         _run_batch(site)
         idle = meter.rate(5)[CLIENT]
         before = meter.read()
@@ -70,14 +70,14 @@ def cpu_of_a_run(parts: Parts, way: Way) -> float:
 
 
 def idle(parts: Parts, way: Way, seconds: float) -> dict[str, float]:
-    """The whole stack with its schedules on and nothing to do.
+    """Measure the whole stack with active schedules and nothing to do.
 
     Returns:
-        The share of one core by group of parts; what the Prefect database grows by, GB per day.
+        The share of one core by group of parts, and the growth of the Prefect database, GB per day.
     """
     site = new_site(parts, documents=0, latency_ms=0, settings=way.settings)
     with way.start(site, True) as running:
-        # The first run starts what stays.
+        # The first run starts processes that keep running.
         running.dispatch()
         parts.pause_schedules(False)
         meter = Meter(parts.stack, parts.groups | {CLIENT: running.parts})
@@ -91,7 +91,7 @@ def idle(parts: Parts, way: Way, seconds: float) -> dict[str, float]:
 
 
 def commands(parts: Parts, way: Way) -> dict[str, float]:
-    """CPU seconds of `dqg --help` and `dqg status`, and seconds until `dqg send` is back.
+    """CPU seconds of `dqg --help` and `dqg status`, and seconds until `dqg send` returns.
 
     Raises:
         LauncherError: one of them failed.
@@ -99,7 +99,7 @@ def commands(parts: Parts, way: Way) -> dict[str, float]:
     site = new_site(parts, documents=_DOCUMENTS, latency_ms=0, settings=way.settings)
     with way.start(site, False):
         found = {name: _command(site, [name])[0] for name in ("--help", "status")}
-        # The first run starts what stays.
+        # The first run starts processes that keep running.
         for _ in range(2):
             found["send"] = _command(site, ["send", SALE.name, _pending_sale(site)])[1]
     site.close()
@@ -107,10 +107,10 @@ def commands(parts: Parts, way: Way) -> dict[str, float]:
 
 
 def _command(site: Site, arguments: Sequence[str]) -> tuple[float, float]:
-    """CPU seconds and seconds of a command."""
+    """CPU seconds and elapsed seconds of a command."""
     parts = site.parts
     environment = prefect_client_environment(parts.stack, parts.prefect) | site.environment
-    # What counts the calls of the others would cost a short command more than it needs itself.
+    # The probe that counts API calls would cost a short command more than the command itself.
     del environment["PYTHONPATH"]
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     command = [sys.executable, "-m", "deployments.cli", *arguments]
@@ -121,10 +121,10 @@ def _command(site: Site, arguments: Sequence[str]) -> tuple[float, float]:
 
 
 def sharing(parts: Parts, way: Way, limit: int | None) -> list[int]:
-    """How many of `RUNS` batch runs, ordered at once, each of two workers of the pool takes.
+    """How many of `RUNS` batch runs, created at once, each of two workers of the pool takes.
 
     Args:
-        limit: of each worker.
+        limit: maximum concurrent runs of each worker, None for no limit.
 
     Raises:
         BenchmarkFailed: not every run was taken by one of the two.
@@ -134,7 +134,7 @@ def sharing(parts: Parts, way: Way, limit: int | None) -> list[int]:
     starts = [partial(_start_sharing, site, name, limit) for name in names]
     at_once(stack, *starts)
     with _prefect(site) as client:
-        # A worker that looks while they are being ordered must not find only the first of them.
+        # A worker that polls while the runs are created must not find only the first ones.
         _pause(client, paused=True)
         runs = [_order_batch(site, client) for _ in range(RUNS)]
         _pause(client, paused=False)
@@ -150,9 +150,9 @@ def sharing(parts: Parts, way: Way, limit: int | None) -> list[int]:
 
 
 def _finished_by(stack: Stack, workers: Sequence[str]) -> list[int]:
-    """How many runs each has shown the end of; what it shows comes a moment after the end itself.
+    """How many runs each worker has logged as finished; the log line follows shortly after the end.
 
-    Counted is not what a worker submits: it may try to take what the other has just taken.
+    Submitted runs are not counted: a worker may try to take a run that the other one has taken.
     """
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
@@ -177,7 +177,7 @@ def _prefect(site: Site) -> httpx.Client:
 
 
 def _run_batch(site: Site) -> None:
-    """Have a worker run a batch of one sale, to its end."""
+    """Let a worker run a batch of one sale, and wait for its end."""
     pending = site.pending()
     with _prefect(site) as client:
         _finish(client, _order_batch(site, client))
@@ -186,7 +186,7 @@ def _run_batch(site: Site) -> None:
 
 
 def _order_batch(site: Site, client: httpx.Client) -> str:
-    """The id of a new run, which has claimed one sale."""
+    """Claim one sale and create a run for it; returns the run's id."""
     token = str(uuid4())
     site.store.claims.claim(SALE, token=token, limit=1, lease=_LEASE)
     found = client.get(f"/deployments/name/{SALE.deployment}").raise_for_status().json()

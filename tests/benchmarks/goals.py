@@ -1,4 +1,4 @@
-"""What is wanted of the figures, beside the same measured with cold starts once a minute."""
+"""Goals for the measured figures, next to the same figures with cold starts once per minute."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from tests.benchmarks.report import GROWTH, Figure, cores_of, table
 from tests.benchmarks.runs import Result
 
-#: Seconds from the row to SYNC_SUCCESS by documents/s: median, 95th percentile.
+#: Seconds from insertion to SYNC_SUCCESS by documents/s: median, 95th percentile.
 WAITS = {1.0: (5.0, 10.0), 5.0: (6.0, 12.0)}
-#: `auto`, documents/s, as a ratio to other ways: at the latency the goals are set for, at others.
+#: Ratio of documents/s of `auto` to those of other ways: at `GOAL_LATENCY_MS`, at other latencies.
 GOAL_LATENCY_MS = 50
 AUTO = {"prefork": (3.0, 3.0), "threads": (2.5, 1.0), "bare": (0.75, 0.5)}
 #: By command: what is measured, and its upper bound.
@@ -24,11 +24,11 @@ COMMANDS = {
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A figure and what it should be.
+    """A measured figure and its bound.
 
     Attributes:
         at_least: False for an upper bound.
-        before: the same with cold starts once a minute, in the same run; None where that has none.
+        before: the figure with cold starts once per minute, in the same run; None if there is none.
     """
 
     text: str
@@ -62,7 +62,7 @@ def goals_of_ways(results: Sequence[Result]) -> list[Goal]:
             text = at + "flow : a deployment run a document"
             found.append(Goal(text, ways["flow"].rate / ways["stock"].rate, 25.0))
         if "flow" in ways:
-            # One process serves the API: it allows one second of its CPU a second.
+            # One process serves the API, so it has at most one CPU second per second.
             text = at + "flow, of what the Prefect server's cost a subflow allows"
             found.append(Goal(text, ways["flow"].server_share, 0.9))
         if "flow" in ways and "flow-cold" in ways:
@@ -105,7 +105,7 @@ def goals_of_costs(
     commands: Mapping[str, float],
     claims: Mapping[int, float],
 ) -> list[Goal]:
-    """The goals for what is paid whatever the number of documents.
+    """The goals for costs that do not depend on the number of documents.
 
     Args:
         a_run: CPU seconds of a batch run, by way.
@@ -133,7 +133,7 @@ def goals_of_costs(
 
 
 def goals_table(found: Sequence[Goal]) -> str:
-    """One row a goal."""
+    """One row per goal."""
     compared = any(goal.before is not None for goal in found)
     head = ["goal", *(["cold, once a minute"] if compared else []), "measured", "wanted", "reached"]
     return table(head, [_row(goal, compared) for goal in found])

@@ -32,9 +32,9 @@ PENDING = (1_000, 10_000, 100_000, 1_000_000)
 DRAINED = (100, 1_000, 5_000, 20_000)
 CLAIMED = 500
 CLAIMS = 9
-#: Documents with lines, older than all others, so that these are the ones that are claimed.
+#: Documents with lines, older than all others, so that these are claimed.
 REAL = 500
-#: Sales that are copied; neighbours are of different shops.
+#: Number of sales that are copied; neighbouring sales belong to different shops.
 PATTERNS = 50
 LATENCY_MS = 50
 LEASE = timedelta(minutes=5)
@@ -43,7 +43,7 @@ Say = Callable[[str], None]
 
 
 def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
-    """Measure both, print both, and give both for JSON."""
+    """Measure and print both; returns both for JSON."""
     pending = PENDING[:2] if options.small else PENDING
     drained = (20, 60) if options.small else DRAINED
     backlogs = [_backlog(parts, count, say) for count in pending]
@@ -114,7 +114,7 @@ def _backlog(parts: Parts, count: int, say: Say) -> dict[str, Any]:
 
 
 def _fill(site: Site, count: int) -> None:
-    """Copies of sales, without lines, newer than the real ones, until `count` are pending."""
+    """Insert copies of sales, newer and without lines, until `count` documents are pending."""
     header = site.tables.header(SALE)
     local_id = site.tables.local_id(SALE)
     dated = header.c[SALE.date_column]
@@ -135,7 +135,7 @@ def _fill(site: Site, count: int) -> None:
 
 
 def _claim_times(site: Site) -> float:
-    """Median milliseconds of claims, each given back before the next."""
+    """Median milliseconds of claims, each released before the next."""
     times = []
     for _ in range(CLAIMS):
         token = str(uuid4())
@@ -149,7 +149,7 @@ def _claim_times(site: Site) -> float:
 
 
 def _orchestrate(site: Site) -> tuple[float, float]:
-    """Seconds and peak MB of one run of the orchestrator in a process of its own."""
+    """Seconds and peak MB of one run of the orchestrator in a separate process."""
     stack = site.parts.stack
     _pretend_workers(site.parts)
     begin = time.monotonic()
@@ -173,7 +173,7 @@ def _orchestrate(site: Site) -> tuple[float, float]:
 
 
 def _pretend_workers(parts: Parts) -> None:
-    """Have the server believe in a worker a pool: without one nothing is claimed."""
+    """Send the heartbeat of one worker per pool: without a worker nothing is claimed."""
     with httpx.Client(base_url=parts.prefect.api_url, timeout=30, trust_env=False) as client:
         for pool in PIPELINES:
             client.post(
@@ -182,7 +182,7 @@ def _pretend_workers(parts: Parts) -> None:
 
 
 def _cancel_runs(parts: Parts) -> None:
-    """Delete the runs that were dispatched to workers that are not there."""
+    """Delete the runs that were dispatched to workers that do not exist."""
     with httpx.Client(base_url=parts.prefect.api_url, timeout=30, trust_env=False) as client:
         found = client.post(
             "/flow_runs/filter",

@@ -1,7 +1,7 @@
 """The job as it is usually written: one document at a time, without claims, leases or groups.
 
 Used by the Celery worker and by the stock flow that this project is compared with. Validation,
-payload and the reading of answers are this project's own, so that only the dispatch differs.
+payload and parsing of answers come from this project, so that only the dispatch differs.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Job:
         return found
 
     def log_dispatch(self, refs: list[DocumentRef]) -> None:
-        """One PENDING entry a document."""
+        """Insert one PENDING entry per document."""
         now = datetime.now(UTC)
         self._logs.insert_many(
             [

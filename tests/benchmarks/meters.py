@@ -1,4 +1,4 @@
-"""What a way costs: CPU time and memory of process trees, calls, statements, events."""
+"""Costs of a way: CPU time and memory of process trees, calls, statements, events."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import psutil
 from deployments.local.supervisor.stack import Stack
 from tests.support.warm_start import FORK_SERVER
 
-#: Group of the processes that differ from way to way; also what this process starts and reaps.
+#: Group of the processes that differ from way to way; also commands that this process starts.
 CLIENT = "client"
 RSS_PERIOD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What the system knows of a process: CPU time includes children it has waited for."""
+    """System data of a process; CPU time includes children that it has waited for."""
 
     parent: int
     cpu: float
@@ -45,7 +45,7 @@ class Reading:
 
 
 class Meter:
-    """Reads groups of parts.
+    """Measures groups of parts.
 
     Args:
         groups: names of parts by group.
@@ -62,7 +62,7 @@ class Meter:
         self._known: set[int] = set()
 
     def watch(self, pid: int, group: str = CLIENT) -> None:
-        """Also count a process that is no part."""
+        """Also count a process that is not a part of the stack."""
         self._roots[pid] = group
 
     def read(self) -> Reading:
@@ -91,7 +91,7 @@ class Meter:
                         self._roots[pid] = CLIENT
 
     def rate(self, seconds: float) -> dict[str, float]:
-        """CPU seconds a second of each group, over this time from now."""
+        """CPU seconds per second of each group, measured over this time."""
         before = self.read()
         time.sleep(seconds)
         after = self.read()
@@ -118,7 +118,7 @@ def _processes() -> dict[int, Process]:
 
 
 class PeakMemory:
-    """The largest resident memory of each group, looked at twice a second while in `with`."""
+    """The largest resident memory of each group, sampled twice per second in the `with` block."""
 
     def __init__(self, meter: Meter) -> None:
         self.peak: dict[str, int] = defaultdict(int)

@@ -1,4 +1,4 @@
-"""What the benchmark was asked to do, read from the environment."""
+"""Options of the benchmark, read from the environment."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Options:
 
     Attributes:
         state_dir: logs and results, emptied at the start.
-        documents: of a way that is fast; slow ones get fewer, see `documents_for`.
+        documents: number of documents for a fast way; slow ways get fewer, see `documents_for`.
         latencies: milliseconds each answer of the API takes.
-        ways: what is compared.
-        steady_rates: documents a second that appear one by one; none skips this part.
-        steady_seconds: how long they do.
-        idle_seconds: how long the stack is watched with nothing to do; 0 skips this part.
+        ways: names of the compared ways.
+        steady_rates: documents per second that appear one by one; an empty tuple skips this part.
+        steady_seconds: how long documents appear.
+        idle_seconds: how long the stack is measured with nothing to do; 0 skips this part.
         growth: measure the growth with the backlog instead of the ways.
         console: measure the web console instead of the ways.
         small: everything as short as possible.
@@ -74,7 +74,7 @@ def read_options(environment: Mapping[str, str]) -> Options:
     """Read the variables named in the Makefile; an empty one counts as absent.
 
     Raises:
-        LauncherError: one of them has no meaning.
+        LauncherError: one of them is invalid.
     """
     small = _flag(environment, "SMALL")
     ways = _list(environment, "WAYS", WAYS)

@@ -1,4 +1,4 @@
-"""One run of the orchestrator; prints the peak of its memory."""
+"""One run of the orchestrator; prints its peak memory."""
 
 from __future__ import annotations
 

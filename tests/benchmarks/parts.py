@@ -1,4 +1,4 @@
-"""The parts every way shares, each measured on its own: two PostgreSQL servers instead of one."""
+"""The parts that all ways share, each measured separately: hence two PostgreSQL servers."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from deployments.local.supervisor.stack import Stack
 SOURCE_POSTGRES = "postgres"
 PREFECT_POSTGRES = "prefect-postgres"
 PREFECT_PART = "prefect-server"
-#: Looks at the source database under a name of its own, so that it is not counted.
+#: Separate database role of the measurements, so that their statements are not counted.
 OBSERVER = "observer"
 SCHEDULED = ("orchestrate", "reconcile")
 
-#: Groups of parts besides the client's.
+#: Groups of parts, except the client's.
 GROUPS = {
     "prefect server": [PREFECT_PART],
     "prefect database": [PREFECT_POSTGRES],
@@ -50,7 +50,7 @@ class Parts:
 
     Attributes:
         passwords: of the shops' accounts.
-        prefect_name: of the Prefect server's part, which changes with its settings.
+        prefect_name: name of the Prefect server's part, which changes with its settings.
     """
 
     stack: Stack
@@ -73,9 +73,9 @@ class Parts:
         return f"postgresql+psycopg://{OBSERVER}:{password}@127.0.0.1:{port}/{database}"
 
     def statements(self, database: str) -> int:
-        """Statements that others than the observer have had executed on a source database.
+        """Number of statements that all roles except the observer executed on a source database.
 
-        Transaction control is not counted; of an executemany each set of parameters is.
+        Transaction control is not counted; an executemany counts once per set of parameters.
         """
         with psycopg.connect(plain(self.observer_url("postgres"))) as connection:
             row = connection.execute(
@@ -87,7 +87,7 @@ class Parts:
         return int(row[0]) if row else 0
 
     def events(self) -> int:
-        """Events the Prefect server has stored."""
+        """Number of events that the Prefect server has stored."""
         with psycopg.connect(plain(self.prefect_database.url(PREFECT_DATABASE))) as connection:
             row = connection.execute("SELECT count(*) FROM events").fetchone()
         return int(row[0]) if row else 0
@@ -144,7 +144,7 @@ def start_parts(stack: Stack) -> Iterator[Parts]:
 
 
 def deploy(parts: Parts) -> None:
-    """Work pools and deployments of this project, schedules paused."""
+    """Create this project's work pools and deployments, schedules paused."""
     apply_pools(parts)
     client = prefect_client_environment(parts.stack, parts.prefect)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
@@ -160,9 +160,9 @@ def apply_pools(parts: Parts, *arguments: str) -> None:
 
 
 def restart_prefect(parts: Parts, name: str, settings: dict[str, str]) -> Parts:
-    """Put a new Prefect server with an empty database, and more settings, in the place of the old.
+    """Replace the Prefect server with a new one with an empty database and additional settings.
 
-    The settings reach the server and everything that is started afterwards.
+    The settings apply to the server and to everything that is started afterwards.
     """
     stack = parts.stack
     stack.remove(parts.prefect_name)
@@ -177,12 +177,12 @@ def restart_prefect(parts: Parts, name: str, settings: dict[str, str]) -> Parts:
 
 
 def plain(url: str) -> str:
-    """A SQLAlchemy URL as the driver itself reads it."""
+    """A SQLAlchemy URL in the format of the driver itself."""
     return url.replace("+psycopg", "").replace("+asyncpg", "")
 
 
 def _count_statements(stack: Stack, postgres: PostgresServer, observer_password: str) -> None:
-    """Switch pg_stat_statements on, and make the role of the observer."""
+    """Enable pg_stat_statements, and create the role of the observer."""
     dsn = plain(postgres.url("postgres"))
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")

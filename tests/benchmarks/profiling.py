@@ -1,4 +1,4 @@
-"""Where the CPU of a document goes, and what settings of the Prefect server change of it."""
+"""CPU time per document, by part of the work, and the effect of Prefect server settings on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.benchmarks.ways import ALL_WAYS
 
 LATENCY_MS = 50
 SHOWN = 25
-#: Only these processes have run code of these files.
+#: Files whose code only the sampled processes run.
 BATCH_FILE = "flows/pipelines.py"
 SERVER_FILE = "prefect/server/orchestration/"
 #: Which processes are sampled, by their command lines.
@@ -27,7 +27,7 @@ SERVER_COMMAND = "server start"
 
 Say = Callable[[str], None]
 
-#: What may lower the server's cost a run: name, settings, what is lost by it.
+#: Settings that may lower the server's cost per run: name, settings, what is lost by them.
 VARIANTS: tuple[tuple[str, dict[str, str], str], ...] = (
     ("as it is", {}, "-"),
     (
@@ -90,9 +90,9 @@ VARIANTS: tuple[tuple[str, dict[str, str], str], ...] = (
 
 
 def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
-    """Profile batch run and server, then compare settings; print both, give both for JSON."""
+    """Profile batch run and server, then compare settings; prints both, returns both for JSON."""
     subflows = min(options.documents, 200)
-    # One document of each pipeline: what remains is what a run costs.
+    # The last entry has one document of each pipeline: its cost is the fixed cost of a run.
     counts = (("task", options.documents), ("flow", subflows), ("task", len(PIPELINES)))
     samples = parts.stack.state_dir / "samples"
     batches = {
@@ -133,7 +133,7 @@ def run(parts: Parts, options: Options, say: Say) -> dict[str, Any]:
 
 
 def _batch_profile(parts: Parts, samples: Path, way: str, documents: int, say: Say) -> Profile:
-    """Of the batch runs' processes."""
+    """Profile of the batch runs' processes."""
     folder = samples / f"{way}-{documents}"
     with _sampled(parts, folder, BATCH_COMMAND):
         measure(parts, way, ALL_WAYS[way], documents=documents, latency_ms=LATENCY_MS)
@@ -142,7 +142,7 @@ def _batch_profile(parts: Parts, samples: Path, way: str, documents: int, say: S
 
 
 def _server_profile(parts: Parts, samples: Path, subflows: int, say: Say) -> tuple[Profile, Parts]:
-    """Of a server that still runs afterwards, in the parts returned."""
+    """Profile of a server, and the parts with this server, which keeps running."""
     with _sampled(parts, samples / "server", SERVER_COMMAND):
         parts = restart_prefect(parts, "prefect-sampled", {})
     measure(parts, "flow", ALL_WAYS["flow"], documents=subflows, latency_ms=LATENCY_MS)
@@ -152,7 +152,7 @@ def _server_profile(parts: Parts, samples: Path, subflows: int, say: Say) -> tup
 
 @contextmanager
 def _sampled(parts: Parts, folder: Path, command: str) -> Iterator[None]:
-    """Processes of this command that are started inside write samples of themselves."""
+    """Processes of this command that are started in the block write their samples."""
     folder.mkdir(parents=True)
     sampling = {
         "PYTHONPATH": str(PROBE),
@@ -201,7 +201,7 @@ def _as_json(profile: Profile, documents: int) -> dict[str, Any]:
 
 
 def variants_table(rows: list[tuple[str, str, dict[str, Result]]]) -> str:
-    """One row a setting: its name, what is lost by it, and the results by granularity."""
+    """One row per setting: its name, what is lost by it, and the results by granularity."""
     return report.table(
         [
             *("setting", "server ms a subflow", "database", "client", "KB", "subflows/s"),

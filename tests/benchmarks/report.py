@@ -1,4 +1,4 @@
-"""Tables of what was measured, as Markdown."""
+"""Tables of the measured values, as Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.benchmarks.meters import CLIENT
 from tests.benchmarks.runs import Result
 
 MS = 1000.0
-#: Among the shares of an idle stack: what its Prefect database grows by, GB per day.
+#: Key in the shares of an idle stack: growth of its Prefect database, GB per day.
 GROWTH = "gb_a_day"
 
 
@@ -35,7 +35,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number with as many places as it deserves."""
+    """A number whose decimal places depend on its size."""
 
     value: float
 
@@ -46,7 +46,7 @@ class Figure:
 
 
 def ways_table(results: Sequence[Result]) -> str:
-    """One row a way and latency. CPU is in milliseconds a document, memory in MB."""
+    """One row per way and latency. CPU is in milliseconds per document, memory in MB."""
     head = [
         *("API ms", "way", "documents", "docs/s", "after start", "start s"),
         *("CPU client", "Prefect", "rest", "peak MB", "API calls", "events", "DB KB", "SQL"),
@@ -89,7 +89,7 @@ def idle_table(idle: Mapping[str, Mapping[str, float]], labels: Mapping[str, str
 
 
 def steady_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """One row a way and rate: how long a document waited."""
+    """One row per way and rate: how long a document waited."""
     return table(
         ["way", "documents/s", "documents", "median s", "p95 s", "max s"],
         [

@@ -21,9 +21,9 @@ IDLE_SECONDS = 4.0
 IDLE_TRIES = 15
 #: Cores that idle parts may use together; a starting worker uses more.
 IDLE_LIMIT = 0.25
-#: How long the Prefect server may take to work off its events afterwards.
+#: How long the Prefect server may take to process its backlog of events afterwards.
 DIGEST_SECONDS = 900.0
-#: Share of a core above its idle load from which on the server counts as busy.
+#: A part is busy from this load on, as a share of one core above its idle load.
 BUSY = 0.06
 DEADLINE = 1800.0
 
@@ -32,25 +32,26 @@ REST = ("source database", "mongo", "redis", "sandbox")
 
 
 class BenchmarkFailed(Exception):
-    """A way did not do the job, so its figures would mean nothing."""
+    """A way did not complete the job, so its figures would have no meaning."""
 
 
 @dataclass
 class Result:
-    """What one way took for a number of documents.
+    """The cost of one way for a number of documents.
 
     Attributes:
-        seconds: from the order to begin until the last document is final in the source database.
-        first_seconds: until the first one was.
-        steady_rate: documents a second between these two.
+        seconds: from the dispatch until the last document is final in the source database.
+        first_seconds: from the dispatch until the first document is final.
+        steady_rate: documents per second between these two.
         digest_seconds: how much longer the Prefect server was busy with events.
-        cpu: seconds a document by group of parts, until everything is quiet, above the idle load.
-        idle_cpu: that load, seconds a second.
+        cpu: CPU seconds per document by group of parts, until all are idle again, minus the idle
+            load.
+        idle_cpu: the idle load, CPU seconds per second.
         server_share: cores the Prefect server used between the first and the last final document.
         peak_mb: largest resident memory by group.
-        prefect_calls, events, statements, posts: a document.
-        prefect_kb: what a document adds to the Prefect server's database, indexes included.
-        calls_by_path: all calls to the Prefect API, counted by what they are.
+        prefect_calls, events, statements, posts: numbers per document.
+        prefect_kb: growth of the Prefect server's database per document, indexes included.
+        calls_by_path: number of calls to the Prefect API, by method and path.
     """
 
     way: str
@@ -74,7 +75,7 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """Documents a second, the start included."""
+        """Documents per second, the start included."""
         return self.documents / self.seconds
 
     @property
@@ -100,7 +101,7 @@ class Result:
 def measure(
     parts: Parts, key: str, way: Way, *, documents: int, latency_ms: float, name: str = ""
 ) -> Result:
-    """Have a way send a number of waiting documents.
+    """Let a way send a number of waiting documents.
 
     Raises:
         BenchmarkFailed: not every document was accepted exactly once, or not in time.
@@ -150,7 +151,7 @@ def measure(
 def latencies(
     parts: Parts, way: Way, *, rate: float, seconds: float, latency_ms: float
 ) -> list[float]:
-    """Seconds from a document's appearance to its acceptance, documents appearing one by one.
+    """Seconds from insertion to acceptance of documents that appear one by one.
 
     Raises:
         BenchmarkFailed: as `measure`.
@@ -172,7 +173,7 @@ def latencies(
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value below which this share lies, between neighbours in proportion."""
+    """The value below which this share of the values lies, with linear interpolation."""
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=1000, method="inclusive")[round(share * 1000) - 1]
@@ -181,7 +182,7 @@ def percentile(values: list[float], share: float) -> float:
 def _until_final(
     site: Site, running: Running, meter: Meter, begin: float
 ) -> tuple[Reading, Reading, int]:
-    """Readings at the first and the last final document, and how many the first look saw."""
+    """Readings at the first and the last final document, and the number final at the first."""
     total = sum(site.statuses().values())
     first: tuple[Reading, int] | None = None
     nudged = begin
@@ -215,10 +216,10 @@ def _wait(done: Callable[[], bool], what: str, meanwhile: Callable[[], None]) ->
 
 
 def _idle(meter: Meter) -> dict[str, float]:
-    """The load of what has been started and has nothing to do.
+    """The load of the started parts while they have nothing to do.
 
     Raises:
-        BenchmarkFailed: it does not come to rest.
+        BenchmarkFailed: they do not become idle.
     """
     for _ in range(IDLE_TRIES):
         idle = meter.rate(IDLE_SECONDS)
@@ -228,7 +229,7 @@ def _idle(meter: Meter) -> dict[str, float]:
 
 
 def _until_quiet(meter: Meter, idle: dict[str, float]) -> Reading:
-    """The reading when all parts have gone back to their idle load.
+    """The reading when all parts have returned to their idle load.
 
     Raises:
         BenchmarkFailed: the Prefect server is busy for too long.
@@ -252,7 +253,7 @@ def _per_document(
 
 
 def _rate_between(first: Reading, last: Reading, documents: int) -> float:
-    """Documents a second; 0 where all were final at the first look."""
+    """Documents per second; 0 if all were final at the first reading."""
     return documents / (last.at - first.at) if documents else 0.0
 
 
@@ -262,7 +263,7 @@ def _share(first: Reading, last: Reading) -> float:
 
 
 def _by_kind(calls: list[str]) -> dict[str, int]:
-    """Calls counted with ids left out."""
+    """Number of calls by method and path, without ids."""
 
     def kind(call: str) -> str:
         parts = [part for part in call.split("/") if len(part) != 36]

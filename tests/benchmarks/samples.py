@@ -1,4 +1,4 @@
-"""Reads what the sampler has written, and adds it up by part of the work, library and function."""
+"""Reads the sampler's files and sums them by part of the work, library and function."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Frame = tuple[str, str]
 IMPORTS = "imports: the start of the process"
 OTHER = "event loop and the rest"
 
-#: Parts of the work by what a file's path contains; the innermost frame that tells decides.
+#: Parts of the work by the beginning of a file's path; the innermost frame with a match decides.
 _PARTS = (
     ("lib/platforms/dqg/", "API: payload, httpx, reading the answer"),
     ("lib/source/", "source database: SQLAlchemy, driver"),
@@ -50,7 +50,7 @@ _PARTS = (
     ("tasks/", "tasks and flows"),
     ("flows/", "tasks and flows"),
 )
-#: Where a stack shows nobody who called them: SQLAlchemy's async side runs on stacks of its own.
+#: For stacks that do not show the caller: SQLAlchemy's async part runs on separate stacks.
 _DRIVERS = (
     ("sqlalchemy/", "SQLAlchemy and asyncpg"),
     ("asyncpg/", "SQLAlchemy and asyncpg"),
@@ -65,7 +65,7 @@ class Profile:
     """CPU seconds by name.
 
     Attributes:
-        functions: self time, the name is that of library and function.
+        functions: self time, by library and function.
     """
 
     total: float
@@ -105,7 +105,7 @@ def part_of(stack: Sequence[Frame]) -> str:
 
 
 def library_of(file: str) -> str:
-    """The package a file belongs to; ours and the standard library are one each."""
+    """The package of a file; this project and the standard library count as one package each."""
     path = _short(file)
     if "/" not in path or path.startswith("<"):
         return "standard library"
@@ -114,12 +114,12 @@ def library_of(file: str) -> str:
 
 
 def largest(values: dict[str, float], count: int) -> Iterable[tuple[str, float]]:
-    """The largest first."""
+    """The largest values, in descending order."""
     return sorted(values.items(), key=lambda item: -item[1])[:count]
 
 
 def _short(file: str) -> str:
-    """A path from its package on; a bare name for the standard library."""
+    """A path that starts with its package; only the file name for the standard library."""
     if "site-packages/" in file:
         return file.rsplit("site-packages/", 1)[1]
     if file.startswith(f"{ROOT}/"):

@@ -1,4 +1,4 @@
-"""A fresh set of documents, logs and API for one measurement."""
+"""New documents, logs and API state for one measurement."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lib.source.store import Source, open_source
 from lib.source.tables import SourceTables, build_tables
 from tests.benchmarks.parts import Parts
 
-#: As much overlapping of API calls as the ways that are compared with have.
+#: Concurrent API calls, as many as the other ways have.
 IN_FLIGHT = 64
 PROBE = Path(__file__).parent / "probe"
 
@@ -43,9 +43,9 @@ class Row:
 class Site:
     """Attributes:
     database: name of the source database.
-    engine, store: the observer's, not counted.
+    engine, store: of the observer, whose statements are not counted.
     settings, environment: of the processes that send the documents.
-    calls_file: a line for each of their calls to the Prefect API.
+    calls_file: has one line for each of their calls to the Prefect API.
     """
 
     parts: Parts
@@ -74,11 +74,11 @@ class Site:
         return self.statuses().get(SyncStatus.PENDING.value, 0)
 
     def calls(self) -> list[str]:
-        """Calls to the Prefect API so far, as `POST /api/flow_runs/`."""
+        """Calls to the Prefect API so far, such as `POST /api/flow_runs/`."""
         return self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
 
     def take_out(self) -> list[Row]:
-        """Remove every document and return them, in the order of their ids by turns."""
+        """Remove and return all documents in id order, alternating between the pipelines."""
         by_pipeline = []
         with self.engine.begin() as connection:
             for pipeline in PIPELINES.values():
@@ -107,7 +107,7 @@ class Site:
         return [row for turn in turns for row in turn if row is not None]
 
     def put_in(self, row: Row) -> None:
-        """Insert a document; the database's clock says when."""
+        """Insert a document; the database's clock sets its time of creation."""
         header, details = self.tables.header(row.pipeline), self.tables.details(row.pipeline)
         key = self.tables.foreign_key(row.pipeline)
         with self.engine.begin() as connection:
@@ -142,10 +142,10 @@ class Site:
 def new_site(
     parts: Parts, *, documents: int, latency_ms: float, settings: Sections | None = None
 ) -> Site:
-    """Databases of their own, with sound demo documents, and an API that knows none of them.
+    """New databases with valid demo documents, and an API that has none of them yet.
 
     Args:
-        settings: of the service, besides those every way gets.
+        settings: of the service, in addition to those of every way.
     """
     number = next(_numbers)
     database = f"source_{number}"

@@ -1,4 +1,4 @@
-"""A stock dispatch: every document is a deployment run of its own, one task in it."""
+"""A stock dispatch: one deployment run per document, with one task in it."""
 
 from __future__ import annotations
 

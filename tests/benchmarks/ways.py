@@ -1,4 +1,4 @@
-"""The ways that are compared: what each starts, and how it is told to begin."""
+"""The ways that are compared: what each starts, and how it dispatches documents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.benchmarks.parts import apply_pools
 from tests.benchmarks.site import IN_FLIGHT, Sections, Site
 
 CORES = psutil.cpu_count() or 1
-#: Seconds between two looks for new documents, of a Celery producer that has to look.
+#: Poll interval of a Celery producer that looks for new documents, seconds.
 POLL_SECONDS = 1.0
 #: Longer than the minute between two scheduled runs.
 FIRST_RUN_SECONDS = 150.0
@@ -42,13 +42,13 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Running:
-    """A way that is ready.
+    """A way that has been started.
 
     Attributes:
         parts: names of its own parts of the stack.
-        dispatch: begins with what is pending; returns at once, with a process to be watched
-            where there is one.
-        nudge: called now and then while documents are pending.
+        dispatch: begins to send the pending documents; returns at once, with the process to
+            measure if there is one.
+        nudge: called periodically while documents are pending.
     """
 
     parts: list[str]
@@ -60,8 +60,8 @@ class Running:
 class Way:
     """Attributes:
     label: for the table.
-    settings: of the service, besides those every way gets.
-    start: makes it ready; `steady` when documents keep appearing.
+    settings: of the service, in addition to those of every way.
+    start: starts the way; `steady` is true if documents keep appearing.
     """
 
     label: str
@@ -71,7 +71,7 @@ class Way:
 
 @contextmanager
 def workers(site: Site, *pools: str) -> Iterator[list[str]]:
-    """Process workers for some pools, all at once."""
+    """Start process workers for some pools in parallel."""
     parts, stack = site.parts, site.parts.stack
 
     def starter(pool: str) -> Callable[[], str]:
@@ -87,7 +87,7 @@ def workers(site: Site, *pools: str) -> Iterator[list[str]]:
 
 @contextmanager
 def cold(site: Site, steady: bool) -> Iterator[Running]:
-    """The same with Prefect's own start of a run: an interpreter that imports everything."""
+    """This project with Prefect's standard start of a run: a new interpreter imports everything."""
     apply_pools(site.parts, "--default", "command=null")
     try:
         with orchestrated(site, steady) as running:
@@ -98,7 +98,7 @@ def cold(site: Site, steady: bool) -> Iterator[Running]:
 
 @contextmanager
 def orchestrated(site: Site, steady: bool) -> Iterator[Running]:
-    """This project, as it is deployed: its scheduler and one process worker a pipeline."""
+    """This project, as it is deployed: its scheduler and one process worker per pipeline."""
 
     def nudge() -> None:
         summaries = site.store.counts.summary(list(PIPELINES.values()))
@@ -124,7 +124,7 @@ def wait_for_orchestrator(site: Site) -> None:
     """Wait for the first scheduled run to start.
 
     Raises:
-        LauncherError: it does not.
+        LauncherError: it does not start in time.
     """
     body = {
         "flows": {"name": {"any_": ["orchestrate"]}},
@@ -139,7 +139,7 @@ def wait_for_orchestrator(site: Site) -> None:
 
 
 def end_orchestrators(site: Site) -> None:
-    """Cancel what is left of the orchestrator: it looks for a minute, and few may run at once."""
+    """Cancel unfinished orchestrator runs: each polls for a minute, and few may run at once."""
     with httpx.Client(base_url=site.parts.prefect.api_url, timeout=30, trust_env=False) as client:
         unfinished = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}}
         body = {"flows": {"name": {"any_": ["orchestrate"]}}, "flow_runs": unfinished}
@@ -160,7 +160,7 @@ def run_orchestrator(site: Site) -> None:
 
 
 def celery(pool: str, concurrency: int) -> Callable[[Site, bool], AbstractContextManager[Running]]:
-    """A Celery worker, with a producer beside it."""
+    """A Celery worker and a producer."""
 
     @contextmanager
     def start(site: Site, steady: bool) -> Iterator[Running]:
@@ -223,7 +223,7 @@ def bare(site: Site, steady: bool) -> Iterator[Running]:
 
 @contextmanager
 def stock(site: Site, steady: bool) -> Iterator[Running]:
-    """A deployment run a document on a stock process worker."""
+    """One deployment run per document on a stock process worker."""
     api = site.parts.prefect.api_url
     template = json.loads((TEMPLATES / "process.json").read_text(encoding="utf-8"))
     pool = {"name": "stock", "type": "process", "base_job_template": template}

@@ -20,17 +20,17 @@ NEW_PASSWORD = "changed-by-hand"
 
 
 def token_storm(run: ScenarioRun) -> None:
-    """The API forgets every token once a second while many submissions are under way."""
+    """The API revokes every token once per second while many submissions are in progress."""
     sandbox = run.sandbox
-    # Logins slow enough that everything that is under way meets at them.
+    # Slow logins, so that all submissions in progress wait for them together.
     slow_login = sandbox.add_fault("latency", operation="login", ms=800)
     slow = run.slow_down(300)
     run.seed_documents()
     run.wait(lambda: run.count("accepted"), "a first acceptance")
     for usr, count in sandbox.summary()["logins"].items():
         run.expect(count["ok"] == 1, f"{usr}: {count['ok']} logins before any token was lost")
-    # A token lost between its login and its first use is, to the client, an account refused: the
-    # shop pauses. Quick answers keep that rare.
+    # If a token is revoked between login and first use, the client takes this for a refused account
+    # and pauses the shop. Fast answers keep that rare.
     run.end_faults([slow_login, *slow])
     run.healed()
     with _storm(sandbox) as storms:
@@ -45,7 +45,7 @@ def token_storm(run: ScenarioRun) -> None:
 
 
 def wrong_password(run: ScenarioRun) -> None:
-    """A shop's password is wrong: the shop pauses, the others go on; then it is corrected."""
+    """A shop has a wrong password and pauses, others continue; then the password is corrected."""
     shop = SHOPS[1]
     run.sandbox.set_password(shop.account, NEW_PASSWORD)
     run.fault("wrong password")
@@ -80,7 +80,7 @@ def wrong_password(run: ScenarioRun) -> None:
 
 @contextmanager
 def _storm(sandbox: SandboxAdmin) -> Iterator[list[int]]:
-    """Forget all tokens again and again; the list's one element counts how often."""
+    """Revoke all tokens repeatedly; the single element of the list counts how often."""
     count, over = [0], threading.Event()
 
     def rage() -> None:

@@ -16,7 +16,7 @@ from tests.faults.assertions import order_violations
 from tests.faults.harness import BREAKER_PAUSE
 from tests.faults.scenario import ScenarioRun
 
-#: Each with what it does to a call; most hide that the document was stored.
+#: Faults, each with its effect on a call; most hide that the document was stored.
 _MISBEHAVIOUR: dict[str, dict[str, Any]] = {
     "stored, no answer": {"effect": "accept_then_hang", "seconds": 10},
     "200 with code 500": {"effect": "body200", "code": 500},
@@ -29,18 +29,19 @@ _MISBEHAVIOUR: dict[str, dict[str, Any]] = {
     "stored, half a JSON": {"effect": "not_json", "after_store": True},
     "stored, empty answer": {"effect": "empty", "after_store": True},
 }
-#: Places of a half-open breaker after its first openings, and calls of one probe within its run.
+#: Maximum probes of a half-open breaker after its first openings, and calls per probe in its run.
 MOST_PROBES, TRIES = 6, 3
-#: Documents that open a breaker; with one more, for those of a single shop.
+#: Failing documents that open a breaker, plus one in case all are of a single shop.
 OPENS_AT = BreakerSettings().documents + 1
-#: Longer than a call waits on the spot, so that the account's other calls wait as well.
+#: Longer than a call waits before its own retry, so that the account's other calls wait as well.
 _LONG_RETRY_AFTER = 6
 
 
 def answers(run: ScenarioRun) -> None:
-    """Answers that are missing, cut off or senseless, before and after a document is stored."""
+    """Missing, truncated or meaningless answers, before and after a document is stored."""
     each = run.documents // len(run.pipelines)
-    # Some apart, where there are enough documents, so that few of them wait for a breaker.
+    # With enough documents the faults start at different calls, so that few calls wait for a
+    # breaker.
     most = max(0, each - len(_MISBEHAVIOUR))
     rules = {
         kind: run.add_fault(times=max(1, each // 40), skip=min(number, most), **fault)
@@ -55,7 +56,7 @@ def answers(run: ScenarioRun) -> None:
 
 
 def no_look_up(run: ScenarioRun) -> None:
-    """The API has no look-up: what it may have is sent again, and it says that it has it."""
+    """The API has no look-up: unconfirmed documents are sent again, and it reports duplicates."""
     own = [pipeline.resource for pipeline in run.pipelines]
     run.sandbox.set_options(no_lookup_for=own, reject_duplicates_for=own)
     run.ids_known = False
@@ -71,17 +72,17 @@ def no_look_up(run: ScenarioRun) -> None:
 
 
 def outage(run: ScenarioRun) -> None:
-    """Every call is answered 503 for a while: calls stop but for few probes; then it is over."""
+    """Every call gets 503 for a while: calls stop, except for a few probes; then it recovers."""
     down = run.add_fault("status", status=503)
     run.seed_documents(max(run.documents // 3, 8 * len(run.pipelines)))
-    # A pipeline of fewer documents opens no breaker, and yet none of them may be given up.
+    # A pipeline with fewer documents opens no breaker; its documents must not fail for good either.
     seeded = Counter(ref.pipeline for ref in run.plan.documents)
     breakers = [f"dqg:breaker:pipeline:{p}" for p, n in seeded.items() if n >= OPENS_AT]
     run.wait(
         lambda: all(b'"open_until"' in (run.harness.redis.get(name) or b"") for name in breakers),
         "every breaker open",
     )
-    # Those that come now were never tried, so their order shows in what age they are claimed.
+    # These new documents were never tried, so they show whether the oldest is claimed first.
     backlog = run.seed_documents(run.documents - len(run.plan.documents))
     _spread_ages(run, backlog)
     run.wait(lambda: not run.busy(), "calls have stopped")
@@ -99,7 +100,7 @@ def outage(run: ScenarioRun) -> None:
 
 
 def throttled(run: ScenarioRun) -> None:
-    """The API answers 429 with a Retry-After: the pace drops to what it asks."""
+    """The API answers 429 with a Retry-After: the rate drops to the requested one."""
     short = run.add_fault(
         "status",
         status=429,
@@ -117,7 +118,7 @@ def throttled(run: ScenarioRun) -> None:
     calls = run.calls()
     for fault_id in long:
         told = next(call for call in calls if fault_id in call["faults"])
-        # What was under way when the answer came could not know of it.
+        # Calls in progress when the answer arrived could not take it into account.
         after = [
             call
             for call in calls
@@ -131,7 +132,7 @@ def throttled(run: ScenarioRun) -> None:
 
 
 def _probed_again(run: ScenarioRun, since: int) -> bool:
-    """Whether a pipeline was probed, and once more after a cool-down."""
+    """Whether a pipeline was probed, and probed again after a cool-down."""
     times: dict[str, list[float]] = defaultdict(list)
     for call in run.calls(since):
         times[call["resource"]].append(call["at"])
@@ -139,7 +140,7 @@ def _probed_again(run: ScenarioRun, since: int) -> bool:
 
 
 def _check_probes(run: ScenarioRun, probes: list[dict[str, Any]], seconds: float) -> None:
-    """Per cool-down no more documents are tried than the breaker has places for."""
+    """Check that per cool-down no more documents are tried than the breaker allows."""
     tried: dict[str, int] = defaultdict(int)
     for probe in probes:
         tried[probe["resource"]] += 1
@@ -152,7 +153,7 @@ def _check_probes(run: ScenarioRun, probes: list[dict[str, Any]], seconds: float
 
 
 def _spread_ages(run: ScenarioRun, plan: DemoPlan) -> None:
-    """Give documents of one date an order unlike that of the ids."""
+    """Give documents of the same date an order that differs from that of their ids."""
     refs = list(plan.documents)
     run.rng.shuffle(refs)
     with run.harness.engine.begin() as connection:
@@ -166,7 +167,7 @@ def _spread_ages(run: ScenarioRun, plan: DemoPlan) -> None:
 
 
 def _order_problems(run: ScenarioRun, pipeline: Pipeline, backlog: DemoPlan) -> list[str]:
-    """Whether each shop's documents that were never tried before were claimed oldest first."""
+    """Check that each shop's documents that were never tried before were claimed oldest first."""
     header = run.harness.tables.header(pipeline)
     with run.harness.engine.connect() as connection:
         by_age = connection.execute(

@@ -1,4 +1,4 @@
-"""What became of a scenario's documents, compared with what had to. Pure."""
+"""Compares the final state of a scenario's documents with the required one. Pure."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _FINAL = {
 
 @dataclass(slots=True)
 class Violations:
-    """What was wrong; all empty when nothing was.
+    """The violations that were found, by kind.
 
     Attributes:
-        lost: sound documents without an acceptance, or whose row does not tell of it; faulty ones
-            that nobody hears of.
+        lost: valid documents that were not accepted, or whose row does not show it; faulty ones
+            that are not reported.
         twice: documents the national API accepted more than once.
-        wrongly_failed: sound documents that were marked failed.
+        wrongly_failed: valid documents that were marked failed.
         held_up: documents that waited although they were due.
-        untrue: SYNC_SUCCESS whose content the national API does not have.
-        disagreements: anything else that must not be.
+        untrue: documents in SYNC_SUCCESS whose content the national API does not have.
+        disagreements: anything else that must not happen.
     """
 
     lost: list[str] = field(default_factory=list)
@@ -67,10 +67,10 @@ def find_violations(
     """Compare source rows, the API's own counts and the logs with the plan.
 
     Args:
-        counters: of every document the API accepted at some time.
+        counters: of every document the API accepted at any time.
         logs, failures: all of `task_logs` and `sync_failures`.
-        ids_known: False where the API need not have told every national id.
-        stored_before: those that must fail although the API has them.
+        ids_known: False if the API may not have returned every national id.
+        stored_before: documents that must fail although the API has them.
     """
     violations = Violations()
     accepted = {(c["resource"], c["ma_co_so"], c["code"]): c for c in counters if c["accepted"]}
@@ -91,7 +91,7 @@ def find_violations(
         f"{'/'.join(key)}: accepted, but must not be" for key in sorted(accepted)
     ]
     earlier = {(ref.pipeline, ref.record_id) for ref in stored_before}
-    # What was accepted first and refused later has a log of each.
+    # A document that was accepted first and refused later has one log for each.
     now = {key: row for key, row in rows.items() if key not in earlier}
     violations.disagreements += log_disagreements(now, logs)
     return violations
@@ -100,7 +100,7 @@ def find_violations(
 def wrong_classes(
     wanted: Mapping[tuple[str, int], str], failures: Iterable[Mapping[str, Any]]
 ) -> list[str]:
-    """Documents whose latest failure is not of the class that it has to be."""
+    """Documents whose latest failure does not have the required class."""
     found = {(row["pipeline"], row["record_id"]): row["error_class"] for row in failures}
     return [
         f"{pipeline} {record_id}: failed as {found.get((pipeline, record_id))}, not as {kind}"
@@ -152,7 +152,7 @@ def _check_sound(
 
 
 def log_disagreements(rows: Rows, logs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Log entries still open, or that say something else than the source database."""
+    """Log entries that are still open, or that differ from the source database."""
     lines = []
     for log in logs:
         row = rows.get((log["pipeline"], log["record_id"]))
@@ -168,7 +168,7 @@ def log_disagreements(rows: Rows, logs: Iterable[Mapping[str, Any]]) -> list[str
 
 
 def is_settled(plan: DemoPlan, rows: Rows) -> bool:
-    """Whether every document has a final status and nobody holds any."""
+    """Whether every document has a final status and none is claimed."""
     wanted = {(ref.pipeline, ref.record_id) for ref in plan.documents}
     return wanted <= rows.keys() and all(
         row.status is not SyncStatus.PENDING and row.claim_token is None for row in rows.values()
@@ -176,10 +176,11 @@ def is_settled(plan: DemoPlan, rows: Rows) -> bool:
 
 
 def order_violations(claims: Sequence[Sequence[int]]) -> list[str]:
-    """Claims, in the order they were made, must not hold a younger document than a later one.
+    """Claims that hold an older document than an earlier claim did.
 
     Args:
-        claims: of one pipeline, the age rank of each document (0 is the oldest).
+        claims: age ranks of the documents of each claim of one pipeline (0 is the oldest), in
+            the order of the claims.
     """
     lines = []
     youngest = -1

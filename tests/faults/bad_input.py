@@ -18,7 +18,7 @@ UNKNOWN_DOCUMENTS = 3
 
 
 def poison(run: ScenarioRun) -> None:
-    """Faulty documents, a pipeline whose path is wrong, and a shop nobody knows, all at once."""
+    """Faulty documents, a pipeline with a wrong path, and an unknown shop, all at once."""
     harness, sandbox = run.harness, run.sandbox
     wrong_path = sandbox.add_fault(
         "status", status=404, operation="create", resource=CANCELLATION.resource
@@ -39,7 +39,7 @@ def poison(run: ScenarioRun) -> None:
     for ref in held_up:
         row = rows[(ref.pipeline, ref.record_id)]
         run.expect(row.status is SyncStatus.PENDING, f"{ref.local_id}: {row.status}")
-    # The first to fail fails alone: that it is an outage shows with the second.
+    # Only the first failure may spend an attempt: the second one shows that it is an outage.
     paid = [ref.local_id for ref in held_up if run.spent_attempts(ref, rows)]
     run.expect(len(paid) <= 1, f"attempts were spent by {', '.join(paid)}")
     run.end_faults([wrong_path])
@@ -60,7 +60,7 @@ def poison(run: ScenarioRun) -> None:
 
 
 def _move_to_unknown_shop(run: ScenarioRun) -> set[DocumentRef]:
-    """Give some sound sales of the first shop a shop code without an account."""
+    """Give some valid sales of the first shop a shop code without an account."""
     table = run.harness.tables.header(SALE)
     chosen = [
         ref

@@ -1,4 +1,4 @@
-"""Scenarios in which a claim is taken from its holder, or has two, or its rows are changed."""
+"""Scenarios in which a claim is revoked, has two holders, or its rows are changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.faults.scenario import ScenarioRun
 
 
 def revoked(run: ScenarioRun) -> None:
-    """Somebody sets running batch runs to Failed in the UI; their processes live on."""
+    """A user sets running batch runs to Failed in the UI; their processes continue."""
     slow = run.start_slowly(1000)
     runs = run.harness.runs([p.name for p in run.pipelines], ["RUNNING"])
     for flow_run in runs:
@@ -25,7 +25,7 @@ def revoked(run: ScenarioRun) -> None:
 
 
 def same_run_again(run: ScenarioRun) -> None:
-    """A killed run is started again under its own claim, as platforms do that retry jobs."""
+    """A killed run is started again under its own claim, as on platforms that retry jobs."""
     slow = run.start_slowly(600)
     runs = run.harness.runs([p.name for p in run.pipelines], ["RUNNING"])
     run.wait(lambda: run.count("accepted"), "a first acceptance")
@@ -40,7 +40,7 @@ def same_run_again(run: ScenarioRun) -> None:
 
 
 def changed_rows(run: ScenarioRun) -> None:
-    """Accepted rows come back as pending: as they were, corrected, and from a backup."""
+    """Accepted rows become pending again: unchanged, corrected, and restored from a backup."""
     run.seed_documents()
     run.wait(run.is_done, "every document accepted")
     posts = run.count("posts")
@@ -49,7 +49,7 @@ def changed_rows(run: ScenarioRun) -> None:
     for kind, refs in thirds.items():
         _CHANGES[kind](run, refs)
         run.fault(f"row {kind}", len(refs))
-    # What was accepted is still there; the correction waits for a person.
+    # The API still has the accepted version; a person must decide about the correction.
     run.stored_before |= set(corrected)
     for ref in corrected:
         run.must_fail(ref, "changed_after_acceptance")
@@ -82,7 +82,7 @@ def _correct(run: ScenarioRun, refs: Sequence[DocumentRef]) -> None:
 
 
 def _restore(run: ScenarioRun, refs: Sequence[DocumentRef]) -> None:
-    """As a backup of before the acceptance has them, in our table as well."""
+    """Set rows back to their state before the acceptance, in our table as well."""
     tables = run.harness.tables
     with run.harness.engine.begin() as connection:
         for ref in refs:

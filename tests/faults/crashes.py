@@ -1,4 +1,4 @@
-"""Scenarios in which processes die, stand still, or lose what they hold."""
+"""Scenarios in which processes are killed, are suspended, or lose their claim."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tests.faults.driver import MOMENTS
 from tests.faults.harness import DRIVER, Harness, driver_arguments
 from tests.faults.scenario import ScenarioRun
 
-#: Kills with a full load, and with a small one.
+#: Number of kills with a full load, and with a small one.
 KILLS, FEW_KILLS = 10, 2
 FULL_LOAD = 300
 WAYS = ("worker and run", "launcher", "preloaded process", "worker", "run")
-#: Said by a holder whose write the source database refused.
+#: Logged by a holder whose write the source database refused.
 REFUSED_WRITE = "its outcome is the next holder's"
 
 
 def kills(run: ScenarioRun) -> None:
     """Workers and flow-run processes are killed in the middle of batches.
 
-    The first time between the API's acceptance and the write-back, then at random moments.
+    First between the API's acceptance and the write-back, then at random moments.
     """
     harness = run.harness
     slow = run.slow_down(500)
@@ -42,7 +42,7 @@ def kills(run: ScenarioRun) -> None:
         if not (busy := run.busy()):
             continue
         part = run.rng.choice(busy)
-        # By the seed as well: a small load has room for few of them.
+        # The seed also decides, since a small load allows only a few kills.
         way = WAYS[(run.seed // 10_000 + run.faults.total()) % len(WAYS)]
         with contextlib.suppress(psutil.NoSuchProcess):
             _kill(harness, part, way)
@@ -54,7 +54,7 @@ def kills(run: ScenarioRun) -> None:
 
 
 def _kill(harness: Harness, part: str, way: str) -> None:
-    """Kill a worker, what it runs, or a part of a warm start alone."""
+    """Kill a worker, its runs, or only one part of a warm start."""
     victims = {
         "worker": [],
         "launcher": harness.launchers(part),
@@ -66,7 +66,7 @@ def _kill(harness: Harness, part: str, way: str) -> None:
 
 
 def orchestrators(run: ScenarioRun) -> None:
-    """The orchestrator dies around the dispatch of a claim; then two of them run at once."""
+    """The orchestrator is killed before or after a dispatch; then two run at once."""
     harness = run.harness
     harness.stack.stop(DRIVER)
     run.seed_documents()
@@ -89,12 +89,12 @@ def orchestrators(run: ScenarioRun) -> None:
 
 
 def lost_lease(run: ScenarioRun) -> None:
-    """A batch stands still for longer than its lease, goes on, and finds itself dispossessed."""
+    """A batch is suspended for longer than its lease, continues, and has lost its claim."""
     harness = run.harness
     refused_before = _refused_writes(run)
-    # Within the client's patience: the answers wait for the holder when it goes on.
+    # Shorter than the client's timeout: the answers are waiting when the holder continues.
     slow = run.start_slowly(1500)
-    # The process that runs are forked from is not the batch: others start from it meanwhile.
+    # The preloaded process is not part of the batch: other runs are forked from it meanwhile.
     preloaded = {process.pid for part in run.busy() for process in harness.preloaded(part)}
     standing = [
         process
@@ -107,7 +107,7 @@ def lost_lease(run: ScenarioRun) -> None:
     run.fault("holder stood still", len(run.busy()))
     run.end_faults(slow)
     try:
-        # The worker itself goes on: it starts the run of whoever takes over.
+        # The worker itself continues: it starts the run that takes over.
         run.wait(run.is_done, "another run has taken over")
     finally:
         _signal_all(standing, signal.SIGCONT)
@@ -118,7 +118,7 @@ def lost_lease(run: ScenarioRun) -> None:
 
 
 def kill_all(processes: Sequence[psutil.Process]) -> None:
-    """SIGKILL; those that are gone already are gone."""
+    """Send SIGKILL; processes that have already ended are ignored."""
     _signal_all(processes, signal.SIGKILL)
 
 

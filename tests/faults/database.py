@@ -1,4 +1,4 @@
-"""Scenario in which the source database is busy, fails over, and lives an hour ahead."""
+"""Scenario in which the source database is busy, fails over, and has a clock an hour ahead."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.faults.stores import source_closed
 
 FAILOVER_SECONDS = 2.0
 AN_HOUR = timedelta(hours=1)
-#: Shops beside the demo's own, of which one in ten has a wrong password.
+#: Shops added to those of the demo; one in ten has a wrong password.
 EXTRA_SHOPS = 30
 PASSWORD, WRONG_PASSWORD = "right-for-runs", "wrong-for-runs"
 
 
 def database_trouble(run: ScenarioRun) -> None:
-    """Many shops with some wrong passwords, a clock that jumps, failovers, and a locked row."""
+    """Many shops, some with wrong passwords, a clock that jumps, failovers, and locked rows."""
     slow = run.slow_down(600)
     run.seed_documents()
     refused = _spread_over_shops(run)
@@ -41,7 +41,7 @@ def database_trouble(run: ScenarioRun) -> None:
 
 
 def _spread_over_shops(run: ScenarioRun) -> set[DocumentRef]:
-    """Give the documents to many shops, each with an account; returns those that cannot log in."""
+    """Move documents to many new shops with accounts; returns those whose shop cannot log in."""
     tables = run.harness.tables
     moved: dict[DocumentRef, DocumentRef] = {}
     with run.harness.engine.begin() as connection:
@@ -85,7 +85,7 @@ def _correct_passwords(run: ScenarioRun) -> None:
 
 
 def _let_clock_jump(run: ScenarioRun) -> None:
-    """All leases end an hour earlier: as if the database's clock had gone an hour ahead."""
+    """Make all leases end an hour earlier, as if the database's clock had jumped an hour ahead."""
     delivery = run.harness.tables.delivery
     with run.harness.engine.begin() as connection:
         connection.execute(
@@ -97,7 +97,7 @@ def _let_clock_jump(run: ScenarioRun) -> None:
 
 
 def _wait_beside_locked_row(run: ScenarioRun, refused: set[DocumentRef]) -> None:
-    """A till has one row of each pipeline open: everything else must end meanwhile."""
+    """A cash register locks one row of each pipeline: all others must be accepted meanwhile."""
     rows = run.rows()
     open_refs = [
         ref
@@ -105,7 +105,7 @@ def _wait_beside_locked_row(run: ScenarioRun, refused: set[DocumentRef]) -> None
         if ref not in refused and rows[(ref.pipeline, ref.record_id)].national_id is None
     ]
     locked = {ref.pipeline: ref for ref in reversed(open_refs)}.values()
-    # Our own sessions may not stand still in a transaction; a till's may.
+    # Our own sessions may not stay idle in a transaction; a cash register's may.
     till = create_engine(run.harness.system.source_url)
     with till.connect() as connection, connection.begin():
         for ref in locked:

@@ -1,7 +1,7 @@
-"""Runs `orchestrate` and `reconcile` again and again in one process.
+"""Runs `orchestrate` and `reconcile` repeatedly in one process.
 
-In the place of the `scheduler` worker: a process of its own for each of their runs would take most
-of a small machine. The flows are the same; the batches they dispatch go to real workers.
+Replaces the `scheduler` worker: a separate process for each of their runs would use most of a
+small machine. The flows are the same; the batches they dispatch go to real workers.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from flows.orchestrate import orchestrate
 from flows.reconcile import reconcile
 from tasks.dispatch import dispatch
 
-#: These begin the line of a finished round.
+#: Prefixes of the line that is printed after a round.
 ORCHESTRATED = "orchestrated:"
 RECONCILED = "reconciled:"
-#: Where the process dies by its own hand, seen from the dispatch of a claim.
+#: When the process kills itself, relative to the dispatch of a claim.
 MOMENTS = ("before", "after")
 
 
@@ -43,14 +43,14 @@ async def _run(flow: Flow[[], Any], label: str) -> None:
     try:
         state = await flow(return_state=True)
     except Exception as error:
-        # The Prefect server is away: the scheduler's next run would come all the same.
+        # The Prefect server is unavailable: a scheduler would still start its next run.
         print(f"no {flow.name}: {type(error).__name__}: {error}", flush=True)
     else:
         print(f"{label} {state.name}: {state.message}", flush=True)
 
 
 def die_at(moment: str) -> None:
-    """Make this process kill itself around the first dispatch of a claim."""
+    """Make this process kill itself before or after the first dispatch of a claim."""
 
     async def dispatch_and_die(*arguments: Any, **named: Any) -> str:
         if moment == "after":

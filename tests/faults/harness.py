@@ -1,4 +1,4 @@
-"""The running stack as the scenarios use it: fresh documents, workers, and a look from outside."""
+"""The running stack as the scenarios use it: new documents, workers, and checks from outside."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from tests.faults.content import Content, content_of_body, content_of_rows
 from tests.faults.driver import ORCHESTRATED, RECONCILED
 from tests.support.warm_start import forked_runs
 
-#: Long enough that a worker of a busy machine starts a run within it: else claims come back for
-#: ever.
+#: Long enough for a worker on a busy machine to start a run; otherwise claims would expire again
+#: and again.
 LEASE_SECONDS = 20.0
 BREAKER_PAUSE = 2.0
 ACCOUNT_PAUSE = 8.0
-#: Short, so that an open breaker or a lost lease does not hold up a scenario for long.
+#: Short, so that an open breaker or a lost lease does not delay a scenario for long.
 SETTINGS: dict[str, dict[str, object]] = {
     "source": {"statement_timeout": 8},
     "mongo": {"timeout": 1},
@@ -52,7 +52,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "sync": {
         "batch_size": 100,
         "task_batch_size": 200,
-        # Low, so that every granularity has its share also of a small load.
+        # Low, so that every granularity is used even with a small load.
         "auto_flow_limit": 20,
         "documents_per_task": 10,
         "flow_concurrency": 32,
@@ -82,7 +82,7 @@ POLL_SECONDS = 0.25
 
 
 class Overdue(Exception):
-    """Something did not come about within its generous limit; the text says what."""
+    """A condition did not hold within its generous limit; the text describes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Harness:
 
     Attributes:
         workers: names of the workers that are part of the stack, running or not.
-        given_up: set when the suite is interrupted: nobody waits any more.
+        given_up: set when the suite is interrupted: all waiting ends.
     """
 
     system: System
@@ -111,7 +111,7 @@ class Harness:
     # -- documents --------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """No documents, logs, tokens or breakers; every shop and the API as at the start."""
+        """Remove documents, logs, tokens and breakers; reset the shops and the API to the start."""
         with self.engine.begin() as connection:
             for pipeline in PIPELINES.values():
                 connection.execute(delete(self.tables.details(pipeline)))
@@ -123,13 +123,13 @@ class Harness:
             self.mongo[MONGO_DATABASE][name].delete_many({})
         self.redis.flushdb()
         self.system.sandbox.reset()
-        # An API that notices a document sent twice would hide it: this one stores it once more.
+        # An API that refuses duplicates would hide a document sent twice: this one stores it again.
         self.system.sandbox.set_options(duplicates="accept")
 
     def seed(
         self, documents: int, seed: int, faulty_share: float, pipelines: Sequence[str]
     ) -> DemoPlan:
-        """Insert new documents; returns what must become of them."""
+        """Insert new documents; returns their required final status."""
         return seed_demo(
             self.engine,
             self.tables,
@@ -142,13 +142,13 @@ class Harness:
         )
 
     def rows(self, plan: DemoPlan) -> dict[tuple[str, int], StoredDocument]:
-        """The documents as the source has them now, by pipeline and primary key."""
+        """The current rows of the documents in the source, by pipeline and primary key."""
         return read_stored(self.system, plan.documents)
 
     def contents(
         self, pipelines: Sequence[Pipeline]
     ) -> tuple[dict[Key, Content], dict[Key, Content]]:
-        """What the documents say, in the source and at the API, by resource, facility and code."""
+        """Content of the documents in the source and at the API, by resource, facility and code."""
         source: dict[Key, Content] = {}
         api: dict[Key, Content] = {}
         for pipeline in pipelines:
@@ -194,7 +194,7 @@ class Harness:
     # -- processes --------------------------------------------------------------------------------
 
     def start_driver(self, name: str, *arguments: str) -> None:
-        """Start a process that orchestrates, and reconciles where it is told to."""
+        """Start a process that orchestrates, and reconciles if the arguments request it."""
         if name in self.stack.stopped_services():
             self.stack.remove(name)
         self.stack.add(
@@ -226,12 +226,12 @@ class Harness:
         )
 
     def remove_worker(self, name: str) -> None:
-        """Stop a worker, if it still runs, and forget it."""
+        """Stop a worker, if it still runs, and remove it."""
         self.workers.remove(name)
         self.stack.remove(name)
 
     def engines(self, part: str) -> list[psutil.Process]:
-        """The processes of a worker's runs: its children, and what was forked for those."""
+        """The processes of a worker's runs: its children, and the processes forked for them."""
         launchers = self.launchers(part)
         return [*launchers, *_forked_for(launchers)]
 
@@ -277,7 +277,7 @@ class Harness:
         states: Sequence[str] = STARTED,
         since: datetime | None = None,
     ) -> list[dict[str, Any]]:
-        """Flow runs of these flows, by default those that began and have not ended."""
+        """Flow runs of these flows, by default those that have started and not ended."""
         begun = {} if since is None else {"start_time": {"after_": since.isoformat()}}
         answer = self.prefect.post(
             "/flow_runs/filter",
@@ -291,13 +291,13 @@ class Harness:
         return found
 
     def cancel(self, run_id: str) -> None:
-        """Ask Prefect to cancel a run, as a person does."""
+        """Ask Prefect to cancel a run, as a user does."""
         self.prefect.post(
             f"/flow_runs/{run_id}/set_state", json={"state": {"type": "CANCELLING"}}
         ).raise_for_status()
 
     def set_run_state(self, run_id: str, state_type: str) -> None:
-        """Set a run's state over the head of its process, as a person can in the UI."""
+        """Set a run's state without informing its process, as a user can in the UI."""
         self.prefect.post(
             f"/flow_runs/{run_id}/set_state", json={"state": {"type": state_type}, "force": True}
         ).raise_for_status()
@@ -327,10 +327,10 @@ def open_harness(
     *,
     lease_seconds: float = LEASE_SECONDS,
 ) -> Iterator[Harness]:
-    """Start the system without documents and without its scheduler, and drive it from here.
+    """Start the system without documents, and with a driver instead of its scheduler.
 
     Args:
-        lease_seconds: what a dead holder's documents wait for, and its logs.
+        lease_seconds: how long the documents and logs of a dead holder wait.
 
     Raises:
         ServiceFailed, LauncherError: a part or a step failed.
@@ -366,7 +366,7 @@ def _forked_for(launchers: Sequence[psutil.Process]) -> list[psutil.Process]:
 
 
 def _output_of(process: psutil.Process) -> str | None:
-    """A forked run has the output of the child of the worker that asked for it."""
+    """The target of standard output; a forked run shares it with the launcher that requested it."""
     try:
         return os.readlink(f"/proc/{process.pid}/fd/1")
     except OSError:
@@ -374,7 +374,7 @@ def _output_of(process: psutil.Process) -> str | None:
 
 
 def driver_arguments() -> list[str]:
-    """Of the driver that takes the scheduler's place."""
+    """Arguments of the driver that replaces the scheduler."""
     return ["--reconcile-every", str(RECONCILE_PERIOD)]
 
 

@@ -1,4 +1,4 @@
-"""Scenarios of operation: cancelling, stopping and draining workers, and a clock that is wrong."""
+"""Scenarios of operation: cancelling, stopping and draining workers, and a wrong clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AN_HOUR = 3600
 
 
 def cancelled(run: ScenarioRun) -> None:
-    """A person cancels the batch runs in the middle of their work."""
+    """A user cancels the batch runs in the middle of their work."""
     harness = run.harness
     slow = run.start_slowly()
     runs = [
@@ -37,7 +37,7 @@ def cancelled(run: ScenarioRun) -> None:
 
 
 def worker_stopped(run: ScenarioRun) -> None:
-    """Workers get SIGTERM in the middle of a batch: Prefect kills their runs and says nothing."""
+    """Workers get SIGTERM in the middle of a batch: Prefect kills their runs silently."""
     stack = run.harness.stack
     slow = run.start_slowly()
     busy = run.busy()
@@ -52,7 +52,7 @@ def worker_stopped(run: ScenarioRun) -> None:
 
 
 def scale_down(run: ScenarioRun) -> None:
-    """A pool goes from three workers to one by our own drain: nothing is interrupted."""
+    """Our drain command reduces a pool from three workers to one: no run is interrupted."""
     harness, pool = run.harness, run.pipelines[-1].work_pool
     extra = [f"worker-{pool}-2", f"worker-{pool}-3"]
     for name in extra:
@@ -73,9 +73,9 @@ def scale_down(run: ScenarioRun) -> None:
 
 
 def wrong_clock(run: ScenarioRun) -> None:
-    """Workers' clocks are an hour off, one ahead and one behind; leases do not care."""
+    """Workers' clocks are an hour off, one ahead and one behind; leases are not affected."""
     harness = run.harness
-    # Prefect itself would never give a run to a worker that lives an hour ago: only its runs do.
+    # Prefect would never give a run to a worker whose clock is behind: only its runs are behind.
     ahead = {"PYTHON_CLOCK_SHIFT_SECONDS": str(AN_HOUR)}
     behind = {
         "PYTHON_CLOCK_SHIFT_SECONDS": str(-AN_HOUR),
@@ -109,7 +109,7 @@ def wrong_clock(run: ScenarioRun) -> None:
 
 
 def _drain(harness: Harness, pool: str, pids: Sequence[int]) -> bool:
-    """Run the command an operator would run; whether it succeeded."""
+    """Run the command of an operator; returns whether it succeeded."""
     with harness.stack.log_file("drain").open("wb") as log:
         done = subprocess.run(  # noqa: S603
             [

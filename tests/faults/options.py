@@ -1,4 +1,4 @@
-"""What `make faults` was asked to do, read from the environment."""
+"""Options of `make faults`, read from the environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deployments.local.options import read_options
 
 DEFAULT_DOCUMENTS = 1000
 DEFAULT_SEED = 1
-#: Fewer could not fill three pipelines, three shops and every kind of fault.
+#: Fewer documents could not cover three pipelines, three shops and every kind of fault.
 FEWEST_DOCUMENTS = 30
 
 
@@ -20,9 +20,9 @@ class FaultOptions:
     """How to run the suite.
 
     Attributes:
-        documents: of each scenario.
+        documents: number of documents per scenario.
         seed: of documents, moments and choices.
-        scenarios: names of those to run, in the suite's order.
+        scenarios: names of the scenarios to run, in the suite's order.
     """
 
     state_dir: Path
@@ -35,7 +35,7 @@ def read_fault_options(environment: Mapping[str, str], known: Sequence[str]) -> 
     """Read STATE, DOCS, SEED and SCENARIO; an empty one counts as absent.
 
     Raises:
-        LauncherError: one of them has no meaning.
+        LauncherError: one of them is invalid.
     """
     common = read_options({**environment, "EXIT": "", "DEADLINE": ""})
     wanted = [name for name in environment.get("SCENARIO", "").split(",") if name]

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from tests.faults.assertions import Violations
 
-#: Documents or disagreements named one by one, of each kind.
+#: Maximum number of items listed of each kind.
 SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A scenario's end.
+    """The result of a scenario.
 
     Attributes:
         faults: how many were injected, by kind.
         seconds: from the last fault, or its removal, until the last document was final.
-        problems: what the scenario expected beyond the documents, and did not see.
+        problems: other expectations of the scenario that were not met.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Result:
 
 
 def result_lines(result: Result) -> list[str]:
-    """The scenario's line, and what was wrong below it."""
+    """The scenario's line, followed by what was wrong."""
     violations = result.violations
     kinds = ", ".join(f"{number} {kind}" for kind, number in result.faults.items())
     lines = [

@@ -1,7 +1,7 @@
-"""One scenario on the harness: its documents, what was done to them, and how they ended.
+"""One scenario on the harness: its documents, the injected faults, and the results.
 
-A run has pipelines of its own, with their workers and their part of the API. So several may run
-side by side as long as each keeps its harm to what is its own.
+Each run has separate pipelines, with their workers and their part of the API. So several may run
+in parallel if each injects faults only into its own part.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from tests.faults.harness import Harness, Overdue, wait
 from tests.faults.report import Result
 from tests.faults.watch import HoldUpWatch
 
-#: Of one scenario; far more than it takes, so that only a hang meets it.
+#: Limit of one scenario; far more than it takes, so that only a hang reaches it.
 SETTLE_LIMIT = 300.0
 SECONDS_PER_DOCUMENT = 0.6
-#: Rounds of reconcile after which Prefect and the logs must agree with the truth: the round that
-#: may be under way, and two whole ones.
+#: Rounds of reconcile after which Prefect and the logs must agree with the actual state: the round
+#: in progress, if any, and two complete ones.
 ROUNDS_TO_AGREE = 3
 
 
 @dataclass(slots=True)
 class ScenarioRun:
-    """What a scenario works with. It does its harm, heals it, and returns.
+    """The state of a running scenario, which injects its faults, repairs them, and returns.
 
     Attributes:
-        pipelines: those the scenario has; it touches no other one's runs and calls.
-        plan: of the documents so far.
+        pipelines: of the scenario; it does not affect runs and calls of other ones.
+        plan: required results of the documents so far.
         faults: how many were injected, by kind.
-        problems: what it expected and did not see.
-        ids_known: whether the API tells the national id of every document.
-        content_known: whether the API can be asked what it has stored.
+        problems: expectations that were not met.
+        ids_known: whether the API returns the national id of every document.
+        content_known: whether the content that the API has stored can be read.
         stored_before: documents that must fail although the API has them.
-        unhindered: whether no document may wait for longer than some rounds; a scenario in which
-            nothing but single documents is wrong sets it.
+        unhindered: whether to check that no document waits longer than some rounds; for scenarios
+            in which only single documents are bad.
         classes: error class that a document must fail with, by pipeline and primary key.
-        unfinished_before: rounds of reconcile that had failed when the last fault was healed.
+        unfinished_before: rounds of reconcile that had failed when the last fault was repaired.
         healed_at: when the last fault began or ended, on the monotonic clock.
     """
 
@@ -81,8 +81,8 @@ class ScenarioRun:
     # -- documents --------------------------------------------------------------------------------
 
     def seed_documents(self, documents: int | None = None, faulty_share: float = 0) -> DemoPlan:
-        """Insert new documents, by default as many as the run has; returns these alone."""
-        # A number of its own for each call, so that no code is used twice.
+        """Insert new documents, by default as many as the run has; returns only these."""
+        # A new seed for each call, so that no code is used twice.
         self.seed += 1
         added = self.harness.seed(
             documents or self.documents,
@@ -99,12 +99,12 @@ class ScenarioRun:
         return self.harness.rows(self.plan)
 
     def spent_attempts(self, ref: DocumentRef, rows: Rows) -> int:
-        """Attempts that are over: a claim counts from its beginning on, also a probe's."""
+        """Attempts that have ended; the row counts an attempt from its claim on, also a probe's."""
         row = rows[(ref.pipeline, ref.record_id)]
         return row.attempts - (row.claim_token is not None)
 
     def must_fail(self, ref: DocumentRef, error_class: str | None) -> None:
-        """A document of the plan has to end SYNC_FAILED, with this class where one is given."""
+        """Require that a document of the plan ends SYNC_FAILED, with this class if one is given."""
         if error_class is not None:
             self.classes[(ref.pipeline, ref.record_id)] = error_class
         self.plan = DemoPlan(
@@ -113,18 +113,18 @@ class ScenarioRun:
         )
 
     def forget(self, ref: DocumentRef) -> None:
-        """A document is none of ours any more: nothing is expected of it."""
+        """Remove a document from the plan: nothing is expected of it."""
         self.plan = DemoPlan(
             succeed=tuple(sound for sound in self.plan.succeed if sound != ref),
             fail=self.plan.fail,
         )
 
     def is_done(self) -> bool:
-        """Whether every document has a final status and nobody holds any."""
+        """Whether every document has a final status and none is claimed."""
         return is_settled(self.plan, self._look())
 
     def are_done(self, refs: Iterable[DocumentRef]) -> bool:
-        """Whether these have a final status."""
+        """Whether these documents have a final status."""
         rows = self._look()
         return all(rows[(ref.pipeline, ref.record_id)].status != SyncStatus.PENDING for ref in refs)
 
@@ -141,7 +141,7 @@ class ScenarioRun:
         return self.harness.system.sandbox
 
     def add_fault(self, effect: str, operation: str = "create", **fields: Any) -> list[str]:
-        """A fault for calls about the run's own pipelines; ids of its rules, one a pipeline."""
+        """Add a fault for the run's pipelines; returns the ids of its rules, one per pipeline."""
         return [
             self.sandbox.add_fault(
                 effect, operation=operation, resource=pipeline.resource, **fields
@@ -154,12 +154,12 @@ class ScenarioRun:
             self.sandbox.clear_faults(fault_id)
 
     def fired(self, ids: Sequence[str]) -> int:
-        """How often these faults met a call."""
+        """How often these faults fired."""
         counts = self.sandbox.summary()["faults_fired"]
         return sum(counts.get(fault_id, 0) for fault_id in ids)
 
     def slow_down(self, milliseconds: float) -> list[str]:
-        """Make the API slow, so that there is a middle of a batch to do harm in."""
+        """Make the API slow, so that faults can be injected in the middle of a batch."""
         return self.add_fault("latency", ms=milliseconds)
 
     def count(self, what: str) -> int:
@@ -168,7 +168,7 @@ class ScenarioRun:
         return sum(totals.get(pipeline.resource, {}).get(what, 0) for pipeline in self.pipelines)
 
     def calls(self, since: int = 0) -> list[dict[str, Any]]:
-        """The run's own submissions after a number, in the order of arrival."""
+        """The run's own submissions after this number, in the order of arrival."""
         resources = {pipeline.resource for pipeline in self.pipelines}
         return [
             call
@@ -177,7 +177,7 @@ class ScenarioRun:
         ]
 
     def wait_all_accepted(self) -> None:
-        """Wait until the API has every sound document.
+        """Wait until the API has every valid document.
 
         Raises:
             Overdue.
@@ -197,7 +197,7 @@ class ScenarioRun:
         ]
 
     def start_slowly(self, milliseconds: float = 600) -> list[str]:
-        """Seed, and return in the middle of a batch in each pipeline; ids for `end_faults`.
+        """Seed, and return in the middle of a batch of each pipeline, with ids for `end_faults`.
 
         Raises:
             Overdue.
@@ -220,18 +220,18 @@ class ScenarioRun:
     # -- progress ---------------------------------------------------------------------------------
 
     def fault(self, kind: str, number: int = 1) -> None:
-        """Count faults, and start the clock of the settling anew."""
+        """Count faults, and restart the timing of the recovery."""
         self.faults[kind] += number
         self.healed()
 
     def note_faults(self, kind: str, number: int) -> None:
-        """Count faults that happened by themselves since they were set up."""
+        """Count faults that fired after they were added to the sandbox."""
         self.faults[kind] += number
 
     def healed(self) -> None:
-        """What was broken works again: from here on the settling is timed."""
+        """The faults are repaired: the timing of the recovery starts here."""
         self.healed_at = time.monotonic()
-        # The round that is under way may still meet what is healed now.
+        # The round in progress may still be affected by the repaired fault.
         self.unfinished_before = len(self.harness.unfinished_reconciles()) + 1
 
     def expect(self, holds: object, otherwise: str) -> None:
@@ -258,7 +258,7 @@ Scenario = Callable[[ScenarioRun], None]
 
 
 def carry_out(name: str, scenario: Scenario, run: ScenarioRun) -> Result:
-    """Run one scenario on an emptied system and find_violations its end.
+    """Run one scenario on an emptied system and check its result.
 
     Raises:
         ServiceFailed, httpx.HTTPError: the stack itself is broken.
@@ -300,7 +300,7 @@ def carry_out(name: str, scenario: Scenario, run: ScenarioRun) -> Result:
 
 
 def _wait_for_agreement(run: ScenarioRun) -> None:
-    """Wait until Prefect shows nothing as running that is not, and no log is open.
+    """Wait until Prefect shows no ended run as running, and no log is open.
 
     Counted in rounds of reconcile since the last flow-run process ended, not in seconds.
     """

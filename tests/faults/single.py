@@ -1,4 +1,4 @@
-"""Scenarios in which single documents are bad: nothing else may wait for them."""
+"""Scenarios in which single documents are bad: no other document may wait for them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from lib.pipelines import Pipeline, get_pipeline
 from tests.faults.crashes import kill_all
 from tests.faults.scenario import ScenarioRun
 
-#: Before every demo document, so that a bad one is the first to be claimed.
+#: Earlier than every demo document, so that a bad one is claimed first.
 LONG_AGO = datetime.fromisoformat("2026-09-01T09:30")
-#: Deaths after which a document is set aside: while it was in a batch, in halves of it, alone.
+#: Crashes until a document is set aside: in a whole batch, in halves of it, and alone.
 MOST_DEATHS = 12
-#: Calls about one document that are closer than this are repetitions within one run, s.
+#: Calls about one document within this time are retries within one run, s.
 RUN_GAP = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Misanswer:
-    """What calls about one document are answered, and how the document has to end.
+    """Wrong answers to calls about one document, and the document's required final state.
 
     Attributes:
-        faults: rules of the sandbox; those without `operation` meet submissions.
+        faults: rules of the sandbox; those without `operation` apply to submissions.
         error_class: of its failure.
-        fails: it must fail, in whatever class; where neither is given it must end accepted.
+        fails: it must fail, with any class; if neither is given, it must be accepted.
     """
 
     faults: tuple[dict[str, Any], ...]
@@ -46,7 +46,7 @@ def _refused(status: int, words: str) -> dict[str, Any]:
     return {"effect": "status", "status": status, "body": {"code": status, "mess": words}}
 
 
-#: Every call about the document is answered so.
+#: Answers to every call about the document.
 _ALWAYS = {
     "answered 500": Misanswer(({"effect": "status", "status": 500},), "attempts_exhausted"),
     "blocked by a firewall": Misanswer(
@@ -94,7 +94,7 @@ _DECEPTIVE = {
 
 
 def one_bad_document(run: ScenarioRun) -> None:
-    """The oldest document of each pipeline is answered wrongly, always."""
+    """The oldest document of each pipeline always gets a wrong answer."""
     run.unhindered = True
     run.seed_documents()
     ids: list[str] = []
@@ -109,7 +109,8 @@ def one_bad_document(run: ScenarioRun) -> None:
     def bad_ones_ended() -> bool:
         if run.are_done(run.plan.fail):
             return True
-        # The shops go on selling: while nothing passes, a failure may be an outage and is free.
+        # The shops keep selling: while no call succeeds, a failure may be an outage and costs no
+        # attempt.
         if run.are_done(run.plan.succeed):
             run.seed_documents(len(run.pipelines))
         return False
@@ -121,7 +122,7 @@ def one_bad_document(run: ScenarioRun) -> None:
 
 
 def crash_poison(run: ScenarioRun) -> None:
-    """Whatever process sends one document dies of it, before it could answer anything."""
+    """Every process that sends a certain document dies before it can report anything."""
     run.unhindered = True
     run.seed_documents()
 
@@ -161,7 +162,7 @@ def wrong_refusals(run: ScenarioRun) -> None:
     run.seed_documents()
     ids: list[str] = []
     free = {pipeline.name: iter(_of(run, pipeline, len(_DECEPTIVE))) for pipeline in run.pipelines}
-    # A small load may not have one for each.
+    # A small load may not have a document for each answer.
     for pipeline, (kind, wrong) in zip(cycle(run.pipelines), _DECEPTIVE.items(), strict=False):
         if ref := next(free[pipeline.name], None):
             ids += _spoil(run, ref, kind, wrong)
@@ -171,7 +172,7 @@ def wrong_refusals(run: ScenarioRun) -> None:
 
 
 def foreign_values(run: ScenarioRun) -> None:
-    """Rows as years of other software leave them: some cannot be sent, none may stop another."""
+    """Rows left by other software over years: some cannot be sent, none may block another."""
     run.unhindered = True
     run.seed_documents()
     harness = run.harness
@@ -180,13 +181,13 @@ def foreign_values(run: ScenarioRun) -> None:
         details = harness.tables.details(pipeline)
         header = harness.tables.header(pipeline)
         with harness.engine.begin() as connection:
-            # PostgreSQL takes a year that Python has no date for.
+            # PostgreSQL accepts a year that Python's `date` cannot represent.
             connection.execute(
                 update(details)
                 .where(harness.tables.foreign_key(pipeline) == unreadable.record_id)
                 .values(expiry_date=text("'20280-01-01'"))
             )
-            # What '' becomes in a DATETIME column.
+            # The value that '' becomes in a DATETIME column.
             connection.execute(
                 update(header)
                 .where(header.c.id == old.record_id)
@@ -218,7 +219,7 @@ def _spoil(run: ScenarioRun, ref: DocumentRef, kind: str, wrong: Misanswer) -> l
 
 
 def _kill_run_of(run: ScenarioRun, code: str, worker: str) -> bool:
-    """Kill the run that has a document now, and no other; False where it is not known yet."""
+    """Kill only the run that holds a document now; False if that run is not known yet."""
     logs = [log for log in run.harness.logs() if log["local_id"] == code]
     latest = max(logs, key=lambda log: log["created_at"], default={})
     run_id = latest.get("flow_run_id")
@@ -233,7 +234,7 @@ def _kill_run_of(run: ScenarioRun, code: str, worker: str) -> bool:
 
 
 def _of(run: ScenarioRun, pipeline: Pipeline, number: int) -> Sequence[DocumentRef]:
-    """Some sound documents of a pipeline."""
+    """Some valid documents of a pipeline."""
     return [ref for ref in run.plan.succeed if ref.pipeline == pipeline.name][:number]
 
 
@@ -261,7 +262,7 @@ def _repeated_tries(run: ScenarioRun, bad: set[str]) -> list[str]:
         lines += [
             f"{resource}: {call['code']} was tried twice in a row while others waited"
             for (first, _), (second, call) in pairwise(tries)
-            # Within one run a call is repeated at once; a second run comes after a pause.
+            # Within one run a call is retried at once; a second run starts after a pause.
             if second == first + 1 and call["at"] - calls[first]["at"] > RUN_GAP
         ]
     return lines

@@ -1,4 +1,4 @@
-"""Scenarios in which a store or the Prefect server goes away while documents are on their way."""
+"""Scenarios in which a store or the Prefect server becomes unavailable during sending."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from deployments.local.system import SOURCE_DATABASE
 from tests.faults.harness import DRIVER, Harness
 from tests.faults.scenario import ScenarioRun
 
-#: Longer than the writer's own patience, so that outcomes are left for reconcile.
+#: Longer than the writer retries, so that outcomes are left for reconcile.
 SOURCE_AWAY_SECONDS = 10.0
 STORE_AWAY_SECONDS = 6.0
 
 
 def source_away(run: ScenarioRun) -> None:
-    """The source database goes away between the acceptances and their write-backs."""
+    """The source database becomes unavailable between acceptances and write-backs."""
     slow = run.start_slowly()
     with source_closed(run.harness):
         run.fault("source database away")
@@ -28,12 +28,12 @@ def source_away(run: ScenarioRun) -> None:
 
 
 def mongo_away(run: ScenarioRun) -> None:
-    """MongoDB goes away in the middle of batches; nothing waits for it."""
+    """MongoDB becomes unavailable in the middle of batches; nothing waits for it."""
     _without_part(run, "mongo")
 
 
 def redis_away(run: ScenarioRun) -> None:
-    """Redis goes away in the middle of batches, and comes back empty; nothing waits for it."""
+    """Redis becomes unavailable during batches and comes back empty; nothing waits for it."""
     _without_part(run, "redis")
 
 
@@ -65,9 +65,9 @@ def _without_part(run: ScenarioRun, name: str) -> None:
 
 @contextmanager
 def source_closed(harness: Harness) -> Iterator[None]:
-    """Nobody gets into the source database, and whoever is in is thrown out.
+    """The source database accepts no connection, and existing ones are terminated.
 
-    The server itself stays: Prefect's own database is on it.
+    The server itself keeps running: Prefect's own database is on it.
     """
     admin = create_engine(harness.system.postgres.url("postgres"), isolation_level="AUTOCOMMIT")
     try:

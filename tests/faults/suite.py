@@ -1,4 +1,4 @@
-"""`make faults`: one stack, one scenario after another, a line each, and a verdict."""
+"""`make faults`: one stack, one scenario after another, one line per scenario, and a summary."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ SCENARIOS: dict[str, Scenario] = {
 }
 INTERRUPTED = 130
 
-#: Scenarios of a group, each with the pipelines it has; none means all of them.
+#: Scenarios of a group, each with its pipelines; an empty sequence means all pipelines.
 Group = Mapping[str, Sequence[Pipeline]]
 
 
 def main() -> int:
-    """Run what the environment asks for; returns the exit status."""
+    """Run the scenarios that the environment selects; returns the exit status."""
     end_on_signals()
     try:
         options = read_fault_options(os.environ, list(SCENARIOS))
@@ -88,10 +88,10 @@ def main() -> int:
 
 
 def run_group(harness: Harness, group: Group, documents: int, seed: int) -> list[Result]:
-    """Run scenarios side by side on an emptied system, each on pipelines of its own.
+    """Run scenarios in parallel on an emptied system, each on separate pipelines.
 
     Args:
-        documents: of all of them together.
+        documents: total number for all scenarios.
 
     Raises:
         ServiceFailed, LauncherError, httpx.HTTPError, SQLAlchemyError: the stack itself is broken.
@@ -117,14 +117,14 @@ def run_group(harness: Harness, group: Group, documents: int, seed: int) -> list
 def make_run(
     harness: Harness, name: str, pipelines: Sequence[Pipeline], documents: int, seed: int
 ) -> ScenarioRun:
-    """A run whose documents and choices depend on the seed and the scenario alone."""
+    """A run whose documents and choices depend only on the seed and the scenario."""
     own = seed * 10_000 + list(SCENARIOS).index(name) * 100
     rng = random.Random(own)  # noqa: S311 - repeatable, not secret
     return ScenarioRun(harness, documents, own, rng, pipelines or tuple(PIPELINES.values()))
 
 
 def run_suite(options: FaultOptions, lock: int) -> int:
-    """Everything between a locked, empty state folder and the exit status.
+    """Run the suite in a locked, empty state folder; returns the exit status.
 
     Raises:
         ServiceFailed, LauncherError, httpx.HTTPError, SQLAlchemyError: the stack itself is broken.

@@ -1,7 +1,7 @@
-"""What a scenario's documents must never do while it runs. Pure.
+"""Detects documents that wait for too long while a scenario runs. Pure.
 
-A document that is due has to be touched (claimed, sent, ended) within some rounds of the
-orchestrator. Else something holds it up that is no fault of its own.
+A document that is due must be processed (claimed, sent, ended) within some rounds of the
+orchestrator. Otherwise something other than the document itself delays it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime
 from lib.models import DocumentRef, StoredDocument, SyncStatus
 
 #: Rounds of the orchestrator that a due document may wait for. A round takes some seconds on a
-#: busy machine, a pause of the breaker two rounds.
+#: busy machine, a cool-down of the breaker two rounds.
 PATIENCE_ROUNDS = 40
 
 Key = tuple[str, int]
@@ -21,10 +21,10 @@ Key = tuple[str, int]
 
 @dataclass(slots=True)
 class HoldUpWatch:
-    """Counts, per document, the rounds since anything happened to it while it was due.
+    """Counts, per document, the rounds since its last change while it is due.
 
     Attributes:
-        held_up: one line per document that waited for longer than it may.
+        held_up: one line per document that waited for too long.
     """
 
     patience: int = PATIENCE_ROUNDS
@@ -38,10 +38,10 @@ class HoldUpWatch:
         round_number: int,
         now: datetime,
     ) -> None:
-        """Note how the documents are in this round.
+        """Record the state of the documents in this round.
 
         Args:
-            refs: those that nothing may hold up.
+            refs: documents that nothing may delay.
             now: UTC, as `StoredDocument.next_attempt_at`.
         """
         for ref in refs:

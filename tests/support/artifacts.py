@@ -11,7 +11,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 
 
 async def latest_artifact(key: str) -> Any:
-    """The newest of a key.
+    """The newest artifact with this key.
 
     Raises:
         AssertionError: there is none.
@@ -27,7 +27,7 @@ async def latest_artifact(key: str) -> Any:
 
 
 def rows_of(artifact: Any) -> list[dict[str, str]]:
-    """The rows of the table on a page, by their heads, as a person reads them; links stay."""
+    """The rows of an artifact's table by heading, without Markdown escapes; links are kept."""
     lines = [line for line in artifact.data.splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     shown = [[re.sub(r"\\(.)", r"\1", cell) for cell in row] for row in cells]

@@ -1,4 +1,4 @@
-"""A real browser: the system's Chromium, headless, reaching nothing but this machine."""
+"""A real browser: the system's Chromium, headless, with access only to this machine."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Error, Page, sync_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-#: The UI waits for its own server most of the time, on a machine that is busy with runs.
+#: Long, because the UI waits for its server on a machine that is busy with runs.
 PATIENCE_SECONDS = 60
-#: Where the pharmacies are; the UI shows times as the browser's.
+#: Time zone of the pharmacies; the UI shows times in the browser's time zone.
 TIME_ZONE = "Asia/Ho_Chi_Minh"
 _ARGUMENTS = (
     "--disable-gpu",
@@ -23,19 +23,19 @@ _ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
     "--no-proxy-server",
-    # The UI asks a service for statistics; a test depends on nothing outside.
+    # The UI contacts a statistics service; a test must not depend on outside services.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 
 
 def find_browser() -> str | None:
-    """The system's Chromium, None where there is none."""
+    """The system's Chromium, None if there is none."""
     return next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The system's browser. Without one the tests are skipped, but not where they must run."""
+    """The system's browser. Without one the tests are skipped, but with CI=true they fail."""
     program = find_browser()
     if program is None:
         reason = f"none of {', '.join(PROGRAMS)} is on PATH"
@@ -47,13 +47,13 @@ def chromium() -> str:
 
 @contextmanager
 def open_page(program: str, failures: Path) -> Iterator[Page]:
-    """An empty page in a browser of its own.
+    """An empty page in a separate browser.
 
     Args:
-        failures: folder for the picture of a page on which something was not as it must be.
+        failures: folder for the screenshot of a page on which a test failed.
 
     Raises:
-        AssertionError: the block failed; the text tells what the page showed then.
+        AssertionError: the block failed; the text contains what the page showed.
     """
     arguments = [*_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with (

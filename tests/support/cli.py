@@ -12,13 +12,13 @@ from deployments.cli.__main__ import app
 
 
 def dqg(*words: str, status: int = 0) -> str:
-    """What a command prints; fails the test where its exit status is another one."""
+    """The output of a command; fails the test if the exit status is not `status`."""
     return _run(words, status).output
 
 
 def dqg_json(*words: str, status: int = 0) -> Any:
-    """The same, as the values of its JSON."""
-    # What Prefect says of itself is on standard error.
+    """The parsed JSON output of a command; fails the test like `dqg`."""
+    # Prefect's own messages are on standard error.
     return json.loads(_run((*words, "--json"), status).stdout)
 
 

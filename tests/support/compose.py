@@ -25,7 +25,7 @@ def compose_file() -> dict[str, Any]:
 
 
 def variables() -> set[str]:
-    """Names that a `.env` beside the file, or the shell, may set."""
+    """Names that a `.env` in the same folder, or the shell, may set."""
     return {match[1] for match in _VARIABLE.finditer(FILE.read_text(encoding="utf-8"))}
 
 

@@ -19,7 +19,7 @@ from deployments.console.users import UsersFile, with_password
 from tests.support.waiting import wait_until
 
 PASSWORD = "nha thuoc 2026"
-#: One user per role, by the role's name; the shop's user sees SHOP01 alone.
+#: One user per role, by the role's name; the shop's user sees only SHOP01.
 USERS = {
     role.value: User(role.value, role, frozenset({"SHOP01"} if role is Role.SHOP else ()))
     for role in Role
@@ -36,12 +36,12 @@ def add_users(path: Path) -> None:
 
 @contextmanager
 def running_console() -> Iterator[str]:
-    """The console of the settings of this process, in a thread; gives its address."""
+    """The console with the settings of this process, in a thread; yields its address."""
     app = asyncio.run(make_app())
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", proxy_headers=False)
     )
-    # Prefect's settings of a test are kept in the context.
+    # A test's Prefect settings are stored in context variables.
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(server.run,), daemon=True)
     thread.start()
@@ -55,7 +55,7 @@ def running_console() -> Iterator[str]:
 
 
 class Browserless:
-    """A person without JavaScript: logs in, follows pages, fills forms."""
+    """A user without JavaScript: logs in, opens pages, submits forms."""
 
     def __init__(self, address: str, name: str | None = None, language: str = "vi") -> None:
         self.client = httpx.Client(base_url=address, trust_env=False, timeout=30)
@@ -84,13 +84,13 @@ class Browserless:
         return response.text
 
     def post(self, path: str, **fields: str | list[str]) -> httpx.Response:
-        """A form with the token of the last page."""
+        """Submit a form with the CSRF token of the last page."""
         response = self.client.post(path, data={"csrf": self.csrf, **fields})
         self._keep(response)
         return response
 
     def upload(self, path: str, *, file: bytes) -> httpx.Response:
-        """A form with a file and the token of the last page."""
+        """Submit a form with a file and the CSRF token of the last page."""
         response = self.client.post(path, data={"csrf": self.csrf}, files={"file": ("f", file)})
         self._keep(response)
         return response

@@ -1,4 +1,4 @@
-"""Checks `docker`, `helm` and `kubectl` commands against the files that they name, without them."""
+"""Checks `docker`, `helm` and `kubectl` commands against the files they name; runs no command."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHARTS = {"prefect/prefect-server": "server.yaml", "prefect/prefect-worker": "wo
 def check_docker(words: list[str], check_command: Callable[[list[str]], None]) -> None:
     """The subcommand takes these options, and the compose file has these services.
 
-    What a container is to run is handed to `check_command`.
+    The command for a container is passed to `check_command`.
     """
     if words[0] == "build":
         assert (ROOT / words[words.index("--file") + 1]).is_file(), words
@@ -55,7 +55,7 @@ def check_docker(words: list[str], check_command: Callable[[list[str]], None]) -
 
 
 def check_helm(words: list[str]) -> None:
-    """Prefect's charts, with values files that are there."""
+    """The charts are Prefect's, and the values files exist."""
     assert words[:2] == ["upgrade", "--install"], words
     values = Path(words[words.index("--values") + 1])
     assert (ROOT / values).is_file(), words
@@ -64,6 +64,6 @@ def check_helm(words: list[str]) -> None:
 
 
 def check_kubectl(words: list[str]) -> None:
-    """Files that are there."""
+    """The files exist."""
     assert words[0] in ("apply", "replace"), words
     assert (ROOT / words[words.index("--filename") + 1]).is_file(), words

@@ -1,4 +1,4 @@
-"""What `dqg doctor` says, by check."""
+"""The findings of `dqg doctor`, by check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def verdicts(found: Any) -> dict[str, set[str]]:
 
 
 def faults(found: Any, check: str) -> list[str]:
-    """What a check found wrong, each with what to do about it."""
+    """The faults that a check found, each with its recommended action."""
     return [
         f"{finding['what']} -> {finding['todo']}"
         for finding in found["findings"]
@@ -25,7 +25,7 @@ def faults(found: Any, check: str) -> list[str]:
 
 
 def examine(*, status: int = 1) -> Any:
-    """`dqg doctor` in this process; the test fails where its exit status is another one."""
+    """`dqg doctor` in this process; the test fails if its exit status is not `status`."""
     found = dqg_json("doctor", status=status)
     assert found["ok"] == (status == 0)
     return found

@@ -1,4 +1,4 @@
-"""Valid documents for tests, and documents that are wrong in exactly what a test says."""
+"""Valid documents for tests, and documents with exactly the faults that a test specifies."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def insert_document(
 ) -> int:
     """Insert a pending document; `header` and `line` replace single values. Returns its id.
 
-    Columns of `dqg_delivery` may be among them.
+    `header` may contain columns of `dqg_delivery`.
     """
     kind = get_pipeline(pipeline)
     row = {
@@ -99,7 +99,7 @@ def set_delivery(
     record_id: int,
     values: dict[str, Any],
 ) -> None:
-    """Write columns of a document's row in `dqg_delivery`, which is made where it is missing."""
+    """Write columns of a document's row in `dqg_delivery`, which is created if it is missing."""
     header, delivery = tables.header(pipeline), tables.delivery
     this_one = (
         (delivery.c.platform == PLATFORM)

@@ -1,4 +1,4 @@
-"""A flow that does nothing, for tests of what carries flows."""
+"""A flow that does nothing, for tests of the servers and workers that run flows."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from prefect import flow
 
 @flow
 def hello() -> str:
-    """Says what it is asked for nowhere."""
+    """Return a fixed text, which no test reads."""
     return "hello"

@@ -1,4 +1,4 @@
-"""The pictures of docs/images, taken from a running system with its demo documents done."""
+"""The screenshots of docs/images, taken from a running system after its demo documents are done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.waiting import wait_until
 
 #: A document of the demo that the national API refuses.
 REFUSED = "HD-S02-000905"
-#: One that was accepted; it stands in the form, which is not submitted.
+#: One that was accepted; it is shown in the form, which is not submitted.
 ACCEPTED = "HD-S01-000101"
 #: One whose lot number is blank.
 BLANK = "HD-S01-000901"
@@ -24,10 +24,10 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 
 def take_pictures(ui: Ui, system: System, folder: Path) -> None:
-    """Write every picture of the documentation.
+    """Write every screenshot of the documentation.
 
     Raises:
-        AssertionError, playwright's Error: a page does not show what its picture is for.
+        AssertionError, playwright's Error: a page does not show the content of its screenshot.
     """
     ui.open()
     ui.deployments()
@@ -67,10 +67,10 @@ def take_pictures(ui: Ui, system: System, folder: Path) -> None:
 
 
 def take_console_pictures(page: Page, console: DemoConsole, folder: Path) -> None:
-    """Write the pictures of the console: of the administrator's desk, and of a shop's telephone.
+    """Write the screenshots of the console: on an administrator's computer and on a shop's phone.
 
     Raises:
-        AssertionError, playwright's Error: a page does not show what its picture is for.
+        AssertionError, playwright's Error: a page does not show the content of its screenshot.
     """
     administrator, shop = DEMO_USERS
     page.set_viewport_size({"width": 1200, "height": 800})
@@ -103,7 +103,7 @@ def _log_in(page: Page, console: DemoConsole, name: str) -> None:
 
 
 def first_run(system: System, name: str) -> tuple[str, str]:
-    """Id and name of the earliest run whose name has this text in it."""
+    """Id and name of the earliest run whose name contains this text."""
     response = httpx.post(
         f"{system.prefect.api_url}/flow_runs/filter",
         json={"flow_runs": {"name": {"like_": name}}, "sort": "START_TIME_ASC", "limit": 1},

@@ -1,4 +1,4 @@
-"""Receivers of messages for tests: one of webhooks, one of mail, each on a port of its own."""
+"""Receivers of messages for tests: one for webhooks, one for mail, each on a separate port."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any
 
 
 class WebhookReceiver:
-    """Keeps what was posted, in order.
+    """Keeps the posted messages, in order.
 
     Attributes:
-        refusals: how many posts it will answer with HTTP 500, and not keep.
+        refusals: number of next posts that it answers with HTTP 500 and does not keep.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class WebhookReceiver:
         return f"http://127.0.0.1:{self.port}/hook?token=hidden"
 
     def subjects(self, about: str) -> list[str]:
-        """Subjects that hold this text."""
+        """Subjects that contain this text."""
         return [post["subject"] for post in self.posts if about in post["subject"]]
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,7 +56,7 @@ class WebhookReceiver:
 
 
 class MailReceiver:
-    """Speaks as much SMTP as a sender needs, and keeps the messages."""
+    """Implements the part of SMTP that a sender needs, and keeps the messages."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -84,7 +84,7 @@ class MailReceiver:
 
 @contextmanager
 def listening(receiver: WebhookReceiver | MailReceiver) -> Iterator[None]:
-    """The receiver answers on 127.0.0.1, in a thread; sets its port."""
+    """Run the receiver on 127.0.0.1, in a thread; sets its port."""
     started = threading.Event()
     stop = asyncio.Event()
     loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""A DBAPI that records what SQLAlchemy's SQL Server dialect does with it, and executes nothing."""
+"""A DBAPI that records the calls of SQLAlchemy's SQL Server dialect and executes nothing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import pyodbc  # type: ignore[import-not-found]
 from sqlalchemy import Engine, create_engine
 
-#: Rows of a statement's answer, each with its columns' names.
+#: Result of a statement: names of the columns, and rows.
 Answer = tuple[Sequence[str], list[tuple[Any, ...]]]
 
 
 @dataclass
 class Call:
-    """A statement with the types its parameters were given before."""
+    """A statement, with the parameter types that were set before it."""
 
     statement: str
     parameters: Any
@@ -26,7 +26,7 @@ class Call:
 
 @dataclass
 class Recorder:
-    """Calls so far. `answer` gives the rows of a statement; row counts are always 0."""
+    """Calls so far. `answer` returns the result of a statement; row counts are always 0."""
 
     answer: Callable[[str], Answer | None] = lambda _: None
     calls: list[Call] = field(default_factory=list)

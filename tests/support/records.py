@@ -1,4 +1,4 @@
-"""Factories for documents and records, shared by the rings."""
+"""Factories for documents and records, shared by all kinds of tests."""
 
 from __future__ import annotations
 

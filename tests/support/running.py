@@ -1,4 +1,4 @@
-"""What tests of the whole running system share."""
+"""Settings and helpers shared by tests of the whole running system."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class DemoEnd:
-    """How the demo documents ended, seen before any test added documents of its own.
+    """Results of the demo documents, read before any test added its own documents.
 
     Attributes:
         disagreements: with the demo's plan, one line each.
@@ -29,7 +29,7 @@ class DemoEnd:
 
 
 def drain(system: System) -> None:
-    """Waits until the scheduled orchestrator has left nothing pending."""
+    """Wait until the scheduled orchestrator has processed all pending documents."""
 
     def is_drained() -> bool:
         summaries = system.source.counts.summary(list(PIPELINES.values()))

@@ -13,7 +13,7 @@ class Sandbox:
 
     Attributes:
         base_url: for a client of the national API.
-        admin: steers the sandbox and tells what arrived.
+        admin: controls the sandbox and returns what it received.
     """
 
     base_url: str

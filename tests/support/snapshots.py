@@ -1,4 +1,4 @@
-"""States that several tests begin with: made once, then copied."""
+"""Initial states that several tests share: created once, then copied."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sqlalchemy import NullPool, create_engine, make_url, text
 from deployments.local.parts.postgres import PostgresServer
 from tests.support.system import System
 
-#: Settings that differ from test to test in any case.
+#: Settings that always differ between tests.
 _PLACES = ("DQG_SOURCE__URL", "DQG_MONGO__DATABASE")
 
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """A source database that is only copied, and what the other stores and the API had."""
+    """A source database that is only copied, and the content of the other stores and the API."""
 
     source: str
     mongo: dict[str, list[dict[str, Any]]]
@@ -29,13 +29,13 @@ class _Snapshot:
 
 @dataclass(frozen=True)
 class Snapshots:
-    """Of all stores and of the API. The Prefect server keeps the runs of all tests anyway."""
+    """Snapshots of all stores and the API; the Prefect server keeps the runs of all tests."""
 
     postgres: PostgresServer
     _kept: dict[Any, _Snapshot] = field(default_factory=dict)
 
     def begin_with(self, system: System, make: Callable[[System], None]) -> None:
-        """Bring an empty system into the state that `make` brings one with these settings into."""
+        """Bring an empty system into the state that `make` creates with the system's settings."""
         settings = {k: v for k, v in system.environment.items() if k not in _PLACES}
         key = (make, *sorted(settings.items()))
         if key in self._kept:
@@ -74,9 +74,9 @@ def _redis(system: System) -> Any:
 
 
 def copy_database(postgres: PostgresServer, original: str, copy: str) -> None:
-    """A new database with all that is in another one, which nobody uses; both are URLs.
+    """Copy a database that has no open connection into a new one; both are given by URL.
 
-    Documents may be sent from the copy where they might from the original.
+    Documents may be sent from the copy if they may be sent from the original.
     """
     one, other = (make_url(url).database for url in (original, copy))
     server = create_engine(

@@ -1,7 +1,7 @@
 """A database with its tables and a store on it, for tests of `lib.source`.
 
-PostgreSQL always, SQL Server where there is one: set TEST_SQLSERVER_URL to the SQLAlchemy URL of an
-empty database to run both.
+Always on PostgreSQL, optionally on SQL Server as well: set TEST_SQLSERVER_URL to the SQLAlchemy URL
+of an empty database to run both.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ _SALE_LINE = {
 
 @dataclass(frozen=True)
 class Database:
-    """A database with its tables and a source on it; makes and reads rows past it."""
+    """A database with its tables and a source on it; creates and reads rows without the source."""
 
     engine: Engine
     tables: SourceTables
     source: Source
 
     def add(self, pipeline: Pipeline, local_id: str, *, lines: int = 1, **values: Any) -> int:
-        """A document; its record id."""
+        """Insert a document; returns its record id."""
         header = self.tables.header(pipeline)
         row = {
             pipeline.local_id_column: local_id,
@@ -131,7 +131,7 @@ class Database:
         return {column.key: row._mapping[column] for column in header.c}
 
     def delivery(self, pipeline: Pipeline, record_id: int) -> dict[str, Any]:
-        """Columns of the document's row in `dqg_delivery`; empty where there is none."""
+        """Columns of the document's row in `dqg_delivery`; empty if there is none."""
         delivery = self.tables.delivery
         query = select(delivery).where(
             delivery.c.platform == PLATFORM,
@@ -174,11 +174,11 @@ def open_database(url: str, settings: SourceSettings) -> Database:
     return Database(engine, tables, open_source(engine, tables, sleep=lambda _: None))
 
 
-#: Shapes of real databases, carried out on PostgreSQL before the migration `sync`.
+#: Schema variants of real databases, applied to PostgreSQL before the migration `sync`.
 _SHAPES: dict[str, tuple[str, ...]] = {
     "plain": (),
     "odd": (
-        # A trigger after which a row is written, and counts as not written.
+        # A trigger that writes the row itself, so that the statement reports no written row.
         "CREATE FUNCTION take_over() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " IF pg_trigger_depth() > 1 THEN RETURN NEW; END IF;"
         " EXECUTE (SELECT format('UPDATE %I SET %s WHERE id = ($1).id', TG_TABLE_NAME,"
@@ -209,7 +209,7 @@ _SHAPES: dict[str, tuple[str, ...]] = {
 
 
 def unmigrate(url: str, *branches: str, settings: SourceSettings | None = None) -> None:
-    """Take branches back to nothing: `sync` loses our tables, `business` all documents.
+    """Undo all migrations of branches: `sync` loses our tables, `business` all documents.
 
     Raises:
         ConfigurationError, StoreUnavailable.
@@ -245,7 +245,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
 
 @pytest.fixture
 def is_odd(request: pytest.FixtureRequest) -> bool:
-    """Whether the database has the odd shapes."""
+    """Whether the database has the odd schema variants."""
     return "odd" in request.node.callspec.id
 
 

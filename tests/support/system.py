@@ -59,7 +59,7 @@ class System:
         line: dict[str, Any] | None = None,
         **header: Any,
     ) -> int:
-        """Insert a valid document, or one that is wrong in what the test says; returns its id."""
+        """Insert a valid document, or one with the fault that a test specifies; returns its id."""
         return insert_document(
             self.engine,
             self.tables,
@@ -83,7 +83,7 @@ class System:
             return {row[0]: row[1] for row in connection.execute(query)}
 
     def change(self, pipeline: Pipeline | str, local_id: str, **values: Any) -> None:
-        """Write columns of a document or of its delivery row, such as a lease that ran out."""
+        """Write columns of a document or of its delivery row, such as an expired lease."""
         kind = pipeline if isinstance(pipeline, Pipeline) else get_pipeline(pipeline)
         values, ours = split_columns(self.tables, kind, values)
         header = self.tables.header(kind)
@@ -97,7 +97,7 @@ class System:
                 set_delivery(self.engine, self.tables, kind, record_id, ours)
 
     def set_password(self, shop: str, password: str) -> None:
-        """The password of a shop in AccountShop."""
+        """Set the password of a shop in AccountShop."""
         accounts = self.tables.accounts
         with self.engine.begin() as connection:
             connection.execute(
@@ -116,7 +116,7 @@ class System:
 def prefect_server(
     stack: Stack, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PrefectServer]:
-    """A Prefect server on PostgreSQL; this process and its flows talk to it."""
+    """A Prefect server on PostgreSQL; this process and its flows use it."""
     server = start_prefect_server(stack, postgres)
     with temporary_settings(
         {
@@ -152,10 +152,10 @@ def system(
             "write_batch_delay": 0.005,
         },
         "breaker": {},
-        # Or a test that runs in the morning gets it.
+        # Otherwise a test that runs in the morning receives the digest.
         "alerts": {"digest_at": ""},
     }
-    # The closest last: what a test says counts before what its module says.
+    # The closest marker last: settings of a test override those of its module.
     for marker in reversed(list(request.node.iter_markers("settings"))):
         for section, changes in marker.kwargs.items():
             values[section] = values.get(section, {}) | changes
@@ -219,7 +219,7 @@ async def _pause_schedules() -> None:
 
 
 async def _pretend_workers() -> None:
-    """Heartbeats of workers that take no run: the tests run batches themselves."""
+    """Send heartbeats of workers that take no run: the tests run batches themselves."""
     async with get_client() as client:
         for pipeline in PIPELINES.values():
             await client.send_worker_heartbeat(
@@ -228,7 +228,7 @@ async def _pretend_workers() -> None:
 
 
 async def delete_waiting_runs() -> None:
-    """Delete what other tests have asked for: a worker would take it, a process for each run."""
+    """Delete the scheduled runs of other tests: a worker would start a process for each of them."""
     waiting = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
     async with get_client() as client:
         while runs := await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=waiting)):

@@ -1,4 +1,4 @@
-"""The pages of the Prefect UI that an operator uses, found by what they show."""
+"""The pages of the Prefect UI that an operator uses; elements are found by their visible text."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from playwright.sync_api import Locator, Page
 
 from tests.support.waiting import wait_until
 
-#: A worker starts a process for a run first, on a machine that is busy.
+#: Includes the time in which a worker on a busy machine starts a process for the run.
 END_SECONDS = 180
 _FINAL = re.compile("^(Completed|Failed|Crashed|Cancelled|TimedOut)$")
 
 
 class Ui:
-    """The UI of a Prefect server as it opens at its plain address, in a page of a browser.
+    """The UI of a Prefect server, opened at its base address in a page of a browser.
 
-    Every method waits for what it needs. Raises playwright's `Error` where that does not appear.
+    Every method waits for what it needs. Raises playwright's `Error` if it does not appear.
     """
 
     def __init__(self, page: Page, url: str) -> None:
@@ -25,11 +25,11 @@ class Ui:
         self._url = url
 
     def open(self, path: str = "") -> None:
-        """A page by its address; without one, where a person begins."""
+        """Open a page by its path; without one, the start page."""
         self.page.goto(f"{self._url}/v2{path}" if path else self._url)
 
     def deployments(self) -> list[str]:
-        """Names in the list of deployments, as it is sorted; opens it from the menu."""
+        """Names in the list of deployments, in the order of the list; opens it from the menu."""
         self.page.get_by_role("link", name="Deployments", exact=True).first.click()
         rows = self.page.get_by_role("row").filter(has=self.page.get_by_role("link"))
         rows.first.wait_for()
@@ -48,18 +48,18 @@ class Ui:
         self.page.get_by_role("heading", name="Parameters").wait_for()
 
     def parameter(self, name: str) -> Locator:
-        """A parameter's part of the run form: the innermost one with its name and its menu."""
+        """A parameter's part of the run form: the innermost element with its name and its menu."""
         part = self.page.locator("div").filter(
             has=self.page.locator("label").get_by_text(re.compile(rf"^{name}\b"))
         )
         return part.filter(has=self.page.locator("fieldset")).last
 
     def fill(self, name: str, value: str) -> None:
-        """Give a parameter a text."""
+        """Enter a text for a parameter."""
         self.parameter(name).get_by_role("textbox").fill(value)
 
     def submit(self) -> None:
-        """Start the run of the form, and open its page."""
+        """Submit the form to start a run, and open the run's page."""
         self.page.get_by_role("button", name="Submit").click()
         view = re.compile("^View run", re.IGNORECASE)
         region = self.page.get_by_role("region", name=re.compile("^Notifications"))
@@ -71,13 +71,13 @@ class Ui:
         self._tab("Logs").wait_for()
 
     def wait_for_end(self) -> str:
-        """The final state of the run whose page is open."""
+        """Wait for the final state of the run whose page is open; returns it."""
         state = self.page.get_by_role("main").get_by_text(_FINAL)
         state.first.wait_for(timeout=END_SECONDS * 1000)
         return state.first.inner_text()
 
     def open_artifact_of_run(self, key: str, run_name: str) -> None:
-        """From the page of a run: the artifact's history first, in it the one of the run."""
+        """From the page of a run: open the artifact's history, then the artifact of this run."""
         self._tab("Artifacts").click()
         self.page.get_by_role("tabpanel").get_by_role("link").filter(has_text=key).click()
         self._link(run_name).first.wait_for()
@@ -91,13 +91,13 @@ class Ui:
         self._tab("Raw").wait_for()
 
     def artifact(self) -> Locator:
-        """What the artifact whose page is open shows, once it is there."""
+        """The content of the artifact whose page is open, once it is shown."""
         shown = self.page.get_by_role("tabpanel")
         shown.locator("table, p").first.wait_for()
         return shown
 
     def is_cut_off(self, part: Locator) -> bool:
-        """Whether something in it is wider than its place on the page."""
+        """Whether an element in it is wider than its space on the page."""
         wider = "e => e.clientWidth && e.scrollWidth > e.clientWidth + 1"
         return bool(part.evaluate(f"part => [part, ...part.querySelectorAll('*')].some({wider})"))
 
@@ -106,13 +106,13 @@ class Ui:
         self.page.get_by_text(text, exact=False).first.wait_for()
 
     def picture(self, file: Path, *, width: int = 1400, height: int) -> None:
-        """Save what the page shows once nothing on it moves.
+        """Save a screenshot of the page once nothing on it moves.
 
         Raises:
-            AssertionError: it goes on moving.
+            AssertionError: the page does not stop moving.
         """
         self.page.set_viewport_size({"width": width, "height": height})
-        self.page.mouse.move(0, 0)  # what lies under it would be shown as chosen
+        self.page.mouse.move(0, 0)  # an element under it would be highlighted
         before = b""
 
         def is_still() -> bool:

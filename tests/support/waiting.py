@@ -1,4 +1,4 @@
-"""Waiting for something to become true, instead of sleeping."""
+"""Waits for a condition instead of sleeping."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def wait_until(
     timeout: float = 30,
     poll: float = POLL_SECONDS,
 ) -> None:
-    """Return as soon as the predicate holds; it is asked every `poll` seconds.
+    """Return as soon as the predicate holds; it is checked every `poll` seconds.
 
     Raises:
-        AssertionError: it did not in `timeout` seconds; the text is the description.
+        AssertionError: it did not hold within `timeout` seconds; the text has the description.
     """
     deadline = time.monotonic() + timeout
     while not predicate():
@@ -33,7 +33,7 @@ async def wait_until_async(
     description: str,
     timeout: float = 30,
 ) -> None:
-    """As `wait_until`, while other tasks of the event loop go on."""
+    """As `wait_until`, while other tasks of the event loop continue."""
     deadline = time.monotonic() + timeout
     while not predicate():
         if time.monotonic() > deadline:

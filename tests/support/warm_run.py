@@ -1,4 +1,4 @@
-"""What tests of warm starts run in place of Prefect's engine; `DO` in the environment says what."""
+"""Replaces Prefect's engine in tests of warm starts; the variable `DO` selects the action."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import signal
 import sys
 import threading
 
-#: What a run imports last of all, when it reads its parameters and connects to its database.
+#: Modules that a run imports last, when it reads its parameters and connects to its database.
 LATE = ("prefect.flow_engine", "fastapi.encoders", "psycopg")
 
 
 def report() -> None:
-    """Says on standard output what this process has been given."""
+    """Print what this process has received, as JSON on standard output."""
     facts = {
         "pid": os.getpid(),
         "parent": os.getppid(),
@@ -27,10 +27,10 @@ def report() -> None:
 
 
 def wait() -> None:
-    """Reports, and waits for SIGTERM: then it says so and ends with status 7."""
+    """Report, and wait for SIGTERM; then print the signal and end with status 7."""
 
     def end(number: int, _frame: object) -> None:
-        os.write(1, f"signal {number}\n".encode())  # also while a report is being printed
+        os.write(1, f"signal {number}\n".encode())  # works even while a report is being printed
         sys.exit(7)
 
     signal.signal(signal.SIGTERM, end)
@@ -39,7 +39,7 @@ def wait() -> None:
 
 
 def load() -> None:
-    """Loads a flow's module as Prefect does, from the folder in FOLDER, and says which it got."""
+    """Load a flow's module as Prefect does, from the folder in FOLDER, and print its file."""
     from prefect.utilities.importtools import load_module
 
     os.chdir(os.environ["FOLDER"])

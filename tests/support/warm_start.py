@@ -17,7 +17,7 @@ def fork_servers(folder: Path) -> list[psutil.Process]:
     for process in psutil.process_iter(["cmdline"]):
         if FORK_SERVER in (process.info["cmdline"] or []):
             with suppress(psutil.Error, OSError):
-                # A run has its launcher's standard error, the server its log.
+                # Standard error is the launcher's for a run, and the log for the server.
                 log = Path(os.readlink(f"/proc/{process.pid}/fd/2"))
                 if log.is_relative_to(folder):
                     found.append(process)

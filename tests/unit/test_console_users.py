@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,16 @@ def test_a_change_by_another_process_is_seen(users: UsersFile, tmp_path: Path) -
     assert users.find("lan") == User("lan", Role.VIEWER)
     assert users.remove("lan")
     assert not users.remove("lan")
+
+
+def test_no_user_is_lost_when_several_are_added_at_once(tmp_path: Path) -> None:
+    def add(name: str) -> None:
+        UsersFile(tmp_path / "users.json").put(User(name, Role.VIEWER))
+
+    names = [f"user{number:02}" for number in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, names))
+    assert [user.name for user in UsersFile(tmp_path / "users.json").all()] == names
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""`dqg doctor`: looks at every part of an installation and says what to do about what is wrong."""
+"""`dqg doctor`: checks every part of an installation and shows how to correct faults."""

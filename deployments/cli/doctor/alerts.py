@@ -1,4 +1,4 @@
-"""Whether somebody is notified."""
+"""Check of the alerts: addresses are set, and usable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lib.errors import ConfigurationError
 
 
 async def check_alerts(context: DoctorContext) -> list[Finding]:
-    """Each address of the alerts can be read; whether it is reached only a test message shows."""
+    """Each alert address is valid; only a test message shows whether it can be reached."""
     assert context.settings is not None  # noqa: S101
     settings = context.settings.alerts
     try:

@@ -1,4 +1,4 @@
-"""Checks of the national API: its address, and one login an account."""
+"""Checks of the national API: its address, and one login per account."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 
 
 async def check_address(context: DoctorContext) -> Sequence[Finding]:
-    """Passwords and documents travel encrypted."""
+    """The address is https, so that passwords and documents are sent encrypted."""
     address = urlsplit(context.settings.api.base_url)
     if address.scheme == "https":
         return [ok(context.settings.api.base_url)]
@@ -38,10 +38,10 @@ async def check_address(context: DoctorContext) -> Sequence[Finding]:
 
 
 async def check_logins(context: DoctorContext) -> Sequence[Finding]:
-    """Each account can log in; one that was refused is not tried again until its pause ends.
+    """Each account can log in; a refused account is not tried again until its pause ends.
 
-    One that has a token does not log in again: that could end the token of a run. One that is
-    refused pauses as it would in a run, so that asking again and again locks no account.
+    An account that has a token does not log in again: that could invalidate the token of a run. A
+    refused account is paused as in a run, so that repeated logins do not lock it.
     """
     settings = context.settings
     try:
@@ -69,7 +69,7 @@ async def check_logins(context: DoctorContext) -> Sequence[Finding]:
             try:
                 findings.append(paused or await _log_in(client, breakers, account, whose))
             except (Unavailable, ConfigurationError) as error:
-                # The others would find the same, one long wait after another.
+                # The other accounts would fail in the same way, each after a long wait.
                 todo = _("see that DQG_API__BASE_URL is right and can be reached from here")
                 findings.append(fault(error.message, todo))
                 break

@@ -1,4 +1,4 @@
-"""Whether the clocks of the parts agree."""
+"""Check that the clocks of this machine, the stores and the Prefect server agree."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Mapping, Sequence
 from deployments.cli.doctor.findings import DoctorContext, Finding, fault, not_checked, ok
 from deployments.cli.language import _
 
-#: Seconds two clocks may differ by: more than asking takes, less than anything that depends on it.
+#: Seconds by which clocks may differ: more than a query takes, less than affects the service.
 TOLERANCE = 30.0
 THIS_MACHINE = "this machine"
 
 
 def note_clock(context: DoctorContext, part: str, told: float, asked_at: float) -> None:
-    """Keep what a part's clock said, a Unix time, when it was asked between then and now."""
+    """Records a part's clock: it showed the Unix time `told` between `asked_at` and now."""
     context.clocks[part] = told - (asked_at + time.time()) / 2
 
 
 def wrong_clocks(offsets: Mapping[str, float], tolerance: float = TOLERANCE) -> dict[str, float]:
-    """The clocks that differ from what most of them say, and by how many seconds.
+    """The clocks that differ from the median, with the difference in seconds.
 
-    Of two that differ it is unknown which one is wrong: then both are reported.
+    If there are only two clocks, it is unknown which one is wrong: both are reported.
     """
     middle = statistics.median(offsets.values())
     if len(offsets) == 2:

@@ -18,13 +18,13 @@ from lib.errors import SyncError
 from lib.settings import MongoSettings, RedisSettings
 
 _ENCRYPTED_POSTGRESQL = {"require", "verify-ca", "verify-full"}
-#: A page that is none of ours.
+#: Origin of a page of another site.
 _FOREIGN = "https://elsewhere.invalid"
 _PLAIN_SQL_SERVER = {"no", "optional", "false"}
 
 
 async def check_encryption(context: DoctorContext) -> Sequence[Finding]:
-    """Stores and the Prefect server on other hosts are reached with TLS, the latter by password."""
+    """Stores and server on other hosts use TLS, and the Prefect server asks for a password."""
     settings = context.settings
     plain = [
         *_plain_source(context.engine.url),
@@ -63,7 +63,7 @@ def _plain_source(url: URL) -> Iterator[tuple[str, str]]:
 def _plain_mongo(settings: MongoSettings) -> Iterator[tuple[str, str]]:
     address = settings.url.get_secret_value()
     if address.startswith("mongodb+srv://"):
-        return  # encrypted unless it says otherwise, and parsing it would ask the DNS
+        return  # encrypted unless it is disabled there; parsing it would query the DNS
     parsed = parse_uri(address)
     if parsed["options"].get("tls"):
         return
@@ -80,7 +80,7 @@ def _plain_redis(settings: RedisSettings) -> Iterator[tuple[str, str]]:
 
 
 async def prefect_exposure() -> Sequence[Finding]:
-    """What keeps others from changing the Prefect server, where it is missing."""
+    """Protections that the Prefect server lacks against changes by others."""
     url = PREFECT_API_URL.value()
     if url is None:
         return []
@@ -100,7 +100,7 @@ async def prefect_exposure() -> Sequence[Finding]:
         async with open_prefect() as prefect:
             is_protected = await prefect.is_protected()
     except (httpx.HTTPError, SyncError):
-        return found  # prefect-server says it
+        return found  # the check prefect-server reports it
     if answer.headers.get("access-control-allow-origin") in ("*", _FOREIGN):
         text = _("pages of any site may call the Prefect server from a browser")
         todo = _("set PREFECT_SERVER_CORS_ALLOWED_ORIGINS there to the address of its UI")

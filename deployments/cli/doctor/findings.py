@@ -1,4 +1,4 @@
-"""What the doctor finds, and how one check after another is made."""
+"""The findings of the doctor, and running its checks one after another."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from lib.source.tables import SourceTables
 
 
 class Verdict(StrEnum):
-    """How a check ended."""
+    """The result of a check."""
 
     OK = "ok"
     NOTE = "note"  # all right, but an administrator should know it
     FAULT = "fault"  # something is wrong, and a person can correct it
-    NOT_CHECKED = "not checked"  # something else has to be in order first
+    NOT_CHECKED = "not checked"  # something else must work first
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """One result of a check.
 
     Attributes:
-        what: how it is.
-        todo: what to do about it; empty where there is nothing to do.
+        what: what was found.
+        todo: what to do about it; empty if there is nothing to do.
         check: name of the check, filled in by `examine`.
     """
 
@@ -65,12 +65,12 @@ def not_checked(why: str, todo: str = "") -> Finding:
 
 @dataclass(slots=True)
 class DoctorContext:
-    """What the checks have learnt so far. Each check finds here what those it needs have left.
+    """Values that checks pass on: each check reads what the checks it needs have stored here.
 
     Attributes:
-        closing: closes what was opened.
+        closing: closes the opened connections at the end.
         clocks: seconds that a part's clock is ahead of this machine's.
-        pools: work pools by name; None for one that is not there.
+        pools: work pools by name; None for one that does not exist.
     """
 
     closing: AsyncExitStack
@@ -88,8 +88,8 @@ class Check:
     """One check.
 
     Attributes:
-        needs: names of checks without which this one cannot be made.
-        todo: what to do where the work raises an error of ours, in English.
+        needs: names of checks that must pass first.
+        todo: what to do if `work` raises a `SyncError`, in English.
     """
 
     name: str
@@ -101,10 +101,10 @@ class Check:
 async def examine(
     context: DoctorContext, checks: Iterable[Check], done: Callable[[int], None] = lambda _: None
 ) -> list[Finding]:
-    """Make the checks in their order; one that fails makes those that need it impossible.
+    """Runs the checks in their order; a check that needs a failed one is not run.
 
     Args:
-        done: told of each check that was made.
+        done: called after each check, with 1.
     """
     found: list[Finding] = []
     failed: set[str] = set()
@@ -126,5 +126,5 @@ async def _make(context: DoctorContext, check: Check, failed: set[str]) -> Seque
     except SyncError as error:
         return [fault(str(error), _(check.todo))]
     except Exception as error:
-        # The other checks may still say why. The text of a foreign error may quote anything.
+        # The other checks may still show the cause. The error's text may contain secrets.
         return [fault(_("the check itself failed: {error}", error=type(error).__name__), "")]

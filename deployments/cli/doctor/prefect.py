@@ -1,4 +1,4 @@
-"""Checks of the Prefect server and of what is set up on it."""
+"""Checks of the Prefect server, and of its work pools, workers and deployments."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from deployments.cli.language import _
 from deployments.cli.prefect_api import prefect_errors, read_pools
 from lib.pipelines import PIPELINES, SCHEDULER_POOL
 
-#: What is deployed from.
+#: The file that describes the deployments.
 _FILE = Path(__file__).parents[3] / "prefect.yaml"
-#: A block type every server has.
+#: A block type that every server has.
 _BLOCK_TYPE = "Secret"
 _REFUSED = (401, 403)
 
 
 async def check_server(context: DoctorContext) -> Sequence[Finding]:
-    """The server answers, lets us in, and has the version that the workers have."""
+    """The server answers, accepts our login, and has the same version as this machine."""
     async with prefect_errors(), get_client() as client:
         try:
             version = await client.api_version()
@@ -45,7 +45,7 @@ async def check_server(context: DoctorContext) -> Sequence[Finding]:
                 )
             ]
     if "date" in answer.headers:
-        # The header has whole seconds, cut off.
+        # The header is rounded down to whole seconds: half a second corrects it on average.
         told = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5
         note_clock(context, "Prefect server", told, before)
     if version.split(".")[:2] != prefect.__version__.split(".")[:2]:
@@ -65,8 +65,8 @@ async def check_server(context: DoctorContext) -> Sequence[Finding]:
 async def check_database(_patient: DoctorContext) -> Sequence[Finding]:
     """The server keeps its data in PostgreSQL.
 
-    No answer of its API names the database. They differ in a pattern with a backslash: to
-    PostgreSQL's LIKE it escapes the letter behind it, to SQLite's it is a character.
+    Its API does not report the database. A LIKE pattern with a backslash distinguishes them: in
+    PostgreSQL it escapes the next letter, in SQLite it is an ordinary character.
     """
     async with prefect_errors(), get_client() as client:
         plain = await _block_types(client, _BLOCK_TYPE)
@@ -92,7 +92,7 @@ async def _block_types(client: PrefectClient, pattern: str) -> list[dict[str, An
 
 
 async def check_pools(context: DoctorContext) -> Sequence[Finding]:
-    """Every work pool is there, and none is paused."""
+    """Every work pool exists, and none is paused."""
     context.pools = await read_pools([SCHEDULER_POOL, *PIPELINES])
     found: list[Finding] = []
     for name, pool in context.pools.items():
@@ -129,12 +129,12 @@ async def check_workers(context: DoctorContext) -> Sequence[Finding]:
 
 
 async def check_deployments(_patient: DoctorContext) -> Sequence[Finding]:
-    """Every deployment is there, on its pool, and the scheduled ones are not paused."""
+    """Every deployment exists on its pool, and the scheduled ones are not paused."""
     found: list[Finding] = []
     planned = yaml.safe_load(_FILE.read_text(encoding="utf-8"))["deployments"]
     async with prefect_errors(), get_client() as client:
         for plan in planned:
-            # Flow and deployment have one name.
+            # Flow and deployment have the same name.
             name, pool = f"{plan['name']}/{plan['name']}", plan["work_pool"]["name"]
             again = f"prefect --no-prompt deploy -n {plan['name']}"
             try:

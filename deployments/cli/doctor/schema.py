@@ -1,4 +1,4 @@
-"""Checks of the document tables as they really are, and of the other software on them."""
+"""Checks of the actual document tables, and of other software that uses them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def _ask(context: DoctorContext, question: Callable[[Connection, SourceTab
 
 
 async def check_columns(context: DoctorContext) -> Sequence[Finding]:
-    """All seven tables have every mapped column, and each can hold what it has to."""
+    """All seven tables have every mapped column, each with a suitable type."""
     return await _ask(context, _columns)
 
 
@@ -114,7 +114,7 @@ def _trigger(trigger: Trigger) -> Finding:
 
 
 async def check_statuses(context: DoctorContext) -> Sequence[Finding]:
-    """Statuses of other software, and pending documents that somebody else has sent."""
+    """Statuses set by other software, and pending documents that another sender has sent."""
     return await _ask(context, _statuses)
 
 
@@ -152,7 +152,7 @@ _WITHOUT = {
 
 
 async def check_indexes(context: DoctorContext) -> Sequence[Finding]:
-    """Indexes that make claims fast exist; on SQL Server: who a filtered one would break."""
+    """Indexes that make claims fast exist; on SQL Server: clients that filtered ones break."""
     return await _ask(context, _indexes)
 
 

@@ -28,7 +28,7 @@ _UPGRADE = "alembic upgrade sync@head"
 
 
 async def check_settings(context: DoctorContext) -> Sequence[Finding]:
-    """Every setting is there and possible."""
+    """Every required setting is set, and all values are valid."""
     try:
         context.settings = await read_settings()
         context.tables = build_tables(context.settings.source)
@@ -42,7 +42,7 @@ async def check_settings(context: DoctorContext) -> Sequence[Finding]:
 
 
 async def check_driver(context: DoctorContext) -> Sequence[Finding]:
-    """The address of the source database is usable, and there is a driver for it."""
+    """The address of the source database is valid, and its driver is installed."""
     settings = context.settings.source
     if settings.url is None:
         async with prefect_errors():
@@ -50,7 +50,7 @@ async def check_driver(context: DoctorContext) -> Sequence[Finding]:
     else:
         url = await source_url(context.settings)
     if settings.odbc_driver is not None and str(url).startswith("mssql"):
-        # The driver first: a wrong path must be reported even where the manager is missing too.
+        # Checked first: a wrong path must be reported even if the driver manager is missing too.
         find_odbc_driver(settings.odbc_driver)
     context.engine = create_source_engine(url, settings)
     context.source = open_source(
@@ -115,7 +115,7 @@ def _revisions(heads: tuple[str, ...]) -> list[Finding]:
 
 
 async def check_installation(context: DoctorContext) -> Sequence[Finding]:
-    """This is the database that was recorded, and no restored copy of it."""
+    """This is the recorded database, not a restored copy of it."""
     installation = await asyncio.to_thread(context.source.installation.read)
     installation.check()
     return [ok(_("recorded: {place}", place=installation.here))]

@@ -1,5 +1,5 @@
 "use strict";
-// Copies the value beside the button; without a secure context it is selected, to be copied by hand.
+// Copies the value beside the button; in an insecure context only selects it, to be copied by hand.
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;

@@ -1,10 +1,10 @@
-"""Makes the secret files of the compose file: random passwords, and the URLs that hold them.
+"""Creates the secret files of the compose file: random passwords, and URLs that contain them.
 
     python -m deployments.containers.compose.prepare
     python -m deployments.containers.compose.prepare --trial
 
-Idempotent: a file that is there stays as it is. Imports only the standard library, so any
-Python 3.11 or newer will do.
+Idempotent: an existing file is not changed. Imports only the standard library, so any
+Python 3.11 or newer can run it.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ FOLDER = Path(__file__).parent / "secrets"
 
 _PASSWORDS = ("postgres_password", "redis_password", "mongo_password", "sa_password")
 _TRIAL_URL = "mssql+pyodbc://sa:{sa_password}@sqlserver:1433/Pharmacy?TrustServerCertificate=yes"
-#: What has a password in it, by file.
+#: URLs that contain a password, by file name.
 _DERIVED = {
     "prefect_redis_url": "redis://:{redis_password}@redis:6379/1",
     "redis_url": "redis://:{redis_password}@redis:6379/0",
     "mongo_url": "mongodb://dqg:{mongo_password}@mongo:27017/dqg_sync?authSource=admin",
 }
-#: What only the administrator knows: two logins of the chain's SQL Server.
+#: Files that the administrator must fill in: two logins of the chain's SQL Server.
 BY_HAND = {
     "source_url": "the service's login at SQL Server, which reads and updates documents",
-    "migration_url": "a login that may alter the tables; else the same as source_url",
+    "migration_url": "a login that may create tables; else the same as source_url",
 }
-#: What may stay empty.
+#: Files that may stay empty.
 OPTIONAL = ("alerts_webhook_url", "alerts_urls", "account_key")
 FILES = (*_PASSWORDS, "prefect_auth", *_DERIVED, *BY_HAND, *OPTIONAL)
 
 
 def prepare(folder: Path, *, trial: bool = False) -> list[str]:
-    """Make the files that are missing; return the names of those that are still empty.
+    """Create the missing files; return the names of those that are still empty.
 
-    The folder is for its owner alone. The files in it can be read by all, because a container's
-    user, who is another one, reads them through a mount of the file alone.
+    Only its owner can open the folder. The files in it can be read by all users, because a
+    container runs as another user, which reads each file through a mount of that file.
 
     Args:
         trial: the SQL Server of the profile `trial` is the source.
@@ -65,7 +65,7 @@ def prepare(folder: Path, *, trial: bool = False) -> list[str]:
 
 
 def _password() -> str:
-    # SQL Server wants three kinds of characters; none of these needs escaping in a URL.
+    # SQL Server requires three kinds of characters; none of these needs escaping in a URL.
     return f"A1-{secrets.token_urlsafe(30)}"
 
 

@@ -1,4 +1,4 @@
-"""Run while the image is built: what it must be able to do, it can.
+"""Runs during the build of the image: checks the ODBC driver and the imports of all flows.
 
 python -m deployments.containers.image.check
 """
@@ -18,7 +18,7 @@ FILE = Path(__file__).resolve().parents[3] / "prefect.yaml"
 
 
 def problems() -> list[str]:
-    """What is missing; each line says what to do."""
+    """What is wrong, one message per problem."""
     found = []
     try:
         driver = find_odbc_driver()

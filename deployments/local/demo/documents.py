@@ -1,7 +1,7 @@
-"""Demo documents of an invented pharmacy chain: sound ones, faulty ones, and tricky ones.
+"""Demo documents of an invented pharmacy chain: valid, faulty, and unusual ones.
 
-Everything is made from a seed, so the same call gives the same documents. Calling it again adds
-only what is missing.
+Everything is generated from a seed, so the same call gives the same documents. A repeated call
+inserts only missing documents.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from lib.source.tables import SourceTables
 
 DEFAULT_SEED = 1
 FAULTY_SHARE = 0.03
-#: Documents made, inserted and forgotten at a time.
+#: Documents that are generated and inserted per chunk.
 CHUNK = 5000
 
-#: Pipelines by their share of the generated documents, and how their codes begin.
+#: Share of each pipeline in the generated documents, and the prefix of its codes.
 _SHARES = {IMPORT.name: 30, SALE.name: 60, CANCELLATION.name: 10}
 _PREFIXES = {IMPORT.name: "PN", SALE.name: "HD", CANCELLATION.name: "PX"}
 
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """What must become of the demo documents.
+    """The required final status of the demo documents.
 
     Attributes:
         succeed: must end SYNC_SUCCESS.
@@ -61,7 +61,7 @@ class DemoPlan:
 
 @dataclass(slots=True)
 class _Draft:
-    """A document before it has a row."""
+    """A document that has no row yet."""
 
     pipeline: Pipeline
     shop: Shop
@@ -89,11 +89,12 @@ def seed_demo(
     """Insert the demo's shops and documents. Idempotent.
 
     Args:
-        documents: how many in all; by default the hand-made ones alone, which come first.
-        seed: of the generated ones.
+        documents: total number; by default only the hand-made ones, which are inserted first.
+        seed: of the generated documents.
         passwords: by account, for AccountShop.
-        faulty_share: of the generated ones.
-        by_hand, pipelines: whether with the hand-made ones, and which of the generated ones.
+        faulty_share: share of faulty documents among the generated ones.
+        by_hand: whether to include the hand-made documents.
+        pipelines: pipelines of the generated documents.
 
     Raises:
         ConfigurationError: a shop's account has no password.
@@ -139,12 +140,12 @@ def add_shops(
 
 # ---------------------------------------------------------------- documents
 
-#: A line in short: number of the drug, quantity, price.
+#: Short form of a line: number of the drug, quantity, price.
 _Line = tuple[int, int, int | None]
 
 
 def _documented() -> list[_Draft]:
-    """The twelve sound documents of the demo."""
+    """The twelve valid documents of the demo."""
     one, two, three = SHOPS
     october, november = partial(date, 2026, 10), partial(date, 2026, 11)
     prescribed = _sale(one, "HD-S01-000102", november(2), [(2, 21, 1500), (4, 14, 1200)])
@@ -217,7 +218,7 @@ _FAULTS = {
 
 
 def _with_fault(draft: _Draft, fault: str) -> _Draft:
-    """The document made unfit for the API, in a way that the columns allow."""
+    """The document with a fault that the columns allow and the API refuses."""
     changes: dict[str, dict[str, Any]] = {
         "lot": {"lot_number": ""},
         "fraction": {"quantity": Decimal("1.50")},

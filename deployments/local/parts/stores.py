@@ -1,4 +1,4 @@
-"""Redis and a MongoDB-compatible server, both from wheels where the system has none."""
+"""Redis, from the system or from a wheel, and a MongoDB-compatible server from a wheel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deployments.local.supervisor.stack import Stack, write_private
 
 
 def start_redis(stack: Stack, name: str = "redis") -> str:
-    """Start a Redis that keeps nothing on disk; return its URL, which holds its password.
+    """Start a Redis without persistence; return its URL, which contains its password.
 
     Raises:
         ServiceFailed: it did not start.

@@ -1,4 +1,4 @@
 """A stand-in for the national API that counts what it accepts and misbehaves on demand.
 
-It is written from the API's field tables alone and shares no code with the client it tests.
+It is written only from the API's field tables and shares no code with the client it tests.
 """

@@ -1,4 +1,4 @@
-"""`python -m deployments.local.sandbox`: serve the sandbox on this machine until a signal comes."""
+"""`python -m deployments.local.sandbox`: serve the sandbox on this machine until a signal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deployments.local.sandbox.server import HOST, bind, make_server, port_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until SIGINT or SIGTERM; exits with 2 when an argument is wrong."""
+    """Serve until SIGINT or SIGTERM; exits with status 2 if an argument is invalid."""
     parser = _parser()
     given = parser.parse_args(arguments)
     try:
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that no process ever reads half of it."""
+    """Write a file atomically, so that no process reads a partial file."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.write_text(text, encoding="ascii")
     draft.replace(path)

@@ -1,4 +1,4 @@
-"""Who may log in: the demo shops, or a list from a file."""
+"""Accounts that may log in: the demo shops, or a list from a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SandboxAccount:
     ma_co_so: str
 
 
-#: Invented accounts of the demo chain; the passwords guard nothing.
+#: Invented accounts of the demo chain; the passwords protect nothing.
 DEMO_ACCOUNTS: tuple[SandboxAccount, ...] = (
     SandboxAccount("demo_hoasen", "Demo-hoasen-1", "790760001234"),
     SandboxAccount("demo_minhtam", "Demo-minhtam-1", "010010005678"),
@@ -28,7 +28,7 @@ def load_accounts(path: Path) -> tuple[SandboxAccount, ...]:
     """Read a JSON list of `{"usr", "pwd", "ma_co_so"}`.
 
     Raises:
-        ValueError: the file is not such a list. Its text shows no password.
+        ValueError: the file is not such a list; the text contains no password.
         OSError: the file cannot be read.
     """
     entries = json.loads(path.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from deployments.local.sandbox.store import DocumentCounters
 
 
 class AccountChange(BaseModel):
-    """A new password; with a facility also for an account that is new."""
+    """A new password; a new account also needs a facility."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,7 +31,7 @@ class WhoseTokens(BaseModel):
 
 
 def admin_router(sandbox: Sandbox) -> APIRouter:
-    """Routes over one sandbox. Coroutines throughout, so that they stay on its event loop."""
+    """Routes of one sandbox. All handlers are coroutines, so that they run on its event loop."""
     router = APIRouter(prefix="/_sandbox")
     _add_behaviour(router, sandbox)
     _add_counters(router, sandbox)
@@ -118,7 +118,7 @@ def _add_counters(router: APIRouter, sandbox: Sandbox) -> None:
         refused: bool = False,
         body: bool = False,
     ) -> list[DocumentCounters | dict[str, Any]]:
-        """Documents that were accepted at some time; with `refused` also those that never were."""
+        """Documents that were ever accepted; with `refused`, also those that never were."""
         return [
             {**record.counters(), "body": record.body} if body else record.counters()
             for record in sandbox.documents

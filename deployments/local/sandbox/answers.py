@@ -12,7 +12,7 @@ from deployments.local.sandbox.options import Options
 from deployments.local.sandbox.resources import Resource
 from deployments.local.sandbox.rules import Problem
 
-#: Problems of a document that an answer names at most.
+#: Maximum number of problems listed in an answer.
 _PROBLEMS_SHOWN = 5
 
 
@@ -20,8 +20,8 @@ class Refusal(Exception):
     """The call is refused.
 
     Attributes:
-        about_document: the document's content is at fault, so `error_shape` decides on the answer;
-            every other refusal has its HTTP status and a `code`.
+        about_document: the document's content is wrong, so `error_shape` selects the form of the
+            answer; every other refusal has its HTTP status and a `code`.
     """
 
     def __init__(

@@ -25,10 +25,10 @@ _USR_LIMIT, _PWD_LIMIT = 50, 30
 
 
 class NationalApi:
-    """Handlers over one sandbox.
+    """Handlers of one sandbox.
 
-    Reading the body and waiting happen outside; deciding on a call and storing it is one
-    synchronous step, so that two calls with the same code never both find it absent.
+    Reading the body and waiting happen before; deciding on a call and storing its document is one
+    synchronous step, so that two calls with the same code never both see it as missing.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -40,7 +40,7 @@ class NationalApi:
             Route("/api/tai_khoan/dang_nhap", self.log_in, methods=["POST"]),
             Route(documents, self.create, methods=["POST"]),
             Route(documents, self.update, methods=["PUT"]),
-            # The server decodes %2F before routing, so the code takes all that follows.
+            # The server decodes %2F before routing, so the code is the rest of the path.
             Route(documents + "/{ma_co_so}/{code:path}", self.look_up, methods=["GET"]),
             Route(documents + "/{ma_co_so}/{code:path}", self.delete, methods=["DELETE"]),
         ]
@@ -153,7 +153,7 @@ class NationalApi:
         return self._accepted(resource, record)
 
     def _duplicate(self, resource: Resource, record: DocumentRecord) -> Response | None:
-        """The answer to a code that is there already; None to store it again."""
+        """The answer to a code that is already stored; None to store it again."""
         options = self._sandbox.options
         kind = "reject" if resource.name in options.reject_duplicates_for else options.duplicates
         if kind == "accept":

@@ -42,5 +42,5 @@ def create_app(
 
 
 async def _nobody_is_listening(_request: Request, _error: Exception) -> Response:
-    """A client that goes while it sends is an everyday event, not an error of the server."""
+    """A client that disconnects while sending is a normal event, not a server error."""
     return Response(status_code=400)

@@ -1,4 +1,4 @@
-"""A bounded log of the calls, so that a test can check their order and pace."""
+"""A bounded log of the calls, so that a test can check their order and rate."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Operation = Literal["login", "create", "update", "lookup", "delete"]
 
 @dataclass(slots=True)
 class Call:
-    """One call, written down when it arrives.
+    """One call, recorded when it arrives.
 
     Attributes:
         at: unix time of arrival.
-        usr: of the login, or of the token; None when that is not known.
-        status: of the answer; None while it is under way, and when none was given.
+        usr: of the login, or of the token; None if unknown.
+        status: of the answer; None while the call is in progress, and if there was no answer.
         faults: ids of the faults that fired.
-        done: the call is over.
+        done: the call has ended.
     """
 
     seq: int
@@ -60,7 +60,7 @@ class CallLog:
         code: str | None = None,
         usr: str | None = None,
     ) -> Iterator[Call]:
-        """Write a call down now, and what became of it at the end of the block."""
+        """Record a call now, and its result at the end of the block."""
         self._seq += 1
         call = Call(self._seq, self._clock(), operation, resource, ma_co_so, code, usr)
         self._calls.append(call)
@@ -76,7 +76,7 @@ class CallLog:
 
     @property
     def last(self) -> int:
-        """Number of the latest call; numbers are never used again, not even after `clear`."""
+        """Number of the latest call; numbers are never reused, not even after `clear`."""
         return self._seq
 
     def since(self, seq: int) -> list[Call]:

@@ -1,4 +1,4 @@
-"""The admin API for tests and the launcher."""
+"""Client of the admin API, for tests and the launcher."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MATCH_FIELDS = ("operation", "resource", "ma_co_so", "usr", "code")
 
 
 class Summary(TypedDict):
-    """Totals; `posts` and `calls` count what arrived, `documents` what is there now."""
+    """Totals; `posts` and `calls` count received calls, `documents` the documents stored now."""
 
     documents: int
     accepted_total: int
@@ -35,7 +35,7 @@ class Summary(TypedDict):
 class SandboxAdmin:
     """Synchronous client of `/_sandbox/`.
 
-    Every method raises `httpx.HTTPError` when the sandbox is away or refuses the call.
+    Every method raises `httpx.HTTPError` when the sandbox is unavailable or refuses the call.
 
     Args:
         base_url: of the sandbox, without a path: `http://127.0.0.1:8123`.
@@ -75,7 +75,7 @@ class SandboxAdmin:
         """Poll until a condition holds.
 
         Raises:
-            TimeoutError: it does not in time; the text has the description.
+            TimeoutError: it does not hold in time; the text has the description.
         """
         deadline = time.monotonic() + timeout
         while not condition():
@@ -95,17 +95,17 @@ class SandboxAdmin:
         code: str | None = None,
         refused: bool = False,
     ) -> list[DocumentCounters]:
-        """Documents accepted at some time; with `refused` also those that never were."""
+        """Documents that were ever accepted; with `refused`, also those that never were."""
         found: list[DocumentCounters] = self._call(
             "GET", "/documents", params=_filter(resource, ma_co_so, code, refused=refused)
         )
         return found
 
     def body(self, resource: str, ma_co_so: str, code: str) -> dict[str, Any]:
-        """The body of a document as it was accepted last.
+        """The last accepted body of a document.
 
         Raises:
-            LookupError: it never was.
+            LookupError: the document was never accepted.
         """
         params = {**_filter(resource, ma_co_so, code), "body": "true"}
         found = self._call("GET", "/documents", params=params)
@@ -115,7 +115,7 @@ class SandboxAdmin:
         return body
 
     def bodies(self, resource: str) -> dict[tuple[str, str], dict[str, Any]]:
-        """The stored documents of a resource as they are now, by facility and code."""
+        """Bodies of the documents of a resource that are stored now, by facility and code."""
         params = {**_filter(resource, None, None), "body": "true"}
         found = self._call("GET", "/documents", params=params)
         return {
@@ -134,22 +134,22 @@ class SandboxAdmin:
         return int(self._call("GET", "/calls", params={"since": 2**62})["last"])
 
     def add_fault(self, effect: str, *, match: dict[str, Any] | None = None, **fields: Any) -> str:
-        """Add a fault (`faults.Fault`) and give its id.
+        """Add a fault (`faults.Fault`) and return its id.
 
-        The conditions `operation`, `resource`, `ma_co_so` and `usr` may stand among the other
-        fields; a document's code only in `match`, since `code` is also a field of the effect.
+        The conditions `operation`, `resource`, `ma_co_so` and `usr` may be given as fields
+        as well; a document's code only in `match`, since `code` is also a field of the effect.
         """
         conditions = {name: fields.pop(name) for name in _MATCH_FIELDS[:-1] if name in fields}
         rule = {"effect": effect, "match": {**conditions, **(match or {})}, **fields}
         return str(self._call("POST", "/faults", json=rule)["id"])
 
     def faults(self) -> list[dict[str, Any]]:
-        """The rules in force, each with `fired` and `left`."""
+        """The active rules, each with `fired` and `left`."""
         rules: list[dict[str, Any]] = self._call("GET", "/faults")
         return rules
 
     def clear_faults(self, fault_id: str | None = None) -> None:
-        """End one fault, or all."""
+        """Remove one fault, or all."""
         self._call("DELETE", "/faults" if fault_id is None else f"/faults/{fault_id}")
 
     def options(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class SandboxAdmin:
         self._call("PUT", "/options", json=changes)
 
     def forget_tokens(self, usr: str | None = None) -> int:
-        """End the tokens of one account, or of all; gives how many there were."""
+        """Revoke the tokens of one account, or of all; returns their number."""
         return int(self._call("POST", "/tokens/forget", json={"usr": usr})["forgotten"])
 
     def set_password(self, usr: str, pwd: str) -> None:
@@ -172,15 +172,15 @@ class SandboxAdmin:
         self._call("PUT", f"/accounts/{usr}", json={"pwd": pwd, "ma_co_so": ma_co_so})
 
     def reset(self) -> None:
-        """As the sandbox was at its start: documents, counts, faults, tokens, options, accounts."""
+        """Reset documents, counts, faults, tokens, options and accounts to the start."""
         self._call("POST", "/reset")
 
     def take_snapshot(self) -> int:
-        """Keep a copy of all that the sandbox knows; gives its number for `restore`."""
+        """Keep a copy of the sandbox's whole state; returns its number for `restore`."""
         return int(self._call("POST", "/snapshots")["number"])
 
     def restore(self, snapshot: int) -> None:
-        """As the sandbox was when the snapshot was taken."""
+        """Restore the state of the snapshot."""
         self._call("POST", f"/snapshots/{snapshot}/restore")
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a fault does to an answer, up to hanging up on the client."""
+"""The effect of a fault on an answer, including a closed connection."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from starlette.types import Receive, Scope, Send
 from deployments.local.sandbox.answers import html_page, json_answer
 from deployments.local.sandbox.faults import Fault
 
-#: Where the server puts, in a scope's extensions, the function that hangs up:
-#: it takes whether to do so in order.
+#: Key of the function that closes the connection, in the extensions of a request's scope;
+#: its argument is whether to close it cleanly.
 HANG_UP = "sandbox.hang_up"
 
 _JSON = "application/json"
 
 
 class NoAnswer(Response):
-    """Ends the connection without an answer.
+    """Closes the connection without an answer.
 
-    Without a server, that is with the application called in process, `ConnectionResetError`
-    leaves it.
+    If the application is called in process, without a server, it raises
+    `ConnectionResetError`.
     """
 
     def __init__(self, *, clean: bool) -> None:
@@ -35,12 +35,12 @@ class NoAnswer(Response):
         if hang_up is None:
             raise ConnectionResetError("the sandbox hung up without an answer")
         hang_up(self._clean)
-        # Not before the server has noticed, or it would take this for a forgotten answer.
+        # Return after the server has noticed; otherwise it would report a missing answer.
         await _client_gone(receive)
 
 
 async def apply(fault: Fault, request: Request) -> Response:
-    """The answer a fault gives instead of the real one; returns late when it is to hang."""
+    """The answer of a fault, which replaces the real one; a hanging call returns late."""
     match fault.effect:
         case "status":
             answer = _status(fault)

@@ -1,4 +1,4 @@
-"""Faults on demand: which calls they meet, and what happens to those."""
+"""Faults on demand: which calls they match, and their effect on these calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EffectName = Literal[
 
 
 class Match(BaseModel):
-    """The calls a fault meets: all that agree with every condition given here.
+    """The calls that a fault applies to: those that match every given condition.
 
     Attributes:
         code: of the document, with the wildcards * ? [].
@@ -55,18 +55,20 @@ class Fault(BaseModel):
     """A rule.
 
     Attributes:
-        ms: of `latency`. It adds to whatever else happens to the call.
-        status: of `status`; also of `html`, `empty` and `not_json`, 200 without it.
-        retry_after: header of `status`, seconds or an HTTP date.
-        body: of `status`, a text or a JSON value; a short JSON object without it.
+        ms: delay of `latency`, added to any other effect on the call.
+        status: HTTP status of `status`; also of `html`, `empty` and `not_json`, by default 200.
+        retry_after: Retry-After header of `status`, seconds or an HTTP date.
+        body: of `status`, a text or a JSON value; by default a short JSON object.
         code, text: in the body of `body200`.
-        seconds: how long `accept_then_hang` waits for the client to go before it hangs up.
-        clean: `reset` closes the connection in order instead of resetting it.
-        probability: share of the calls it meets; decided by the seeded random numbers.
-        times: how often it may fire, None without limit.
-        skip: of the calls that no earlier rule has taken, how many it lets pass before the first.
-        after_store: handle the call in full, then replace its answer, whatever that was.
-            Always so for `accept_then_hang`, never for `unauthorized`.
+        seconds: how long `accept_then_hang` waits for the client to disconnect before it closes
+            the connection.
+        clean: `reset` closes the connection normally instead of resetting it.
+        probability: share of the matching calls that it affects; decided by seeded random numbers.
+        times: maximum number of calls it affects, None for no limit.
+        skip: number of matching calls that it ignores first; calls taken by an earlier rule are
+            not counted.
+        after_store: handle the call completely, then replace its answer. Always the case for
+            `accept_then_hang`, never for `unauthorized`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,10 +106,10 @@ class Fault(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Misfortune:
-    """What faults make of one call.
+    """The combined effect of the faults on one call.
 
     Attributes:
-        delay_ms: of all latency faults together.
+        delay_ms: sum of all latency faults.
         effect: the first other fault that fired.
         ids: all that fired.
     """
@@ -121,7 +123,7 @@ _NONE = Misfortune()
 
 
 class FaultBook:
-    """The rules in force, in the order in which they were added."""
+    """The active rules, in the order in which they were added."""
 
     def __init__(self, seed: int) -> None:
         self._rules: dict[str, Fault] = {}
@@ -132,7 +134,7 @@ class FaultBook:
         self.fired: Counter[str] = Counter()
 
     def add(self, fault: Fault) -> str:
-        """Put a rule into force, in the place of one with the same id; gives its id."""
+        """Activate a rule, which replaces one with the same id; returns its id."""
         if fault.id is None:
             self._number += 1
             fault = fault.model_copy(update={"id": f"fault-{self._number}"})
@@ -143,23 +145,23 @@ class FaultBook:
         return fault_id
 
     def remove(self, fault_id: str) -> bool:
-        """Whether there was such a rule."""
+        """Remove a rule; returns whether it existed."""
         self._left.pop(fault_id, None)
         self._to_skip.pop(fault_id, None)
         return self._rules.pop(fault_id, None) is not None
 
     def clear(self) -> None:
-        """End all rules; the counts of what fired stay."""
+        """Remove all rules; the counts of fired faults are kept."""
         self._rules.clear()
         self._left.clear()
         self._to_skip.clear()
 
     def seed(self, seed: int) -> None:
-        """Start the random numbers again."""
+        """Restart the sequence of random numbers."""
         self._random.seed(seed)
 
     def meet(self, call: Call) -> Misfortune:
-        """Decide what happens to a call, and count it."""
+        """Decide the effect on a call, and count the fired faults."""
         if not self._rules:
             return _NONE
         delay, effect, ids = 0.0, None, []

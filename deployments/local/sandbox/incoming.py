@@ -10,15 +10,15 @@ from starlette.requests import Request
 
 from deployments.local.sandbox.answers import Refusal
 
-#: Bytes of the largest body that is accepted.
+#: Maximum size of an accepted body, bytes.
 BODY_LIMIT = 1024 * 1024
-#: Bytes that are read and thrown away so that the client can read why it was refused.
+#: Bytes that are read and discarded so that the client can read the reason of the refusal.
 _DRAIN_LIMIT = 16 * BODY_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A request body: an object, or why it is none."""
+    """A request body: a JSON object, or the reason why it is not one."""
 
     content: dict[str, Any] | None
     refusal: Refusal | None = None
@@ -27,7 +27,7 @@ class Incoming:
         """The object.
 
         Raises:
-            Refusal: the body is none.
+            Refusal: the body is not an object.
         """
         if self.refusal is not None:
             raise self.refusal
@@ -36,13 +36,13 @@ class Incoming:
         return self.content
 
     def text(self, name: str) -> str | None:
-        """A field if it is there and a text that can be written down."""
+        """A field if it is a valid text of at most 50 characters, otherwise None."""
         value = (self.content or {}).get(name)
         return value if isinstance(value, str) and len(value) <= 50 and _is_unicode(value) else None
 
 
 async def read_json(request: Request) -> Incoming:
-    """Read the whole body; what is wrong with it is reported later, by `Incoming.require`."""
+    """Read the whole body; its errors are reported later, by `Incoming.require`."""
     body = await _read(request)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":

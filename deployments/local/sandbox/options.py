@@ -15,7 +15,7 @@ TextList = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 class Options(BaseModel):
-    """Frozen; `changed` gives a validated copy. A misspelt name is an error."""
+    """Immutable; `changed` returns a validated copy. An unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -92,9 +92,9 @@ class Options(BaseModel):
     seed: int = Field(0, description="of the random numbers that decide on faults")
 
     def changed(self, changes: dict[str, Any]) -> Options:
-        """A copy with these options.
+        """A copy with these changes.
 
         Raises:
-            pydantic.ValidationError: an option is unknown or its value is.
+            pydantic.ValidationError: an option is unknown or its value is invalid.
         """
         return Options.model_validate({**self.model_dump(), **changes})

@@ -13,8 +13,8 @@ class Resource:
         name: last part of the path.
         code_field: the pharmacy's own code in the request.
         lines_field: the array of document lines.
-        label: what messages call the document.
-        prefix: begins the national codes.
+        label: name of the document in messages.
+        prefix: of the national codes.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What the API accepts, by its field tables: lengths, required fields, dates, numbers, types."""
+"""The API's validation, by its field tables: lengths, required fields, dates, numbers, types."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KNOWN_DRUGS: frozenset[str] = frozenset(
     }
 )
 
-#: Says why a value is refused, or None. The second argument allows fractions.
+#: Returns the reason why a value is refused, or None. The second argument allows fractions.
 Check = Callable[[Any, bool], str | None]
 
 _MISSING = "không được để trống"
@@ -37,7 +37,7 @@ _MISSING = "không được để trống"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One field that is refused; lines are counted from 1, None is the header."""
+    """One refused field; lines are counted from 1, None is the header."""
 
     field: str
     line: int | None
@@ -118,7 +118,7 @@ def _is_date(value: str, formats: tuple[str, ...]) -> bool:
 
 
 def _is_unicode(value: str) -> bool:
-    """False for halves of surrogate pairs, which JSON escapes can smuggle in."""
+    """False for unpaired surrogates, which JSON escapes can produce."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -192,7 +192,7 @@ def check_document(
     known_drugs: Container[str] | None = KNOWN_DRUGS,
     allow_fractions: bool = False,
 ) -> list[Problem]:
-    """Everything that is wrong with a document; unknown fields are ignored. Pure.
+    """All problems of a document; unknown fields are ignored. Pure.
 
     Args:
         known_drugs: the drug codes that exist, None for any.

@@ -20,20 +20,21 @@ from deployments.local.sandbox.effects import HANG_UP
 
 HOST = "127.0.0.1"
 
-#: Seconds a stop leaves to calls under way before it hangs up on them (some hang on purpose).
+#: Seconds that a stop gives calls in progress before it closes their connections (some calls hang
+#: on purpose).
 _STOP_SECONDS = 1
-#: Seconds after which calls that still go on are cancelled.
+#: Seconds after which calls that are still in progress are cancelled.
 _CANCEL_SECONDS = 3
 _START_SECONDS = 20
 
 
 def bind(port: int) -> socket.socket:
-    """A listening socket on this machine; port 0 takes a free one.
+    """A listening socket on this machine; port 0 chooses a free one.
 
     Raises:
         OSError: the port is in use.
     """
-    # asyncio switches off Nagle's algorithm only on sockets that name their protocol.
+    # asyncio disables Nagle's algorithm only on sockets that were created with a protocol.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -50,13 +51,13 @@ def port_of(listener: socket.socket) -> int:
 
 
 class Connections:
-    """The open connections by the client's address, so that one can be hung up on."""
+    """The open connections by the client's address, so that a single one can be closed."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, int], asyncio.Transport] = {}
 
     def protocol(self) -> type[asyncio.Protocol]:
-        """The HTTP protocol that uvicorn would use, with its connections written down here."""
+        """The HTTP protocol that uvicorn would use; its connections are recorded here."""
         held = self._open
 
         class Recorded(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
@@ -72,7 +73,7 @@ class Connections:
         return Recorded
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
-        """The application, with a way to hang up in the scope of each request."""
+        """The application, with a function to close the connection in the scope of each request."""
 
         async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
@@ -93,14 +94,14 @@ class Connections:
         if clean:
             transport.close()
             return
-        # With no time to linger the kernel sends RST instead of FIN.
+        # With a linger time of 0 the kernel sends RST instead of FIN.
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
 
 class _Server(uvicorn.Server):
-    """Hangs up on clients whose calls hang when it stops, so that these end."""
+    """Closes the connections of hanging calls when it stops, so that these calls end."""
 
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
@@ -133,7 +134,7 @@ def make_server(app: ASGIApp, *, log_level: str = "warning") -> uvicorn.Server:
 
 @contextmanager
 def serving(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
-    """Serve from a thread; gives the base URL, without a path.
+    """Serve in a thread; yields the base URL, without a path.
 
     Raises:
         RuntimeError: the server did not start, or did not stop, in time.

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from deployments.local.sandbox.accounts import SandboxAccount
 from deployments.local.sandbox.options import Options
 
-#: Expired tokens are swept out when there are more tokens than this.
+#: Expired tokens are removed when there are more tokens than this.
 _SWEEP_ABOVE = 1000
 
 
 @dataclass(slots=True)
 class LoginCount:
-    """How an account's logins ended."""
+    """Numbers of an account's successful and refused logins."""
 
     ok: int = 0
     refused: int = 0
@@ -32,7 +32,7 @@ class _Token:
 
 
 class Sessions:
-    """Accounts, their tokens and how often they logged in."""
+    """Accounts, their tokens and their login counts."""
 
     def __init__(self, accounts: Iterable[SandboxAccount], clock: Callable[[], float]) -> None:
         self._initial = {account.usr: account for account in accounts}
@@ -65,14 +65,14 @@ class Sessions:
         return token
 
     def account_of(self, token: str) -> SandboxAccount | None:
-        """Whose token this is; None when it is unknown or has expired."""
+        """The account of a token; None when the token is unknown or has expired."""
         found = self._tokens.get(token)
         if found is None or found.expires_at <= self._clock():
             return None
         return self._accounts.get(found.usr)
 
     def forget(self, usr: str | None = None) -> int:
-        """End the tokens of one account, or of all; gives how many were known."""
+        """Revoke the tokens of one account, or of all; returns their number."""
         ended = [token for token, held in self._tokens.items() if usr in (None, held.usr)]
         for token in ended:
             del self._tokens[token]
@@ -93,7 +93,7 @@ class Sessions:
             raise KeyError(usr)
 
     def reset(self) -> None:
-        """Back to the accounts of the start, with no token and no count."""
+        """Restore the initial accounts; remove all tokens and counts."""
         self._accounts = dict(self._initial)
         self._tokens.clear()
         self.logins.clear()

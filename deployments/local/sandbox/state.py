@@ -19,15 +19,15 @@ from deployments.local.sandbox.store import DocumentStore
 
 #: Calls that are kept in the log.
 CALLS_KEPT = 20_000
-#: Beside the options, all that changes.
+#: All state that changes, apart from the options.
 _PARTS = ("sessions", "documents", "limiter", "calls", "faults")
 
 
 class Sandbox:
-    """Everything the sandbox knows. Belongs to one event loop; no method awaits.
+    """The whole state of the sandbox. Belongs to one event loop; no method awaits.
 
     Args:
-        clock: unix time in seconds; token expiry, rate limits and times of record use it.
+        clock: unix time in seconds; token expiry, rate limits and recorded times use it.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Sandbox:
         """Change options from now on.
 
         Raises:
-            pydantic.ValidationError: an option is unknown or its value is; nothing changes.
+            pydantic.ValidationError: an option is unknown or its value is invalid; nothing changes.
         """
         self._apply(self.options.changed(changes))
         return self.options
 
     def reset(self) -> None:
-        """As it was at the start: no documents, tokens, faults or counts, the first options."""
+        """Reset to the start: no documents, tokens, faults or counts, and the initial options."""
         self.sessions.reset()
         self.documents.clear()
         self.limiter.clear()
@@ -68,13 +68,13 @@ class Sandbox:
         self._apply(self._initial_options)
 
     def take_snapshot(self) -> int:
-        """Keep a copy of all of it; gives its number for `restore`."""
+        """Keep a copy of the whole state; returns its number for `restore`."""
         parts = {name: vars(getattr(self, name)) for name in _PARTS}
         self._snapshots.append((self.options, copy.deepcopy(parts)))
         return len(self._snapshots) - 1
 
     def restore(self, number: int) -> None:
-        """As it was when the snapshot was taken. Idempotent.
+        """Restore the state of the snapshot. Idempotent.
 
         Raises:
             IndexError: there is no such snapshot.

@@ -1,6 +1,6 @@
-"""What was accepted, and how often: the counters by which a test proves 'once'.
+"""What was accepted, and how often: tests prove 'exactly once' with these counters.
 
-Nothing here awaits, so on the one event loop every method is atomic.
+No method awaits, so each one is atomic on the single event loop.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from deployments.local.sandbox.resources import RESOURCES
 
 
 class DocumentKey(NamedTuple):
-    """What identifies a document nationally."""
+    """The national key of a document."""
 
     resource: str
     ma_co_so: str
@@ -41,18 +41,19 @@ class DocumentCounters(TypedDict):
 
 @dataclass(slots=True)
 class DocumentRecord:
-    """One document that somebody sent or asked for.
+    """One document that a client has sent or queried.
 
     Attributes:
         national_id: of the latest acceptance.
         stored: the API has it now.
         accepted: POSTs that counted as a new acceptance.
-        posts, lookups: POSTs and GETs that named it, whatever became of them.
-        duplicates: POSTs that found it there already.
-        refused: POSTs that were refused for what was in them or for who sent them.
+        posts, lookups: POSTs and GETs of its key, whatever their result.
+        duplicates: POSTs while it was already stored, unless accepted again.
+        refused: POSTs that were refused because of their content or their sender.
         updates, deletes: successful PUTs and DELETEs.
-        sequence: place in the order of acceptances, from 1; with `accepted_at` of the latest.
-        body: as accepted last.
+        sequence, accepted_at: place in the order of acceptances, from 1, and time of the latest
+            acceptance.
+        body: the last accepted content.
     """
 
     key: DocumentKey
@@ -71,7 +72,7 @@ class DocumentRecord:
 
     @property
     def accepted_twice(self) -> bool:
-        """Accepted while it was already there; after a deletion it may come again."""
+        """Accepted while it was already stored; after a deletion it may be accepted again."""
         return self.accepted > self.deletes + 1
 
     def counters(self) -> DocumentCounters:
@@ -102,7 +103,7 @@ class DocumentStore:
         self._sequence = 0
 
     def record(self, key: DocumentKey) -> DocumentRecord:
-        """The record of this key, made when it is new."""
+        """The record of this key; created if it is missing."""
         found = self._records.get(key)
         if found is None:
             found = self._records[key] = DocumentRecord(key)

@@ -1,4 +1,4 @@
-"""supervisord as a library: its configuration files, and the calls that steer it."""
+"""supervisord as a library: its configuration files, and the calls that control it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUN_PART = Path(__file__).with_name("run_service.py")
 
 
 class Control:
-    """Calls to one supervisord over its Unix socket. Every call opens a connection.
+    """Calls to one supervisord over its Unix socket. Every call opens a new connection.
 
     All methods raise `OSError` or `xmlrpc.client.Error` when supervisord does not answer.
     """
@@ -36,13 +36,13 @@ class Control:
             transport.close()
 
     def state(self, name: str) -> Mapping[str, Any]:
-        """What supervisord knows of a service: `statename`, `pid`, `exitstatus`, `spawnerr`, …"""
+        """supervisord's data of a service: `statename`, `pid`, `exitstatus`, `spawnerr`, …"""
         state: Mapping[str, Any] = self.call("getProcessInfo", name)
         return state
 
 
 def main_config(folder: Path, socket: Path, password: str, log_file: Path, as_root: bool) -> str:
-    """Configuration of supervisord itself; each service has a separate file beside it."""
+    """Configuration of supervisord itself; each service has a separate file in the same folder."""
     return "\n".join(
         [
             "[unix_http_server]",
@@ -68,10 +68,10 @@ def main_config(folder: Path, socket: Path, password: str, log_file: Path, as_ro
 
 
 def service_config(service: Service, spec: Path, log_file: Path) -> str:
-    """Configuration of one service: started by hand, never restarted, stopped with its children.
+    """Configuration of one service: started on request, never restarted, stopped with its children.
 
     Args:
-        spec: file for `run_service` that says what to run.
+        spec: file with the command for `run_service`.
     """
     command = [sys.executable, "-E", "-s", str(RUN_PART), str(spec)]
     return "\n".join(
@@ -97,7 +97,7 @@ def service_config(service: Service, spec: Path, log_file: Path) -> str:
 
 
 def service_spec(service: Service, environment: Mapping[str, str]) -> str:
-    """Content of the file for `run_service`: holds the service's secrets."""
+    """Content of the file for `run_service`; contains the service's secrets."""
     return json.dumps(
         {
             "command": list(service.command),
@@ -116,7 +116,7 @@ def _plain(value: object) -> str:
     """A path for the configuration file, which reads `%` as the start of an expansion.
 
     Raises:
-        ValueError: the file's format cannot hold the path.
+        ValueError: the file's format cannot represent the path.
     """
     text = str(value)
     if any(mark in text for mark in ("\n", "\r", " ;", " #", "\t;", "\t#")):

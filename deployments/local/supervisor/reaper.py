@@ -1,8 +1,8 @@
-"""Runs supervisord for as long as its starter lives, and leaves nothing behind.
+"""Runs supervisord until the starting process releases the stack or ends, then cleans up.
 
-Started by `Stack` with a pipe as standard input. The pipe closes when the starter is done with the
-stack, and also when the starter dies from any cause: then the supervisor stops every service, their
-remaining children are killed, and the stack's private folder is removed.
+Started by `Stack` with a pipe as standard input. The pipe closes when the starting process releases
+the stack, and also when that process ends for any reason. Then the supervisor stops every service,
+their remaining children are killed, and the stack's private folder is removed.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ def main() -> int:
 
 
 def _adopt_orphans() -> None:
-    """Make processes whose parents die children of this one, so that none can get away."""
+    """Make orphaned processes children of this one, so that it can end all of them."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _reap_orphans(daemon_pid: int) -> None:
     if sys.platform != "linux":
-        return  # orphans go to the system there
+        return  # there, the system adopts orphans
     look_only = os.WEXITED | os.WNOHANG | os.WNOWAIT
     with contextlib.suppress(ChildProcessError):
         while ended := os.waitid(os.P_ALL, 0, look_only):
             if ended.si_pid == daemon_pid:
-                return  # `daemon.poll` is to see it
+                return  # left for `daemon.poll`
             os.waitpid(ended.si_pid, 0)
 
 

@@ -1,7 +1,7 @@
-"""Becomes a service of the stack: reads what to run from a private file, then executes it.
+"""Starts a service of the stack: reads its command from a private file, then becomes that command.
 
-The file exists because a supervisor's configuration can't hold every value an argument or a
-variable may have, and because nothing but the given environment must reach the service.
+The file exists because a supervisor's configuration cannot represent every value of an argument or
+a variable, and because the service must receive only the given environment.
 Imports only the standard library, since it is run as a script before each service.
 """
 

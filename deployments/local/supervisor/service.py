@@ -1,4 +1,4 @@
-"""What the local stack runs: one `Service` is one supervised process."""
+"""The services of the local stack: one `Service` is one supervised process."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Stage(IntEnum):
 
 
 class NotReady(Exception):
-    """A service does not answer yet; the text says what was seen."""
+    """A service is not ready yet; the text gives the reason."""
 
 
 class ServiceFailed(Exception):
     """A service stopped unexpectedly or did not become ready in time.
 
     Attributes:
-        log_tail: the last lines it wrote.
+        log_tail: the last lines of its log.
     """
 
     def __init__(self, name: str, reason: str, log_file: Path, log_tail: str) -> None:
@@ -34,7 +34,7 @@ class ServiceFailed(Exception):
 
     @property
     def port_taken(self) -> bool:
-        """Whether it failed because somebody else took its port in the meantime."""
+        """Whether it failed because another process took its port in the meantime."""
         return "already in use" in self.log_tail.lower()
 
 
@@ -46,7 +46,7 @@ class Service:
         name: unique, also the name of its log file.
         command: program and arguments; never a secret, since other users can read those.
         ready: raises NotReady until the service can be used.
-        environment: added to the stack's own; secrets go here or into a private file.
+        environment: added to the stack's environment; secrets go here or into a private file.
         directory: working directory.
         user: Unix user to run as, only possible for root.
         stop_signal: asks the process to end.

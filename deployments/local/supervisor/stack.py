@@ -37,13 +37,13 @@ class Stack:
     """A set of running services. More may be added at any time, also by several threads at once.
 
     Attributes:
-        state_dir: logs and data; kept afterwards, except for what lies in `private_dir`.
+        state_dir: logs and data; kept afterwards, unlike `private_dir`.
         private_dir: secrets and sockets, in the system's temporary folder; removed at the end.
-        environment: of every service, before its own is added.
+        environment: common to all services; each service adds its own variables.
 
     Args:
-        keep_open: file descriptors (of a lock) that stay open until every service has ended, also
-            when this process is killed.
+        keep_open: file descriptors (of a lock) that stay open until every service has ended, even
+            if this process is killed.
     """
 
     def __init__(self, state_dir: Path, *, keep_open: Sequence[int] = ()) -> None:
@@ -121,7 +121,7 @@ class Stack:
     def add_on_free_port(self, make_service: Callable[[int], Service]) -> int:
         """Start a service on a free port and return that port.
 
-        A free port can be lost to another process until the service binds it: then the next one.
+        If another process takes the port before the service binds it, another free port is tried.
 
         Raises:
             ServiceFailed: as `add`.
@@ -141,11 +141,11 @@ class Stack:
                 return port
 
     def give_up(self) -> None:
-        """Make every `add` and `start` that still waits for a service fail at once, for good."""
+        """Make every `add` and `start` that waits for a service fail at once; cannot be undone."""
         self._given_up.set()
 
     def remove(self, name: str) -> None:
-        """Stop a service and forget it, so that another one of its name can be added."""
+        """Stop a service and remove it, so that another one with its name can be added."""
         self.stop(name)
         with self._lock:
             self._control.call("removeProcessGroup", name)
@@ -173,7 +173,7 @@ class Stack:
             raise
 
     def stop(self, name: str) -> None:
-        """Stop a service and wait for its end. Idempotent."""
+        """Stop a service and wait until it has ended. Idempotent."""
         self._ask_to_stop(name)
         self._wait_for_end([name])
 
@@ -212,7 +212,7 @@ class Stack:
         return self.log_dir / f"{name}.log"
 
     def log_tail(self, name: str, lines: int = 15, start: int = 0) -> str:
-        """The last lines of a service's log, of what it wrote after byte `start`."""
+        """The last lines that a service wrote to its log after byte `start`."""
         path = self.log_file(name)
         if not path.exists():
             return ""
@@ -220,7 +220,7 @@ class Stack:
         return "\n".join(content.splitlines()[-lines:])
 
     def failure(self, name: str) -> ServiceFailed:
-        """An error that tells that a service is not running any more, with the end of its log."""
+        """The error for a service that is no longer running, with the end of its log."""
         return self._failure(self._services[name], "has stopped unexpectedly", 0)
 
     def _wait_until_ready(self, service: Service, log_start: int) -> None:
@@ -255,7 +255,7 @@ class Stack:
             self._control.call("stopProcess", name, False)
 
     def _wait_for_end(self, names: list[str]) -> None:
-        # The supervisor kills what does not stop in time, so this loop ends.
+        # The supervisor kills services that do not stop in time, so this loop ends.
         while any(self.is_running(name) for name in names):
             time.sleep(POLL_SECONDS)
 
@@ -267,7 +267,7 @@ class Stack:
                     self._ask_to_stop(name)
                 self._wait_for_end(names)
         except (OSError, xmlrpc.client.Error):
-            return  # the supervisor is gone: the reaper ends what is left
+            return  # the supervisor has ended: the reaper kills the remaining services
 
     def _wait_for_control(self) -> None:
         deadline = time.monotonic() + 30
@@ -291,7 +291,7 @@ class Stack:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free at this moment, and that was not given out before."""
+    """A port of 127.0.0.1 that is free now and was not returned before."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -310,7 +310,7 @@ def _private_folder() -> Path:
         folder.rmdir()
         folder = Path(tempfile.mkdtemp(prefix="dqg-", dir="/tmp"))  # nosec B108
     if os.geteuid() == 0:
-        # PostgreSQL runs as another user then and must be able to reach its folder in here.
+        # PostgreSQL then runs as another user, which must be able to reach its folder in here.
         folder.chmod(0o711)
     return folder
 
@@ -323,7 +323,7 @@ def write_private(path: Path, content: str) -> None:
 
 
 def _base_environment() -> dict[str, str]:
-    """This process's environment without what would lead services to other servers than ours."""
+    """This process's environment without variables that would point services to other servers."""
     foreign = ("PREFECT_", "DQG_", "PG", "SUPERVISOR_", "PYTEST_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     local = "127.0.0.1,localhost"

@@ -1,16 +1,16 @@
 -- Tables with a number as status and a text as key: HoaDonHeader, PhieuNhapHeader, PhieuXuatHeader,
--- each with its details. Settings alone cannot map such tables. This file gives the service views
--- of the standard shape, in the schema `dqg`; run the migration afterwards, with
+-- each with its details. Settings alone cannot map such tables. This file creates views of the
+-- standard shape for the service, in the schema `dqg`; run the migration afterwards, with
 -- DQG_SOURCE__DB_SCHEMA=dqg.
 --
--- The pharmacy's tables keep their columns. Each gets one trigger, which notes every new document
+-- The pharmacy's tables keep their columns. Each gets one trigger, which records every new document
 -- and every change of its status in a key table: an integer id, and the status as text. An outcome
 -- is written to the key table, and a trigger there copies it to the pharmacy's table.
 --
--- The names of the pharmacy's columns are examples: write yours. The numbers are rows of
--- dqg.status_number; a number that is not there is left alone, and so is RETRYING: whether the
--- earlier sender stored such a document is not known. `dqg doctor` counts them, with the UPDATE to
--- run.
+-- The names of the pharmacy's columns are examples: replace them with yours. The numbers are rows of
+-- dqg.status_number. Documents with any other number are not sent, and neither are those with
+-- RETRYING: it is not known whether the earlier sender sent them successfully. `dqg doctor` counts
+-- such documents, and shows the UPDATE that makes them pending.
 --
 --   psql --single-transaction -v ON_ERROR_STOP=1 \
 --     -f deployments/migrations/recipes/integer_status_postgresql.sql
@@ -81,7 +81,7 @@ SELECT
 FROM dqg.sales_invoice_key AS k
 JOIN public."HoaDonHeader" AS h ON h.ma_hoa_don = k.code;
 
--- PostgreSQL updates no view of two tables without this.
+-- PostgreSQL cannot update a view of two tables without this trigger.
 CREATE FUNCTION dqg.write_sales_invoice_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE dqg.sales_invoice_key
@@ -156,7 +156,7 @@ SELECT
 FROM dqg.purchase_receipt_key AS k
 JOIN public."PhieuNhapHeader" AS h ON h.ma_phieu_nhap = k.code;
 
--- PostgreSQL updates no view of two tables without this.
+-- PostgreSQL cannot update a view of two tables without this trigger.
 CREATE FUNCTION dqg.write_purchase_receipt_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE dqg.purchase_receipt_key
@@ -229,7 +229,7 @@ SELECT
 FROM dqg.goods_issue_slip_key AS k
 JOIN public."PhieuXuatHeader" AS h ON h.ma_phieu_xuat = k.code;
 
--- PostgreSQL updates no view of two tables without this.
+-- PostgreSQL cannot update a view of two tables without this trigger.
 CREATE FUNCTION dqg.write_goods_issue_slip_key() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE dqg.goods_issue_slip_key

@@ -1,16 +1,16 @@
 -- Tables with a number as status and a text as key: HoaDonHeader, PhieuNhapHeader, PhieuXuatHeader,
--- each with its details. Settings alone cannot map such tables. This file gives the service views
--- of the standard shape, in the schema `dqg`; run the migration afterwards, with
+-- each with its details. Settings alone cannot map such tables. This file creates views of the
+-- standard shape for the service, in the schema `dqg`; run the migration afterwards, with
 -- DQG_SOURCE__DB_SCHEMA=dqg.
 --
--- The pharmacy's tables keep their columns. Each gets one trigger, which notes every new document
+-- The pharmacy's tables keep their columns. Each gets one trigger, which records every new document
 -- and every change of its status in a key table: an integer id, and the status as text. An outcome
 -- is written to the key table, and a trigger there copies it to the pharmacy's table.
 --
--- The names of the pharmacy's columns are examples: write yours. The numbers are rows of
--- dqg.StatusNumber; a number that is not there is left alone, and so is RETRYING: whether the
--- earlier sender stored such a document is not known. `dqg doctor` counts them, with the UPDATE to
--- run.
+-- The names of the pharmacy's columns are examples: replace them with yours. The numbers are rows of
+-- dqg.StatusNumber. Documents with any other number are not sent, and neither are those with
+-- RETRYING: it is not known whether the earlier sender sent them successfully. `dqg doctor` counts
+-- such documents, and shows the UPDATE that makes them pending.
 --
 --   sqlcmd -b -I -S sqlserver.example -d Pharmacy \
 --     -i deployments/migrations/recipes/integer_status_sqlserver.sql
@@ -81,8 +81,8 @@ FROM dbo.HoaDonHeader AS h
 LEFT JOIN dqg.StatusNumber AS s ON s.number = h.trang_thai
 WHERE NOT EXISTS (SELECT 1 FROM dqg.SalesInvoiceKey AS k WHERE k.code = h.ma_hoa_don);
 GO
--- No INSTEAD OF trigger: an UPDATE that joins such a view is refused (error 414). All columns that
--- the service writes are of one table, so the view itself can be updated.
+-- No INSTEAD OF trigger: SQL Server refuses an UPDATE that joins a view with one (error 414). All
+-- columns that the service writes are in one table, so the view itself can be updated.
 CREATE VIEW dqg.SalesInvoices AS
 SELECT
     k.id, h.ma_hoa_don AS local_invoice_id, k.national_id AS national_invoice_id,
@@ -155,8 +155,8 @@ FROM dbo.PhieuNhapHeader AS h
 LEFT JOIN dqg.StatusNumber AS s ON s.number = h.trang_thai
 WHERE NOT EXISTS (SELECT 1 FROM dqg.PurchaseReceiptKey AS k WHERE k.code = h.ma_phieu_nhap);
 GO
--- No INSTEAD OF trigger: an UPDATE that joins such a view is refused (error 414). All columns that
--- the service writes are of one table, so the view itself can be updated.
+-- No INSTEAD OF trigger: SQL Server refuses an UPDATE that joins a view with one (error 414). All
+-- columns that the service writes are in one table, so the view itself can be updated.
 CREATE VIEW dqg.PurchaseReceipts AS
 SELECT
     k.id, h.ma_phieu_nhap AS local_receipt_id, k.national_id AS national_receipt_id,
@@ -226,8 +226,8 @@ FROM dbo.PhieuXuatHeader AS h
 LEFT JOIN dqg.StatusNumber AS s ON s.number = h.trang_thai
 WHERE NOT EXISTS (SELECT 1 FROM dqg.GoodsIssueSlipKey AS k WHERE k.code = h.ma_phieu_xuat);
 GO
--- No INSTEAD OF trigger: an UPDATE that joins such a view is refused (error 414). All columns that
--- the service writes are of one table, so the view itself can be updated.
+-- No INSTEAD OF trigger: SQL Server refuses an UPDATE that joins a view with one (error 414). All
+-- columns that the service writes are in one table, so the view itself can be updated.
 CREATE VIEW dqg.GoodsIssueSlips AS
 SELECT
     k.id, h.ma_phieu_xuat AS local_slip_id, k.national_id AS national_slip_id,

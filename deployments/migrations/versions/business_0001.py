@@ -1,4 +1,4 @@
-"""The documents' tables, as the chain's own software has them: for the local stack and tests.
+"""The document tables as the chain's own software creates them: for the local stack and tests.
 
 A real installation has these tables already and never runs this branch.
 """
@@ -21,8 +21,8 @@ down_revision = None
 branch_labels = ("business",)
 depends_on = None
 
-# The types are written out here and not taken from lib.source.tables: a revision stays as it was
-# released. Only the names come from there, because an installation may change them.
+# The types are written out here and not taken from lib.source.tables: a released revision must
+# not change. Only the names come from there, because an installation may change them.
 _LONG_TEXT = sa.UnicodeText().with_variant(mssql.NVARCHAR(), "mssql")
 _DAY = sa.Date().with_variant(mssql.DATE(), "mssql")
 _MOMENT = sa.DateTime().with_variant(mssql.DATETIME(), "mssql")

@@ -1,10 +1,11 @@
-"""Tables of ours beside the pharmacy's, which keep exactly their columns and indexes.
+"""Our own tables; the pharmacy's tables keep exactly their columns and indexes.
 
-`dqg_delivery` holds how far each document came, `dqg_account` encrypted passwords of AccountShop,
-`dqg_installation` the databases that documents may be sent from; this one is recorded.
+`dqg_delivery` holds the delivery state of each document, `dqg_account` encrypted passwords of
+AccountShop, `dqg_installation` the databases that documents may be sent from; the migration records
+this database there.
 
-Reports documents that have one code several times: such rows are sent one after another, but a
-person should know of them.
+Reports codes that several documents have: such rows are sent one after another, but a person
+should know of them.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ depends_on = None
 
 logger = logging.getLogger("deployments.migrations")
 
-# The types are written out here and not taken from lib.source.tables: a revision stays as it was
-# released.
+# The types are written out here and not taken from lib.source.tables: a released revision must
+# not change.
 _UTC_MOMENT = sa.DateTime().with_variant(mssql.DATETIME2(7), "mssql")  # type: ignore[no-untyped-call]
 _LONG_TEXT = sa.UnicodeText().with_variant(mssql.NVARCHAR(), "mssql")
 _DELIVERY, _ACCOUNT, _INSTALLATION = "dqg_delivery", "dqg_account", "dqg_installation"
-#: Codes named in the report of one table.
+#: Maximum of codes listed in the report of one table.
 _REPORTED = 20
 
 
@@ -105,7 +106,7 @@ def _make_delivery(schema: str | None, collation: str | None) -> None:
     )
     held = sa.column("claim_token", sa.Unicode()).is_not(None)
     where: dict[str, Any] = {"mssql_where": held, "postgresql_where": held}
-    # At most one live claim per code. Filtered, but on our table: only our sessions write it.
+    # At most one live claim per code. Filtered, which is safe: only our sessions write this table.
     op.create_index(
         f"uq_{_DELIVERY}_code",
         _DELIVERY,
@@ -161,9 +162,9 @@ def _check_tables(tables: SourceTables, schema: str | None) -> None:
 
 
 def _collation(tables: SourceTables, schema: str | None) -> str | None:
-    """Collation of the documents' codes, so that ours compare as theirs do.
+    """Collation of the documents' codes, so that codes in our tables compare in the same way.
 
-    None, the database's own, where a script cannot look or the tables differ.
+    None, which is the database's default, if a script is written offline or the tables differ.
     """
     if op.get_context().as_sql:
         return None

@@ -1,1 +1,1 @@
-"""Alerts: Prefect automations kept as files, and the blocks that carry their messages."""
+"""Alerts: Prefect automations stored as files, and the blocks that deliver their messages."""

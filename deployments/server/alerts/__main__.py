@@ -1,7 +1,7 @@
 """Applies the alerts to the Prefect server of PREFECT_API_URL. Idempotent.
 
-`python -m deployments.server.alerts`: after an upgrade, and after a change of the settings
-`DQG_ALERTS__…` that say where messages go.
+Run `python -m deployments.server.alerts` after an upgrade, and after a change of the settings
+`DQG_ALERTS__…` for the receivers of messages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Brings automations and blocks on the Prefect server in line with files and settings."""
+"""Updates automations and blocks on the Prefect server to match files and settings."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from deployments.server.alerts.files import Alert, for_routes
 from deployments.server.alerts.targets import PREFIX, make_blocks
 from lib.settings import AlertSettings
 
-#: Marks our automations; what carries it and has no file any more is removed.
+#: Tag of our automations; an automation with this tag but without a file is removed.
 TAG = "dqg-alerts"
 _PAGE = 200
-#: Until a server has noticed new automations; they see no event before.
+#: Seconds until a server has loaded new automations; before that they receive no events.
 _NOTICED_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was done to which automations, by name; and which are switched off."""
+    """Names of automations, by what was done to them; and those that are switched off."""
 
     created: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
@@ -37,10 +37,10 @@ class Applied:
 
 
 async def apply_alerts(alerts: Sequence[Alert], settings: AlertSettings) -> Applied:
-    """Make the server have exactly these alerts. Idempotent: what is as it should be stays.
+    """Make the server have exactly these alerts. Idempotent: correct ones are not changed.
 
-    An automation that somebody switched off in the UI stays off. Of several of one name the
-    first is kept.
+    An automation that a person switched off in the UI stays off. If several have the same name,
+    the first is kept.
 
     Raises:
         ConfigurationError: an address in the settings cannot be used; nothing was changed.
@@ -90,7 +90,7 @@ def _automation(alert: Alert, targets: Sequence[UUID]) -> AutomationCore:
         trigger=alert.trigger,
         actions=messages or [DoNothing()],
     )
-    # An update sends only what was set, and must not send an owner: now the rest is set.
+    # An update sends only fields that were set, and must not send an owner: this sets all others.
     return AutomationCore.model_validate(made.model_dump(exclude={"owner_resource"}))
 
 
@@ -114,7 +114,7 @@ async def _apply(
 
 
 async def _delete_blocks(client: PrefectClient, wanted: set[str]) -> None:
-    """Deletes ours that the settings no longer ask for."""
+    """Deletes our blocks that the settings no longer need."""
     surplus = []
     offset = 0
     while page := await client.read_block_documents(limit=_PAGE, offset=offset):
@@ -129,7 +129,7 @@ async def _delete_blocks(client: PrefectClient, wanted: set[str]) -> None:
 
 
 async def _start_watching() -> None:
-    """The alert on a silent orchestrator waits from here on, as if a run had completed now."""
+    """Starts the wait of the alert on a silent orchestrator, as if a run had completed now."""
     event = Event(
         event="dqg.alerts.applied",
         resource=Resource(

@@ -1,4 +1,4 @@
-"""Reads the automations that lie beside this module."""
+"""Reads the automations from the YAML files in this folder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from prefect.events import EventTrigger, ResourceSpecification
 from lib.alerts.conditions import EVERYBODY
 
 FOLDER = Path(__file__).parent
-#: Label of events of ours: for whose receivers they are.
+#: Label of our events: the route whose receivers get them.
 ROUTE_LABEL = "dqg.route"
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One automation, without the ways its message goes.
+    """One automation, without the receivers of its message.
 
     Attributes:
         subject, body: Jinja templates, rendered by the Prefect server with the event.
@@ -33,10 +33,10 @@ class Alert:
 
 
 def read_alerts(folder: Path = FOLDER) -> list[Alert]:
-    """The automations of every file, by file name.
+    """The automations of every file, in the order of file names.
 
     Raises:
-        KeyError, TypeError, ValueError: a file is not as it must be.
+        KeyError, TypeError, ValueError: a file is not valid.
     """
     return [
         _alert(**fields)
@@ -46,10 +46,10 @@ def read_alerts(folder: Path = FOLDER) -> list[Alert]:
 
 
 def for_routes(alerts: Sequence[Alert], routes: Sequence[str]) -> list[tuple[Alert, str]]:
-    """Each alert with the route whose receivers it is for.
+    """Each alert with the route whose receivers get it.
 
-    An alert about events of ours is made once per route, for the events of that route. Others are
-    for everybody's receivers.
+    An alert on our events is created once per route, for the events of that route. Other alerts
+    go to the default route, `EVERYBODY`.
     """
     found = []
     for alert in alerts:

@@ -1,4 +1,4 @@
-"""Where messages go: a webhook and Apprise addresses, kept as blocks on the Prefect server."""
+"""Receivers of messages: a webhook and Apprise addresses, as blocks on the Prefect server."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lib.alerts.conditions import EVERYBODY
 from lib.errors import ConfigurationError
 from lib.settings import AlertSettings
 
-#: Begins the names of our blocks.
+#: Prefix of the names of our blocks.
 PREFIX = "dqg-alerts-"
 WEBHOOK_BLOCK = f"{PREFIX}webhook"
 
 
 def make_blocks(settings: AlertSettings) -> dict[str, dict[str, NotificationBlock]]:
-    """The blocks that the settings ask for, by route and name; not saved.
+    """The blocks that the settings need, by route and name; not saved.
 
     Raises:
-        ConfigurationError: an address cannot be used. Its text does not show it.
+        ConfigurationError: an address cannot be used. The text does not show the address.
     """
     blocks: dict[str, dict[str, NotificationBlock]] = {EVERYBODY: {}}
     if settings.webhook_url is not None:
@@ -45,7 +45,7 @@ def make_blocks(settings: AlertSettings) -> dict[str, dict[str, NotificationBloc
 def _webhook(settings: AlertSettings, url: str) -> NotificationBlock:
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise ConfigurationError("DQG_ALERTS__WEBHOOK_URL must be an http(s) address")
-    # The block keeps only its `secrets` hidden, and fills them in where they are named.
+    # The block hides only its `secrets`, and inserts them where they are referenced.
     headers = {
         name: (f"header{number}", value.get_secret_value())
         for number, (name, value) in enumerate(settings.webhook_headers.items())
@@ -66,8 +66,8 @@ def _webhook(settings: AlertSettings, url: str) -> NotificationBlock:
 
 
 def _apprise(url: str, setting: str) -> NotificationBlock:
-    # Prefect has no block for any address of Apprise. That for Slack hands an address which is not
-    # Slack's to Apprise as it is.
+    # Prefect has no block for arbitrary Apprise addresses. The Slack block passes an address that
+    # is not Slack's to Apprise unchanged.
     parts = urlsplit(url)
     if parts.scheme in ("mailto", "mailtos"):
         query = dict(parse_qsl(parts.query))

@@ -3,8 +3,8 @@
 Started by the launcher (`launcher.py`) when the first run needs it, with the listening socket as
 file descriptor 3. It imports what every run imports, once, and then forks a child per request. It
 has one thread, no connection to any store or server, and no setting of a run. It ends when it has
-not been used for a while, or on SIGTERM once its runs have ended. Where it is killed, its runs are
-killed with it.
+not been used for a while, or on SIGTERM once its runs have ended. If it is killed, its runs are
+killed too.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from lib.settings import WarmStartSettings, settings_file
 
 LISTENER = 3
 PR_SET_PDEATHSIG = 1
-#: Beside the flows and what they import: what Prefect and the drivers import only when it is used.
+#: In addition to the flows and their imports: modules that Prefect and the drivers import lazily.
 PRELOADED = (
     *("prefect.engine", "prefect.flow_engine", "prefect.task_engine", "prefect._internal.metrics"),
     *("prefect.deployments.steps.core", "prefect.deployments.steps.pull"),
     *("prefect.utilities.visualization", "fastapi.encoders", "anyio._backends._asyncio"),
     *("sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.mssql.pyodbc"),
 )
-#: Without the libraries of the system that it needs, a driver cannot be imported.
+#: A driver cannot be imported without the system libraries that it needs.
 DRIVERS = ("psycopg", "pyodbc")
 
 
@@ -63,7 +63,7 @@ class ForkServer:
 
     Args:
         listener: where launchers connect; a Unix socket in a private folder.
-        idle_seconds: it ends when it had no run for this long.
+        idle_seconds: the server ends after this time without a run.
     """
 
     listener: socket.socket
@@ -74,9 +74,10 @@ class ForkServer:
     _terminated: bool = False
 
     def serve(self) -> list[int] | None:
-        """In the server: None, when it is no longer needed. In a child: the files of its request.
+        """Serve requests; returns None in the server, the files of the request in a child.
 
-        A child gets standard input, output, error, and the file that holds the request.
+        The server returns when it is no longer needed. A child gets standard input, output, error,
+        and the file that holds the request.
         """
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -110,7 +111,7 @@ class ForkServer:
         self._terminated = True
 
     def _retire(self) -> bool:
-        """Take no more requests; False while a launcher is just looking for a fork server."""
+        """Stop accepting requests; False while a launcher holds the lock to start a server."""
         path = self.listener.getsockname()
         with open(os.path.join(os.path.dirname(path), "lock"), "wb") as lock:
             try:
@@ -119,7 +120,7 @@ class ForkServer:
                 return False
             os.unlink(path)
             self._selector.unregister(self.listener)
-            # Who is in its queue sees the connection end, and looks for another fork server.
+            # Launchers in its queue see the connection end, and look for another fork server.
             self.listener.close()
         return True
 
@@ -137,7 +138,7 @@ class ForkServer:
         self._selector.register(connection, selectors.EVENT_READ)
 
     def _start(self, connection: socket.socket) -> list[int] | None:
-        """Fork for a request; returns its files in the child, None here."""
+        """Fork for a request; returns its files in the child, None in the server."""
         self._waiting.discard(connection)
         self._selector.unregister(connection)
         try:
@@ -157,14 +158,14 @@ class ForkServer:
             return None
         self._runs[pid] = connection
         self._selector.register(connection, selectors.EVENT_READ, pid)
-        with contextlib.suppress(OSError):  # a launcher that has gone is noticed next
+        with contextlib.suppress(OSError):  # a launcher that has ended is noticed next
             connection.send(STARTED)
         return None
 
     def _fork(self) -> int | None:
-        """The child's id, 0 in the child, None where the system has no place for it."""
+        """The child's process id, 0 in the child, None if the system cannot create a process."""
         server = os.getpid()
-        # A signal must meet either the server's handlers or those of the run.
+        # A signal must reach either the server's handlers or those of the run.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD})
         try:
             pid = os.fork()
@@ -191,7 +192,7 @@ class ForkServer:
             os.close(end)
 
     def _pass_on(self, connection: socket.socket, pid: int) -> None:
-        """Send a run the signals its launcher got; kill it where the launcher has gone."""
+        """Forward the launcher's signals to its run; kill the run if the launcher has ended."""
         try:
             signals = connection.recv(64)
         except OSError:
@@ -209,19 +210,19 @@ class ForkServer:
             connection = self._runs.pop(pid)
             if connection.fileno() in self._selector.get_map():
                 self._selector.unregister(connection)
-            with connection, contextlib.suppress(OSError):  # the launcher may have gone
+            with connection, contextlib.suppress(OSError):  # the launcher may have ended
                 connection.send(STATUS.pack(status))
 
 
 def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, even if that is killed."""
+    """Have the kernel kill this process when its parent ends, even if the parent is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 
 
 class OwnCode(MetaPathFinder, Loader):
-    """Gives a run the preloaded modules of this project where it would load the same files.
+    """Gives a run the preloaded modules of this project if it would load the same files.
 
     A deployment may name another folder for its code; then its runs get the code of that folder.
     """
@@ -252,12 +253,12 @@ class OwnCode(MetaPathFinder, Loader):
         return self._modules[spec.name]
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing is left to do but to give the module its own description back."""
+        """Only restores the module's `__spec__`: the module was executed when it was preloaded."""
         module.__spec__ = self._specs[module.__name__]
 
 
 def preload() -> OwnCode:
-    """Import what runs import; returns the project's own modules, which are no longer imported."""
+    """Import what runs import; returns the project's own modules, taken out of `sys.modules`."""
     for name in PRELOADED:
         importlib.import_module(name)
     for name in DRIVERS:
@@ -274,13 +275,13 @@ def preload() -> OwnCode:
     }
     for name in own:
         del sys.modules[name]
-    # A run executes this one as its main program.
+    # A run executes this module as its main program.
     del sys.modules["prefect.engine"]
     return OwnCode(own)
 
 
 def _complete(model: type[BaseModel]) -> None:
-    """Build the validators that Prefect's models leave until they are first used."""
+    """Build the validators that Prefect's models would otherwise build on first use."""
     for inner in model.__subclasses__():
         if not inner.__pydantic_complete__:
             inner.model_rebuild(raise_errors=False)
@@ -300,7 +301,7 @@ def become_run(files: Sequence[int], own_code: OwnCode) -> None:
     os.environb.update(environment)
     time.tzset()
     os.chdir(folder)
-    # As `python -m` has it; the launcher's cold start has our own folder there as well.
+    # The same as with `python -m`; a cold start also adds our own folder.
     sys.path[:] = [os.getcwd(), ROOT, *(entry for entry in sys.path if entry != ROOT)]
     sys.meta_path.insert(0, own_code)
     sys.argv = [module]
@@ -308,7 +309,7 @@ def become_run(files: Sequence[int], own_code: OwnCode) -> None:
 
 
 def idle_seconds() -> float:
-    """The one setting of the fork server, from the environment or the file of settings."""
+    """The only setting of the fork server, from the environment or the settings file."""
 
     class Setting(BaseSettings):
         model_config = SettingsConfigDict(
@@ -332,7 +333,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"an import has started threads: {threading.enumerate()}", file=sys.stderr)
         return 1
     gc.collect()
-    # What is shared with the children stays shared: the collector would write to every object.
+    # Keeps memory shared with the children: the garbage collector would write to every object.
     gc.freeze()
     files = ForkServer(listener, idle).serve()
     if files is not None:

@@ -1,15 +1,15 @@
-"""Starts one flow run in a process forked from a preloaded one: seconds of imports less per run.
+"""Starts one flow run in a process forked from a preloaded one; saves seconds of imports per run.
 
 The `command` of the process pools; a worker runs it in place of `python -m prefect.engine`:
 
     python -I -S deployments/server/warm_start/launcher.py [MODULE]
 
 It hands its environment, working folder and standard streams to the fork server
-(`fork_server.py`), which it starts where there is none yet. It then forwards signals and ends as
-the run ends. Where it dies, the fork server kills the run. Where a warm start is not possible the
-run starts cold, and one line on standard error says why.
+(`fork_server.py`), which it starts if there is none yet. It then forwards signals, and ends with
+the status of the run. If it dies, the fork server kills the run. If a warm start is not possible,
+the run starts cold, and one line on standard error gives the reason.
 
-Every run pays for this module's imports: standard library only, without `site`.
+Every run waits for this module's imports, so it uses the standard library only, without `site`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 
 MODULE = "prefect.engine"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-#: What the fork server imports of the project, and whose change makes it out of date.
+#: Project folders that the fork server imports; a change in them makes it out of date.
 SOURCES = ("flows", "tasks", "lib", "deployments/server/warm_start")
 
 #: Standard input, output, error, and the file that holds the request.
@@ -34,19 +34,19 @@ REQUEST_FDS = 4
 STARTED = b"s"
 #: Its last message: the wait status of the run's process.
 STATUS = struct.Struct("i")
-#: The fork server imports first and answers then; a slow machine needs a while.
+#: The fork server answers only after its imports, which take long on a slow machine.
 START_SECONDS = 120.0
-#: One that has had that time answers at once, unless it is stuck.
+#: After that time a fork server answers at once, unless it hangs.
 ANSWER_SECONDS = 15.0
 FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 
-#: Variables that programs read when they start or import: a fork server has them as its runs do.
-#: All others are the run's own and set after the fork.
+#: Variables that programs read at start or import: a fork server and its runs have the same values.
+#: All other variables belong to the run and are set after the fork.
 _SHARED_VARIABLES = (
     *("PYTHON", "PREFECT_", "LD_", "GLIBC_", "MALLOC_", "LC_", "LANG", "TZ", "OTEL_", "OPENSSL_"),
     *("HOME", "PATH", "SSL_", "PYDANTIC_", "SQLALCHEMY_", "DQG_WARM_START__", "DQG_ENV_FILE"),
 )
-#: Of those: what differs from run to run, and from worker to worker.
+#: Exceptions: variables that differ between runs and between workers.
 _OWN_VARIABLES = ("PREFECT__", "PREFECT_WORKER_WEBSERVER_")
 
 
@@ -55,7 +55,7 @@ class ColdStart(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Run the module; returns its exit status, or dies of the signal that it died of."""
+    """Run the module; returns its exit status, or ends with the signal that ended the module."""
     module = arguments[0] if arguments else MODULE
     try:
         connection = request_run(module)
@@ -79,7 +79,7 @@ def run_cold(module: str) -> int:
 
 
 def request_run(module: str) -> socket.socket:
-    """A connection to the fork server that has just started the run; signals go to the run now.
+    """Request the run; returns the connection to the fork server, and forwards signals from now on.
 
     Raises:
         ColdStart, OSError: the run has not been started.
@@ -92,7 +92,7 @@ def request_run(module: str) -> socket.socket:
     path = socket_path(version)
     for _ in range(3):
         connection = connect(path) or start_fork_server(path, version)
-        # A signal must not meet a launcher whose run has started but that does not forward yet.
+        # A signal must not arrive after the run has started and before signals are forwarded.
         numbers = [getattr(signal, name) for name in FORWARDED]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
         try:
@@ -120,7 +120,7 @@ def _forward(numbers: list[signal.Signals], connection: socket.socket) -> None:
 
 
 def follow(connection: socket.socket) -> int:
-    """Wait until the run has ended; returns its exit status, or dies of the same signal."""
+    """Wait until the run has ended; returns its exit status, or ends with the same signal."""
     message = connection.recv(STATUS.size)
     # Without a message the fork server was killed, and the run with it.
     ended = os.waitstatus_to_exitcode(STATUS.unpack(message)[0]) if message else -signal.SIGKILL
@@ -132,7 +132,7 @@ def follow(connection: socket.socket) -> int:
 
 
 def connect(path: str) -> socket.socket | None:
-    """A connection to the fork server at that path, None where there is none."""
+    """A connection to the fork server at that path, None if there is none."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(path)
@@ -145,7 +145,7 @@ def connect(path: str) -> socket.socket | None:
 
 
 def start_fork_server(path: str, version: str) -> socket.socket:
-    """Start a fork server, unless another launcher just has; returns a connection to it.
+    """Start a fork server, unless another launcher just started one; returns a connection to it.
 
     Connections are accepted from the beginning, and answered once it has imported everything.
     """
@@ -156,7 +156,7 @@ def start_fork_server(path: str, version: str) -> socket.socket:
         if connection := connect(path):
             return connection
         if os.path.exists(path):
-            os.unlink(path)  # of one that was killed
+            os.unlink(path)  # left by a fork server that was killed
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(path)
             listener.listen(512)
@@ -186,23 +186,23 @@ def _become_fork_server(listener: socket.socket, path: str, version: str) -> Non
 
 
 def patience(path: str) -> float:
-    """Seconds to wait for the fork server of that socket, which it got when it was started."""
+    """Seconds to wait for the fork server of that socket; the socket is as old as the server."""
     try:
         age = time.time() - os.stat(path).st_mtime
     except FileNotFoundError:
-        return ANSWER_SECONDS  # it has just ended, and says so
+        return ANSWER_SECONDS  # it has just ended, and the connection shows it
     return min(max(ANSWER_SECONDS, START_SECONDS - age), START_SECONDS)
 
 
 def log_path(path: str) -> str:
-    """Where the fork server of that socket writes what goes wrong."""
+    """The log file of the fork server of that socket, for its errors."""
     return path.removesuffix(".socket") + ".log"
 
 
 def socket_path(version: str) -> str:
     """The socket of this user's fork server for this code, environment and control group.
 
-    The control group because its limits, and its end, are to apply only to the runs of its workers.
+    One per control group, so that its limits and its end apply only to the runs of its workers.
 
     Raises:
         ColdStart: the folder for sockets is not private, or its name is too long.
@@ -223,9 +223,9 @@ def private_folder() -> str:
     """The folder of this user's sockets.
 
     Raises:
-        ColdStart: somebody else can reach into it.
+        ColdStart: another user can access it.
     """
-    # Whose folder it is, and that only its owner reaches it, is checked below.
+    # The owner and the permissions of the folder are checked below.
     parent = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp"  # nosec B108  # noqa: S108
     folder = os.path.join(parent, f"dqg-sync-{os.geteuid()}")
     os.makedirs(folder, 0o700, exist_ok=True)
@@ -245,7 +245,7 @@ def shared_environment() -> dict[str, str]:
 
 
 def source_version() -> str:
-    """Changes with every change of the code or of the installed packages."""
+    """A hash that changes with every change of the code or of the installed packages."""
     files = [entry for name in SOURCES for entry in _files(os.path.join(ROOT, name))]
     prefix = os.path.dirname(os.path.dirname(sys.executable))
     python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -269,7 +269,7 @@ def _files(folder: str) -> Iterator[tuple[str, int, int]]:
 
 
 def encode_request(module: str, folder: bytes, environment: Mapping[bytes, bytes]) -> bytes:
-    """A request as bytes: what the run needs beside its streams."""
+    """A request as bytes: what the run needs in addition to its streams."""
     pairs = [name + b"=" + value for name, value in environment.items()]
     return b"\0".join([module.encode(), folder, *pairs])
 

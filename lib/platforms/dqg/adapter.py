@@ -36,10 +36,10 @@ logger = logging.getLogger("dqg.platform")
 
 Result = TypeVar("Result")
 
-#: With these the API says that it did not take the call, so it may be made again on the spot.
+#: With these the API states that it did not process the call, so it may be retried at once.
 _ASKS_TO_WAIT = (425, 429)
 _SHORT_WAITS = 2
-#: Before the one more try of a call that was refused right after its login.
+#: Delay before the single retry of a call that was refused right after its login.
 _APART_SECONDS = 1.0
 
 
@@ -49,7 +49,7 @@ class _Call(Generic[Result]):
 
     Attributes:
         interpret: turns a reply into a result; raises SyncError.
-        lost: the error where the request left and no reply came.
+        lost: the error if the request was sent and no reply arrived.
     """
 
     action: Action
@@ -63,7 +63,7 @@ class DqgPlatform:
 
     Args:
         client: opened and closed by the caller.
-        language: of what the own check finds.
+        language: of the findings of our own validation.
         clock: gives the time of the calls and today's date.
         sleep: waits out a short Retry-After.
     """
@@ -84,7 +84,7 @@ class DqgPlatform:
         self._language = language
         self._clock = clock
         self._sleep = sleep
-        #: Resources of which a look-up was answered, and those that have no route for one.
+        #: Resources whose look-ups were answered, and those without a route for look-ups.
         self._answered: set[str] = set()
         self._without_look_up: set[str] = set()
 
@@ -107,7 +107,7 @@ class DqgPlatform:
     ) -> Acceptance:
         """See `Platform.submit`.
 
-        Where the API only says that it has the document already, a look-up fetches the code.
+        If the API only reports that it already has the document, a look-up fetches the code.
         """
 
         def interpret(reply: Reply) -> Acceptance:
@@ -145,7 +145,7 @@ class DqgPlatform:
     def _acceptance(
         self, payload: Payload, reply: Reply, can_be_asked: bool, unconfirmed: bool = False
     ) -> Acceptance:
-        """What the reply to a POST or PUT says; raises SyncError."""
+        """The meaning of the reply to a POST or PUT; raises SyncError."""
         return parse_submit(
             reply,
             payload.resource,
@@ -159,10 +159,10 @@ class DqgPlatform:
     async def look_up(
         self, payload: Payload, account: Account, context: CallContext
     ) -> Acceptance | Lookup:
-        """See `Platform.look_up`. Makes no call where look-ups are switched off.
+        """See `Platform.look_up`. Makes no call if look-ups are switched off.
 
         Raises:
-            WrongEndpoint: by the login, besides the errors of `Platform.look_up`.
+            WrongEndpoint: from the login, in addition to the errors of `Platform.look_up`.
         """
         if not self._settings.lookup:
             return Lookup.UNSUPPORTED
@@ -184,7 +184,7 @@ class DqgPlatform:
         return await self._perform(call, account, context)
 
     async def _perform(self, call: _Call[Result], account: Account, context: CallContext) -> Result:
-        """The result of a call: a stale token is replaced, a short Retry-After waited out."""
+        """The result of a call; replaces a stale token and waits for a short Retry-After."""
         token, is_new = await self._client.token(account)
         waits, said_wait, tried_again = 0, None, False
         while True:
@@ -194,7 +194,7 @@ class DqgPlatform:
                 except SyncError:
                     if said_wait is None:
                         raise
-                    # What the API said of the first try is what is known of this document.
+                    # The API's answer to the earlier attempt is what is known of this document.
                     raise said_wait from None
                 result = await self._attempt(call, token, context)
             if not isinstance(result, SyncError):
@@ -205,7 +205,7 @@ class DqgPlatform:
                     if tried_again:
                         raise result
                     # An API with one session per account ends it when another process logs in,
-                    # as happens while Redis is away. Apart, one of the two gets through.
+                    # as happens while Redis is unavailable. A random delay lets one of them pass.
                     tried_again = True
                     await self._sleep(_APART_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
                 (token, _), is_new = await self._client.token(account), True
@@ -218,7 +218,7 @@ class DqgPlatform:
     async def _attempt(
         self, call: _Call[Result], token: str, context: CallContext
     ) -> Result | SyncError:
-        """One request, noted with what its reply means."""
+        """One request, noted together with the meaning of its reply."""
         at, started = self._clock(), time.perf_counter()
         status: int | None = None
         error_class: str | None = "cancelled"
@@ -238,7 +238,7 @@ class DqgPlatform:
             context.note(Attempt(at, call.action, took, status, error_class, self.spec_version))
 
     def _short_wait(self, error: SyncError) -> float | None:
-        """Seconds to wait before the same call is made again, None if it should not be."""
+        """Seconds to wait before the call is retried, None if it should not be retried here."""
         if not isinstance(error, Unavailable) or error.http_status not in _ASKS_TO_WAIT:
             return None
         wait = error.retry_after
@@ -248,10 +248,10 @@ class DqgPlatform:
         return self._settings.lookup and resource not in self._without_look_up
 
     def _remember(self, resource: str, found: Acceptance | Lookup, status: int) -> None:
-        """Notes whether a resource can be asked.
+        """Notes whether the API answers look-ups of a resource.
 
         Raises:
-            Unavailable: it could be asked before, so a missing route is a fault that passes.
+            Unavailable: it answered one before, so the missing route is a transient fault.
         """
         if found is not Lookup.UNSUPPORTED:
             self._answered.add(resource)
@@ -276,14 +276,14 @@ class DqgPlatform:
         account: Account,
         context: CallContext,
     ) -> Acceptance:
-        """A duplicate, as far as a look-up confirms it, with its national code.
+        """A duplicate after a look-up has checked it, with its national code.
 
         Args:
-            claimed: an acceptance where the API's words are about the document itself.
+            claimed: an acceptance if the API's text is about the document itself.
 
         Raises:
-            Rejected: the look-up says that the API does not have the document.
-            OutcomeUnknown: it may be a duplicate, and the look-up cannot say now.
+            Rejected: the look-up shows that the API does not have the document.
+            OutcomeUnknown: it may be a duplicate, and the look-up gives no answer now.
         """
         sure = isinstance(claimed, Acceptance)
         acceptance = claimed if isinstance(claimed, Acceptance) else claimed.acceptance
@@ -323,7 +323,7 @@ class DqgPlatform:
 
 
 def _at_the_first_byte(check: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:
-    """A "trace" extension of an httpx request that calls `check` when its connection is there."""
+    """A "trace" extension of an httpx request that calls `check` when its connection is ready."""
 
     async def trace(event: str, _: object) -> None:
         if event.endswith("send_request_headers.started"):
@@ -333,5 +333,5 @@ def _at_the_first_byte(check: Callable[[], None]) -> Callable[[str, object], Awa
 
 
 def _names(payload: Payload) -> tuple[str, ...]:
-    """Persons named in the document, kept out of every text."""
+    """Names of persons in the document, to be removed from every text."""
     return tuple(str(payload.body[name]) for name in PERSONAL_FIELDS if payload.body.get(name))

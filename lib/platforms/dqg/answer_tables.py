@@ -1,8 +1,7 @@
 """Which class an answer of the API belongs to: one table per call, read from the top.
 
-The first row that applies decides, the last one always does. The same rows are printed in
-docs/answers.md. Clear is clear, unclear is unclear: no row makes a final outcome of an answer that
-contradicts itself or says nothing.
+The first row that applies decides; the last row always applies. docs/answers.md lists the same
+rows. No row gives a final outcome to an answer that contradicts itself or states nothing.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ class Seen:
     def national_id(self) -> str | None:
         """The document's national code."""
         data = self.answer.data
-        if isinstance(data, str):  # a word like "Error" is none
+        if isinstance(data, str):  # a word like "Error" is no code
             code = as_code(data)
             is_code = code is not None and any(map(str.isdigit, code))
             return code if is_code and not same_code(code or "", self.local_id) else None
@@ -91,7 +90,7 @@ class Seen:
 
     @property
     def has_certain_national_id(self) -> bool:
-        """A national code under the one name that nothing else has."""
+        """A national code under the one name that is used for nothing else."""
         names = self.answer.fields | self.answer.nested
         code = as_code(names.get(f"ma_{self.resource}_quoc_gia"))
         return code is not None and not same_code(code, self.local_id)
@@ -103,7 +102,7 @@ class Seen:
 
     @cached_property
     def duplicate(self) -> Duplicate:
-        """What the answer's words say about the document being there already."""
+        """What the answer's text states about a duplicate of the document."""
         return duplicate(self.answer.text, self.settings, self.local_id)
 
 
@@ -112,9 +111,9 @@ class Row:
     """A row of a table.
 
     Attributes:
-        answer: what the answer looks like, for the reader.
-        applies: the same, for the program.
-        maybe_stored: the document may be stored though the answer is no acceptance.
+        answer: description of the answers it applies to, for readers.
+        applies: the same condition as code.
+        maybe_stored: the document may be stored, although the answer is no acceptance.
     """
 
     answer: str
@@ -124,7 +123,7 @@ class Row:
 
 
 def first_row(table: tuple[Row, ...], seen: Seen) -> Row:
-    """The row that decides on an answer."""
+    """The row that decides the class of an answer."""
     return next(row for row in table if row.applies(seen))
 
 
@@ -142,7 +141,7 @@ def _is_redirect(seen: Seen) -> bool:
 
 
 def _contradicts(seen: Seen) -> bool:
-    """States both, or a failure beside a code that only the API can give."""
+    """States success and failure, or a failure with a code that only the API can issue."""
     failed = seen.statement is Statement.FAILURE and seen.has_certain_national_id
     return seen.statement is Statement.CONTRADICTION or failed
 
@@ -300,7 +299,7 @@ POST_TABLE = (
 
 
 def _shows(seen: Seen) -> bool:
-    """The answer shows the document, by its national or by its own code."""
+    """The answer shows the document, by its national or local code."""
     if not seen.is_ok or _contradicts(seen):
         return False
     echoed = seen.answer.echoes(seen.resource, seen.local_id)

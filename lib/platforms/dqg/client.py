@@ -1,8 +1,8 @@
 """HTTP to the national API: one connection pool per process, one login per account.
 
-Every transport error becomes one of the project's types here, by what it says about the request:
-before it left, nothing was stored (`Unavailable`); after that it is open (`OutcomeUnknown`).
-Errors never carry a password, a token or a request body, nor the httpx error that holds them.
+Every transport error is turned into one of the project's types here. Before the request was sent,
+nothing was stored (`Unavailable`); after that it is not known (`OutcomeUnknown`). Errors never
+contain a password, a token, a request body, or the httpx error that contains them.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from lib.words.language import N_, Phrase
 
 _MAX_USERNAME = 50
 _MAX_PASSWORD = 30
-#: More than any real answer; what follows is not read.
+#: Larger than any real answer; bytes after it are not read.
 _MAX_BODY = 1 << 20
-#: With these the request has not left.
+#: Errors before the request was sent.
 _NOT_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -46,7 +46,7 @@ class NationalApiClient:
     """Requests, tokens and replies. Used as an async context manager, within one event loop.
 
     Args:
-        transport: takes the network's place in tests.
+        transport: replaces the network in tests.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class NationalApiClient:
                 pool=api.read_timeout,
             ),
             headers={"Accept": "application/json", "User-Agent": "dqg-sync"},
-            # Accounts share the pool: a session cookie of one must never travel with another.
+            # Accounts share the pool: a session cookie of one must never be sent for another.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
             trust_env=False,
@@ -100,12 +100,12 @@ class NationalApiClient:
         return self._client.build_request("PUT", self._url(resource), json=dict(body))
 
     def read(self, resource: str, ma_co_so: str, code: str) -> httpx.Request:
-        """The request that reads a document by its facility's code and its own; nothing is sent."""
+        """The request that reads a document by its facility code and own code; nothing is sent."""
         url = f"{self._url(resource)}/{_segment(ma_co_so)}/{_segment(code)}"
         return self._client.build_request("GET", url)
 
     def slot(self, account: Account) -> asyncio.Semaphore:
-        """Bounds the calls of one account under way at once; to be held from permit to reply."""
+        """Limits the concurrent calls of one account; to be held from permit to reply."""
         return self._slots.setdefault(
             account.key, asyncio.Semaphore(self._settings.max_per_account)
         )
@@ -126,29 +126,29 @@ class NationalApiClient:
         return await self._tokens.get(account, login), logged_in
 
     async def drop_token(self, account: Account, token: str) -> None:
-        """Forget a token that the API refused. Idempotent."""
+        """Delete a token that the API refused. Idempotent."""
         await self._tokens.drop(account, token)
 
     async def send(self, request: httpx.Request, token: str, *, lost: type[SyncError]) -> Reply:
-        """One request with a token, and its reply, whatever its status says.
+        """Sends one request with a token and returns its reply, whatever its status.
 
         Args:
-            lost: raised where the request left and no reply came.
+            lost: raised if the request was sent and no reply arrived.
 
         Raises:
-            Unavailable: the request did not leave.
+            Unavailable: the request was not sent.
         """
-        # RFC 6750 spells it "Bearer"; every live caller of this API writes it in lower case.
+        # RFC 6750 writes "Bearer"; every production caller of this API writes it in lower case.
         request.headers["Authorization"] = f"bearer {token}"
         reply = await self._exchange(request, lost)
-        # A server that quotes the token in its answer must not get it into our records.
+        # If a server repeats the token in its answer, it must not be stored in our records.
         body = hide_secrets(reply.body.decode("latin-1"), (token,)).encode("latin-1")
         for wide in ("utf-16-le", "utf-16-be"):
             body = body.replace(token.encode(wide), MASK.encode(wide))
         return Reply(reply.status, reply.headers, body)
 
     async def ensure_logged_in(self, account: Account) -> None:
-        """Log in where no token is known. Idempotent.
+        """Log in if no token is known. Idempotent.
 
         Raises:
             AccountRefused, Unavailable, WrongEndpoint: as `login`.
@@ -156,11 +156,11 @@ class NationalApiClient:
         await self._tokens.get(account, self.login)
 
     async def login(self, account: Account) -> Token:
-        """Log in, once: a refused login is never repeated here, for the account may get locked.
+        """Log in, once: a refused login is never retried here, as the account may get locked.
 
         Raises:
-            AccountRefused: the credentials were refused, or can never be right.
-            Unavailable: no usable answer came.
+            AccountRefused: the credentials were refused, or cannot be valid.
+            Unavailable: no usable answer arrived.
             WrongEndpoint: there is no login at this address.
         """
         password = account.password.get_secret_value()
@@ -190,9 +190,9 @@ class NationalApiClient:
         return f"{self._settings.base_url}/lien_thong/{resource}"
 
     async def _exchange(self, request: httpx.Request, lost: type[SyncError]) -> Reply:
-        """One request and its reply; `lost` is raised where the request left without one."""
+        """Sends one request and returns its reply; raises `lost` if it was sent without a reply."""
         api = self._settings
-        # The read timeout counts from byte to byte: a trickling answer needs a separate end.
+        # The read timeout applies to each read: a slow stream of bytes needs a total timeout.
         longest = api.connect_timeout + 3 * api.read_timeout
         try:
             async with asyncio.timeout(longest):
@@ -209,12 +209,12 @@ class NationalApiClient:
             raise
         except Exception as error:
             failure = lost(Phrase("no answer from the national API: {error}", error=_name(error)))
-        # Raised here, where the httpx error with the request in it is no longer attached.
+        # Raised here, so that the httpx error, which contains the request, is not attached.
         raise failure
 
 
 async def _beginning(response: httpx.Response) -> bytes:
-    """The body up to a bound."""
+    """The body, up to `_MAX_BODY` bytes."""
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
@@ -224,13 +224,13 @@ async def _beginning(response: httpx.Response) -> bytes:
 
 
 def _segment(code: str) -> str:
-    """A code as one segment of a path; one of dots alone would be taken for a way upwards."""
+    """A code as one path segment; dots alone are escaped, as they could mean a parent folder."""
     quoted = quote(code, safe="")
     return quoted.replace(".", "%2E") if not quoted.strip(".") else quoted
 
 
 def _name(error: Exception) -> str:
-    """Kind of a transport error; the system's words only where they cannot quote a request."""
+    """Type of a transport error; with the system's message only if it cannot quote a request."""
     kind = type(error).__name__
     if isinstance(error, httpx.ConnectError) and str(error):
         return f"{kind} ({shorten(printable(str(error)), 200)})"
@@ -256,7 +256,7 @@ def _connections(api: ApiSettings) -> Connections:
 def _proxy(api: ApiSettings) -> httpx.Proxy | None:
     if api.proxy is None:
         return None
-    # Neither error shows the address, which may hold a password.
+    # Neither error shows the address, which may contain a password.
     wrong = ConfigurationError("DQG_API__PROXY is no usable address of an http(s) proxy")
     address = api.proxy.get_secret_value()
     if not is_http_address(address):
@@ -268,7 +268,7 @@ def _proxy(api: ApiSettings) -> httpx.Proxy | None:
 
 
 def _trust(api: ApiSettings) -> ssl.SSLContext:
-    """The public authorities, and the private one of the settings beside them."""
+    """The public certificate authorities, and the private one of the settings."""
     context = httpx.create_ssl_context(trust_env=False)
     if api.ca_file is not None:
         try:
@@ -281,20 +281,20 @@ def _trust(api: ApiSettings) -> ssl.SSLContext:
 
 
 class Connections(httpx.AsyncBaseTransport):
-    """A pool that gives each request a separate transport, the one used last first.
+    """A pool that gives each request a separate transport, the most recently used one first.
 
-    httpcore's own pool looks at every connection, with two system calls each, when a request begins
+    httpcore's own pool checks every connection, with two system calls each, when a request begins
     and when it ends: at 64 connections that is most of the CPU time of sending a document.
 
     A transport is used again only after an exchange that ended cleanly: its response was read to
-    the end, and nothing came beyond it, which the next request would take for its answer.
+    the end, and no bytes followed that the next request would take for its answer.
 
-    Raises what the transports raise, and `httpx.PoolTimeout` for a request that has waited for one
-    longer than its timeout allows: then nothing has been sent. Used within one event loop.
+    Raises the errors of the transports, and `httpx.PoolTimeout` for a request that waited for a
+    transport longer than its timeout: then nothing was sent. Used within one event loop.
 
     Args:
-        make: a transport for one connection.
-        size: requests under way at once, hence connections.
+        make: creates a transport for one connection.
+        size: most concurrent requests, and therefore connections.
     """
 
     def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], size: int) -> None:
@@ -305,7 +305,7 @@ class Connections(httpx.AsyncBaseTransport):
         self._closing: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See `httpx.AsyncBaseTransport`; the place is free again once the response is closed."""
+        """See `httpx.AsyncBaseTransport`; closing the response frees the place in the pool."""
         try:
             async with asyncio.timeout(request.extensions.get("timeout", {}).get("pool")):
                 await self._places.acquire()
@@ -353,15 +353,15 @@ class Connections(httpx.AsyncBaseTransport):
 
 
 async def _close(transport: httpx.AsyncBaseTransport) -> None:
-    # It is given up, whatever state it is in.
+    # The transport is discarded, so an error does not matter.
     with contextlib.suppress(Exception):
         await transport.aclose()
 
 
 def has_unread_bytes(transport: httpx.AsyncBaseTransport) -> bool:
-    """Whether a connection has read more than the answer: that would become the next one.
+    """Whether a connection has read bytes after the answer: the next request would get them.
 
-    httpcore itself closes an idle connection on which something has arrived unread.
+    httpcore itself closes an idle connection on which unread bytes have arrived.
     """
     pool = getattr(transport, "_pool", None)
     connection: object = next(iter(getattr(pool, "connections", ())), None)
@@ -376,7 +376,7 @@ def has_unread_bytes(transport: httpx.AsyncBaseTransport) -> bool:
 
 
 class _Stream(httpx.AsyncByteStream):
-    """A response's body that reports once that it is closed, and whether it was read to its end."""
+    """A response's body that reports once when it is closed, and whether it was read completely."""
 
     def __init__(self, stream: httpx.AsyncByteStream, closed: Callable[[bool], None]) -> None:
         self._stream = stream

@@ -1,7 +1,7 @@
-"""What a look-up shows of a document, beside the body that was sent.
+"""Compares the document that a look-up shows with the body that was sent.
 
-What a look-up returns is documented nowhere: whatever has a known name is compared, nothing is
-expected to be there. Texts that the API may shorten or rewrite are left out.
+The content of a look-up's answer is not documented: every field with a known name is compared, and
+no field is required. Texts that the API may shorten or rewrite are left out.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _DAY_FIRST = re.compile(r"(?P<d>\d\d)[-/.](?P<m>\d\d)[-/.](?P<y>\d{4})")
 
 
 def compare(payload: Payload, shown: Mapping[str, object]) -> Comparison:
-    """Which of the things that an answer shows of a document are as they were sent.
+    """Which fields of the document that an answer shows are the same as sent.
 
-    A code alone is no content: it is noted only where it is another one.
+    An equal code does not show equal content: codes are listed only if they differ.
 
     Args:
-        payload: its body may be empty: then only the codes are compared.
+        payload: if its body is empty, only the codes are compared.
         shown: members of the answer by lower-case name.
     """
     body, form = payload.body, DOCUMENT_SCHEMAS[payload.resource]
@@ -60,7 +60,7 @@ def _compared(results: Mapping[str, bool]) -> Comparison:
 
 
 def _codes(payload: Payload, code_name: str, shown: Mapping[str, object]) -> list[tuple[str, bool]]:
-    """The document's own code, where it is not the national one under the same name; its place."""
+    """The document's own code, unless its name holds the national code, and the facility code."""
     found = []
     national = as_code(shown.get(f"ma_{payload.resource}_quoc_gia"))
     own = as_code(shown.get(code_name))
@@ -75,9 +75,9 @@ def _codes(payload: Payload, code_name: str, shown: Mapping[str, object]) -> lis
 def _same_lines(
     sent: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, object]]
 ) -> bool | None:
-    """Whether both hold the same lines, in any order, by the members that all shown ones have.
+    """Whether both have the same lines, in any order, by the fields that all shown lines have.
 
-    None where there are as many, and nothing of them can be compared.
+    None if their number is the same, and no field can be compared.
     """
     names = [n for n in (*_CODES, *_NUMBERS) if all(line.get(n) is not None for line in shown)]
     if len(sent) != len(shown):
@@ -118,7 +118,7 @@ def _number(value: object) -> Decimal | None:
 
 
 def _day(value: object) -> str | None:
-    """A date as yyyymmdd, whatever form it has."""
+    """A date as yyyymmdd, whatever its format."""
     text = str(value).strip() if isinstance(value, str | int) else ""
     found = _DAY_FIRST.match(text) or _DAY.match(text)
     return None if found is None else found["y"] + found["m"] + found["d"]

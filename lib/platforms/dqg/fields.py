@@ -1,9 +1,9 @@
-"""Types of the fields in a request body: each reads a database value or says why it cannot be sent.
+"""Field types of a request body: each reads a database value or states why it cannot be sent.
 
 A type is an annotation, so that the models in `payloads` read like the API's own tables.
 What depends on the installation (fractions, date format, fallback texts) comes from the settings
-in the validation context. A reason never repeats the value: it ends up in logs and in the UI.
-`lib.words.documents` has each of them in the language of the documents.
+in the validation context. A reason never contains the value: it is shown in logs and in the UI.
+`lib.words.documents` lists each reason for translation.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pydantic_core import PydanticCustomError
 from lib.errors import FieldError
 from lib.settings import ApiSettings, Fractions
 
-#: Larger numbers do not fit the columns (DECIMAL(18,2)) and cannot be distinguished from garbage.
+#: Larger numbers do not fit the columns (DECIMAL(18,2)) and are treated as invalid.
 _MAX_DIGITS = 18
 _MIN_YEAR = 1900
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?")
-#: Characters that are not seen: of zero width, soft hyphens, marks of the writing direction.
+#: Invisible characters: zero-width ones, soft hyphens, marks of the writing direction.
 _INVISIBLE = re.compile(
     r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
@@ -36,7 +36,7 @@ _LINE_BREAKS = "\t\n\r"
 
 @dataclass(frozen=True, slots=True)
 class ValidationContext:
-    """Validation context: the settings, the place in the document, and doubts met on the way."""
+    """Validation context: the settings, the line of the document, and the warnings so far."""
 
     settings: ApiSettings
     line: int | None
@@ -48,7 +48,7 @@ class ValidationContext:
 
 def refuse(reason: str) -> NoReturn:
     """Make `reason` the error of the field that is being read."""
-    # The text is a template to pydantic, and takes its braces literally only this way.
+    # pydantic treats the text as a template; passed this way, braces in `reason` stay literal.
     raise PydanticCustomError("field", "{reason}", {"reason": reason})
 
 
@@ -74,19 +74,19 @@ def text(
     """Text of at most `limit` characters, without surrounding space.
 
     Args:
-        multiline: tabs and line breaks may stand inside.
+        multiline: tabs and line breaks are allowed inside.
         cut: longer text is cut, with a warning, instead of refused.
         advised: a longer text is sent, with a warning.
-        identity: the text identifies the document, so what is not seen in it is refused; from
-            other texts it is removed, with a warning.
-        fallback: setting whose text is sent for a blank value, where it is set.
+        identity: the text identifies the document, so invisible characters are refused; from
+            other texts they are removed, with a warning.
+        fallback: setting whose text, if set, is sent for a blank value.
     """
 
     def read(value: object, info: ValidationInfo) -> str | None:
         context = _context(info)
         content = _as_text(value)
         if content and context.settings.normalize_text:
-            # Or one lot, written in two ways, becomes two nationally.
+            # Otherwise one lot in two Unicode forms becomes two lots in the national database.
             content = unicodedata.normalize("NFC", content)
         if _INVISIBLE.search(content):
             if identity:
@@ -274,7 +274,7 @@ OptionalText50 = Annotated[str | None, text(50, required=False)]
 OptionalText200 = Annotated[str | None, text(200, required=False)]
 OptionalText500 = Annotated[str | None, text(500, required=False)]
 Dosage = Annotated[str, text(None, multiline=True, fallback=lambda api: api.empty_dosage)]
-#: Required as a key, though it may be an empty text.
+#: The key is required, but its text may be empty.
 Reason = Annotated[str, text(500, multiline=True, cut=True, fallback=lambda api: api.empty_notes)]
 Note = Annotated[str | None, text(500, required=False, multiline=True, cut=True)]
 DocumentDate = Annotated[str, day(pattern=lambda api: api.date_format)]

@@ -1,19 +1,19 @@
-"""What an answer of the API means: the one place that turns it into a result or an error type.
+"""Turns an answer of the API into a result or an error type; the only module that does so.
 
-Pure functions. Whatever bytes, headers and status come in, each gives its result or a `SyncError`.
-The modules beside this one, in the order in which an answer passes through them:
+Pure functions. For any bytes, headers and status, each gives a result or a `SyncError`.
+An answer passes through these modules, in this order:
 
-`response`       the body as text and JSON, in every shape seen in the field: its code, what it
-                 states about its own success, the API's words, the national code.
-`wording`        what these words are about: the document, a line of it, the path of the call. The
+`response`       the body as text and JSON, in every shape seen in practice: its code, what it
+                 states about its own success, the API's message, the national code.
+`wording`        what the message is about: the document, a line of it, the path of the call. The
                  API has no codes for that.
 `answer_tables`  one table per call (POST, look-up, login): the first row that applies gives the
                  class of the answer, a `Meaning`.
-`interpret`      here: the result or the error of each class, and which texts are kept.
-`comparison`     what a look-up shows of a document beside what was sent.
+`interpret`      this module: the result or the error of each class, and which texts are kept.
+`comparison`     compares the document that a look-up shows with the one that was sent.
 
-A 200 with `{"code": 400, "mess": "thiếu số lô"}`, for example, states a failure; its words are
-about no duplicate; the row "2xx with a code, word or flag of failure" rejects the document.
+For example, a 200 with `{"code": 400, "mess": "thiếu số lô"}` states a failure, and its message
+reports no duplicate; the row "2xx with a code, word or flag of failure" rejects the document.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ from lib.sanitize import shorten
 from lib.settings import ApiSettings
 from lib.words.language import Phrase
 
-#: An answer to a login is read without any.
+#: For answers to a login, which do not depend on any setting.
 _DEFAULTS = ApiSettings()
-#: A run of characters that may be a token: no word is as long.
+#: A sequence of characters that may be a token: no word is that long.
 _TOKEN_LIKE = re.compile(r"[^\s\"',;:(){}]{24,}")
-#: What can be sent in a header.
+#: A token that can be sent in a header.
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}")
 
 
@@ -61,7 +61,7 @@ class Token:
     """What a login returned.
 
     Attributes:
-        expires_in: seconds the platform says it is good for, None where it says nothing.
+        expires_in: lifetime in seconds as stated by the platform, None if it states none.
     """
 
     value: str = field(repr=False)
@@ -74,11 +74,11 @@ def is_usable(token: object) -> bool:
 
 
 class PossibleDuplicate(Rejected):
-    """A refusal that may mean that the API has the document: only a look-up can say.
+    """A refusal that may mean that the API has the document: only a look-up can decide.
 
     Attributes:
-        acceptance: what it is where the API has the document.
-        unasked: what it is where the API cannot be asked.
+        acceptance: the result if the API has the document.
+        unasked: the result if the API has no look-ups.
     """
 
     acceptance: Acceptance
@@ -101,17 +101,17 @@ def parse_submit(
     """The meaning of an answer to a POST of a document.
 
     Args:
-        names: persons named in the document, kept out of every text.
+        names: names of persons in the document, removed from every text.
         can_be_asked: the API answers look-ups.
         unconfirmed: an earlier call may have stored the document.
 
     Raises:
         Rejected: the content was refused.
-        PossibleDuplicate: a look-up has to say whether it was; only where the API can be asked.
-        Unavailable: not now.
-        OutcomeUnknown: the answer does not say whether the document was stored.
-        Forbidden: the account, or this document of it, may not pass.
-        WrongEndpoint: nothing there takes documents.
+        PossibleDuplicate: a look-up must decide whether it was; only if the API answers look-ups.
+        Unavailable: the API cannot take the document now.
+        OutcomeUnknown: the answer does not state whether the document was stored.
+        Forbidden: the account, or this document of it, is not permitted.
+        WrongEndpoint: nothing at this address accepts documents.
     """
     answer = Answer(reply, names)
     seen = Seen(answer, resource, local_id, settings, can_be_asked, unconfirmed)
@@ -127,7 +127,7 @@ def _submitted(seen: Seen) -> Acceptance | SyncError:
         return _acceptance(seen, seen.national_id)
     if row.meaning not in (Meaning.DUPLICATE, Meaning.POSSIBLE_DUPLICATE):
         return _error(seen, row)
-    # A bare string is the text itself, never a code, where it says that something is there.
+    # In an answer about a duplicate, a bare string is the message itself, never a code.
     national_id = None if isinstance(seen.answer.data, str) else seen.national_id
     duplicate = _acceptance(seen, national_id, duplicate=True)
     if row.meaning is Meaning.DUPLICATE:
@@ -199,15 +199,15 @@ def parse_lookup(
 ) -> Acceptance | Lookup:
     """The meaning of an answer to a GET of a document.
 
-    `ABSENT` only where the answer is about the document: a document wrongly held for absent would
-    be sent twice. `UNSUPPORTED` only where the route itself does not exist, for the same reason.
+    `ABSENT` only if the answer is about the document: a document wrongly taken as absent would be
+    sent twice. `UNSUPPORTED` only if the route itself does not exist, for the same reason.
 
     Args:
-        payload: what was sent, to be compared with what the answer shows of the document.
+        payload: what was sent, to be compared with the document that the answer shows.
 
     Raises:
-        Unavailable: the answer is unclear, or there is none to be had now.
-        Forbidden: the account may not ask.
+        Unavailable: the answer is unclear, or the API cannot answer now.
+        Forbidden: the account is not permitted to look documents up.
     """
     answer = Answer(reply, names)
     seen = Seen(answer, resource, local_id, settings)
@@ -232,14 +232,14 @@ def parse_lookup(
 def parse_login(reply: Reply, *, secrets: tuple[str, ...] = ()) -> Token:
     """The token in an answer to a login.
 
-    An error holds the status and the API's own words, never the body: that may hold a token.
+    An error contains the status and the API's own message, never the body: it may contain a token.
 
     Args:
-        secrets: taken out of every text, for the case that the answer repeats the password.
+        secrets: removed from every text, in case the answer repeats the password.
 
     Raises:
         AccountRefused: user or password is wrong, or the account is locked.
-        Unavailable: not now, or there is no token in the answer.
+        Unavailable: the login is not possible now, or the answer contains no token.
         WrongEndpoint: there is no login at this address.
     """
     answer = Answer(reply, secrets=secrets)

@@ -1,8 +1,8 @@
-"""Request bodies of the three documents: field tables, and the way from a stored document to one.
+"""Request bodies of the three kinds of documents: field tables, and how a body is built.
 
-The models are the API's field tables: its name of a field, its type and length, and the column of
-the standard schema that fills it. Everything that is checked is said by the types
-(`lib.platforms.dqg.fields`); doubts that need two fields are at the end.
+The models are the API's field tables: a field's name, type and length, and the column of the
+standard schema that fills it. The types (`lib.platforms.dqg.fields`) define all checks; warnings
+that need two fields are at the end of this module.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class BodyModel(BaseModel):
 
     @classmethod
     def read(cls, row: Mapping[str, Any], context: ValidationContext) -> BodyModel:
-        """Fill the fields from a row; columns that no field names are left out.
+        """Fill the fields from a row; columns without a field are left out.
 
         Raises:
             ValidationError: with one error for each field that cannot be sent.
@@ -97,7 +97,7 @@ class SaleInvoice(BodyModel):
 
 
 class SaleInvoiceLine(BodyModel):
-    """Line of a sale invoice; quantity and price count in `don_vi_tinh`."""
+    """Line of a sale invoice; quantity and price refer to `don_vi_tinh`."""
 
     ma_thuoc: Code = column("drug_code")
     ten_thuoc: Text500 = column("drug_name")
@@ -130,7 +130,7 @@ class PurchaseReceipt(BodyModel):
 
 
 class PurchaseReceiptLine(BodyModel):
-    """Line of a purchase receipt; quantity and price count in the smallest unit."""
+    """Line of a purchase receipt; quantity and price refer to the smallest unit."""
 
     ma_thuoc: Code = column("drug_code")
     ten_thuoc: Text500 = column("drug_name")
@@ -158,7 +158,7 @@ class GoodsIssueSlip(BodyModel):
 
 
 class GoodsIssueSlipLine(BodyModel):
-    """Line of a goods issue slip; quantity and price count in the smallest unit."""
+    """Line of a goods issue slip; quantity and price refer to the smallest unit."""
 
     ma_thuoc: Code = column("drug_code")
     ten_thuoc: Text500 = column("drug_name")
@@ -178,7 +178,7 @@ class DocumentSchema:
     Attributes:
         code, date: names of the header fields that hold the local code and the document's date.
         lines: name of the array of lines.
-        expired_is_doubtful: goods leave by a slip because they expired, so there it is no doubt.
+        expired_is_doubtful: warn about expired lots; not for slips: they remove expired goods.
     """
 
     header: type[BodyModel]
@@ -218,7 +218,7 @@ def build_payload(
 
     Args:
         language: of warnings and errors.
-        today: the pharmacy's local date, to notice dates in the future; None leaves that out.
+        today: the pharmacy's local date, to detect dates in the future; None skips this check.
 
     Raises:
         InvalidDocument: with every field that cannot be sent.
@@ -262,9 +262,9 @@ def _field_errors(invalid: ValidationError, line: int | None) -> list[FieldError
 def _doubts(
     body: Mapping[str, Any], schema: DocumentSchema, today: date | None
 ) -> list[FieldError]:
-    """Dates that do not fit together: the API's own checks are unknown, so they are sent."""
+    """Warnings about inconsistent dates: they are sent, as the API's own checks are unknown."""
     doubts = []
-    issued = body[schema.date][:8]  # yyyyMMdd, also where the time follows: sorts like the date
+    issued = body[schema.date][:8]  # yyyyMMdd, also if a time follows; sorts like the date
     if today is not None and issued > today.strftime("%Y%m%d"):
         doubts.append(FieldError(schema.date, None, "is in the future"))
     for number, line in enumerate(body[schema.lines], start=1):

@@ -1,4 +1,4 @@
-"""An answer of the API as it came, and a view of it that knows every shape seen in the field."""
+"""An unchanged answer of the API, and a parsed view that handles every shape seen in practice."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _MESSAGE_LIMIT = 300
 _NATIONAL_CODE = re.compile(r"[^\s<>{}\[\]\"\\]{1,100}")
 _RETRY_AFTER_MAX = 3600.0
 _NOT_JSON: Final = object()
-#: How often JSON within a JSON text is unpacked.
+#: How many levels of JSON within a JSON text are unpacked.
 _DEPTH = 3
-#: Character sets of texts; others Python knows are no character sets, or slow on purpose.
+#: Accepted character sets; other codecs of Python are no character sets, or slow by design.
 _CHARSET = re.compile(r"(?i)utf-?(8|16|32)(-?[lb]e)?|(windows|iso|cp|latin|us|tcvn)[-_\w]{0,20}")
 _SUCCESS_FLAGS = ("success", "issuccess", "is_success", "succeeded", "status")
 _FAILURE_MEMBERS = ("error", "errors", "haserror", "has_error", "iserror", "is_error")
@@ -37,10 +37,10 @@ _NOTHING = ("", "0", "no", "none", "null", "false", "ok", "success")
 
 
 class Statement(StrEnum):
-    """What a body says about its own success."""
+    """What a body states about its own success."""
 
     SUCCESS = "success"
-    LIKELY = "likely"  # code 0, "00", 201, a flag: a success where a national code is there as well
+    LIKELY = "likely"  # code 0, "00", 201, a flag: a success if a national code is also present
     FAILURE = "failure"
     CONTRADICTION = "contradiction"
     SENSELESS = "senseless"  # a code that is neither a number nor a text
@@ -49,7 +49,7 @@ class Statement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the server answered, unread."""
+    """The server's answer, not parsed."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,7 +58,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Answer:
-    """A reply that has been read. No input makes one of its properties raise.
+    """A parsed reply. Its properties never raise, whatever the input.
 
     Attributes:
         names: persons whose names must not appear in `message` and `excerpt`.
@@ -76,7 +76,7 @@ class Answer:
 
     @cached_property
     def data(self) -> object:
-        """The parsed body, unpacked where it is JSON within a JSON text; see `is_json`."""
+        """The parsed body; JSON within a JSON text is unpacked; see `is_json`."""
         data = _parsed(self.raw)
         for _ in range(_DEPTH):
             inner = _parsed(data) if isinstance(data, str) else None
@@ -108,7 +108,7 @@ class Answer:
 
     @cached_property
     def code(self) -> str | None:
-        """The body's own status code; None where it says nothing, "?" where it makes no sense."""
+        """The body's own status code; None if it has none, "?" if it makes no sense."""
         code = self.fields.get("code")
         if isinstance(code, float) and code.is_integer():
             code = int(code)
@@ -120,7 +120,7 @@ class Answer:
 
     @cached_property
     def status(self) -> int:
-        """The HTTP status, or the one that the body mirrors under a 2xx."""
+        """The HTTP status, or the one that the body states under a 2xx."""
         status = self.reply.status
         code = self.code or ""
         if 200 <= status < 300 and re.fullmatch(r"[0-9]{3}", code) and int(code) in _MIRRORED:
@@ -129,7 +129,7 @@ class Answer:
 
     @cached_property
     def statement(self) -> Statement:
-        """What the body says about its own success; no member of it is passed over."""
+        """What the body states about its own success; all members about it are checked."""
         word = self.fields.get("status")
         word = word.strip().casefold() if isinstance(word, str) else None
         flags = {_flag(self.fields.get(name)) for name in _SUCCESS_FLAGS}
@@ -151,7 +151,7 @@ class Answer:
 
     @property
     def _likely_code(self) -> bool:
-        """A code by which some APIs mean success: 0, "00", another one of 2xx, a word."""
+        """A code that means success in some APIs: 0, "00", another 2xx, a word."""
         code = (self.code or "").casefold()
         return bool(re.fullmatch(r"0{1,6}|2[0-9]{2}|ok|success(ful)?|succeeded", code, re.ASCII))
 
@@ -163,9 +163,9 @@ class Answer:
 
     @cached_property
     def is_about_content(self) -> bool:
-        """Whether a 403, 404 or 410 is the API's own and about what was sent.
+        """Whether a 403, 404 or 410 is from the API itself and about what was sent.
 
-        A server, framework or gateway has its own words for a path that does not exist.
+        A server, framework or gateway uses other messages for a path that does not exist.
         """
         if not self.said or is_about_route(self.said) or is_system_error(self.said):
             return False
@@ -179,7 +179,7 @@ class Answer:
 
     @cached_property
     def said(self) -> str:
-        """The API's own words, on one line; empty where it said nothing."""
+        """The API's own message, on one line; empty if there is none."""
         for name in ("mess", "message", "detail"):
             if words := _words(self.fields.get(name)):
                 return " ".join(self._clean(words).split())
@@ -187,7 +187,7 @@ class Answer:
 
     @cached_property
     def text(self) -> str:
-        """What there is to read on one line: the API's own words, else the body itself."""
+        """The readable text, on one line: the API's own message, otherwise the body itself."""
         if self.said or self.data is None:
             return self.said
         if isinstance(self.data, str):
@@ -198,11 +198,11 @@ class Answer:
 
     @property
     def message(self) -> str:
-        """`text`, short."""
+        """`text`, shortened."""
         return shorten(self.text, _MESSAGE_LIMIT)
 
     def described(self) -> str:
-        """`message` with the status it came under."""
+        """`message` with its status."""
         origin = f"HTTP {self.status}"
         if 200 <= self.status < 300 and self.code not in (None, "200"):
             origin = f"code {self.code}"
@@ -215,7 +215,7 @@ class Answer:
         return shorten(self._clean(self._readable), limit)
 
     def national_code(self, resource: str, local_id: str) -> str | None:
-        """The document's national code; an echo of the local code is none."""
+        """The document's national code; an echo of the local code does not count."""
         for members in (self.fields, self.nested):
             for name in code_names(resource):
                 code = as_code(members.get(name))
@@ -255,18 +255,18 @@ class Answer:
         return min(max((until - since).total_seconds(), 0.0), _RETRY_AFTER_MAX)
 
     def header(self, name: str) -> str:
-        """A header's value, empty where there is none."""
+        """A header's value, empty if there is none."""
         return next((v for key, v in self.reply.headers.items() if key.lower() == name), "")
 
     @cached_property
     def _readable(self) -> str:
-        """The body as text, with escapes resolved: a name hidden in them must be found."""
+        """The body as text, with escapes resolved, so that names written with escapes are found."""
         if self.is_json and "\\" in self.raw:
             try:
                 text = json.dumps(self.data, ensure_ascii=False)
             except (ValueError, RecursionError):
                 text = self.raw
-            # What is still escaped was so twice, JSON within JSON; or a name looks like that.
+            # Remaining escapes were escaped twice (JSON in JSON), or are a name that looks so.
             text = redact(text, self.names)
             return re.sub(r"\\+u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)
         return html.unescape(self.raw) if self.is_html else self.raw
@@ -276,7 +276,7 @@ class Answer:
 
 
 def _decoded(body: bytes, declared: str | None) -> str:
-    """A body as text: UTF-8 where it is that, else as declared, else as its zero bytes suggest."""
+    """A body as text: UTF-8 if valid, else as declared, else as its zero bytes suggest."""
     if b"\x00" not in body and not body.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
             return body.decode("utf-8-sig")
@@ -303,7 +303,7 @@ def _parsed(text: str) -> object:
 
 
 def lower_names(value: object) -> dict[str, object]:
-    """Members of an object by lower-case name; where names collide, one with a value wins."""
+    """Members of an object by lower-case name; if names collide, one with a value is used."""
     members: dict[str, object] = {}
     for name, member in value.items() if isinstance(value, dict) else ():
         if members.get(name.lower()) in (None, ""):
@@ -312,7 +312,7 @@ def lower_names(value: object) -> dict[str, object]:
 
 
 def code_names(resource: str) -> tuple[str, ...]:
-    """Names under which the national code has been seen, most certain first."""
+    """Names of the member with the national code seen in practice, most certain first."""
     return f"ma_{resource}_quoc_gia", f"ma_{resource}", "ma_phieu"
 
 
@@ -338,7 +338,7 @@ def _flag(value: object) -> bool | None:
 
 
 def _words(value: object, depth: int = 0) -> str:
-    """Text of a message, whatever it is wrapped in."""
+    """Text of a message, also if it is nested in lists or objects."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, list) and depth < 3:

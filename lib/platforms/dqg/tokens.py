@@ -26,32 +26,32 @@ from lib.words.language import Phrase, pack, unpack
 
 logger = logging.getLogger("dqg.tokens")
 
-#: Seconds a refused login answers for the next ones: long enough for a batch's worth of callers.
+#: Seconds for which later callers get the same refusal: long enough for all callers of a batch.
 _REFUSAL_SECONDS = 10.0
-#: Seconds a login's lock outlives the longest login.
+#: Seconds by which a lock's lifetime exceeds the longest login.
 _LOCK_MARGIN = 5.0
 _POLL_SECONDS = 0.05
-#: What Redis answers about a key that never expires.
+#: The answer of Redis for a key that never expires.
 _NO_END = -1
 
 
-#: Logs in. Raises AccountRefused for a refused login; any other error means nothing was learnt.
+#: Logs in. Raises AccountRefused for a refused login; any other error gives no result.
 Login = Callable[[Account], Awaitable[Token]]
 
 
 class TokenCache:
     """Keeps tokens in Redis for all processes and in this process for speed.
 
-    A token lives for a fixed time counted from its login. Callers of one process share one login,
-    and so do processes, by a lock in Redis; a refused login answers for the others for a moment.
-    While Redis is away each process logs in separately. Used within one event loop.
+    A token is kept for a fixed time after its login. Callers of one process share one login, and
+    processes share it through a lock in Redis; a refusal is also shared, for a short time.
+    While Redis is unavailable, each process logs in separately. Used within one event loop.
 
     Args:
         redis: None keeps everything in this process.
         refusal_seconds: how long a refused login is remembered.
-        lock_seconds: how long another process's login is waited for; by default a little longer
+        lock_seconds: how long to wait for another process's login; by default a little longer
             than a login can take.
-        wall_clock: only to read the expiry of a token that does not say when it was issued.
+        wall_clock: used only for the expiry of a token without a time of issue.
     """
 
     def __init__(
@@ -81,32 +81,32 @@ class TokenCache:
         self._sleep = sleep
 
     async def get(self, account: Account, login: Login) -> str:
-        """A token to send with the next call; logs in only where none is known.
+        """A token to send with the next call; logs in only if none is known.
 
         A cancelled caller does not cancel the login of others.
 
         Raises:
             AccountRefused: this login, or one a moment ago, was refused.
-            Exception: whatever else `login` raised.
+            Exception: any other error of `login`.
         """
         while True:
             known = self._local.read(account.key)
             if known is None:
                 known = await self._join_login(account, login)
             token = known.token_or_raise()
-            # The flight may have begun with a token that was dropped before it landed.
+            # The shared login may have returned a token that was dropped meanwhile.
             if not self._local.is_dropped(account.key, token):
                 return token
 
     async def drop(self, account: Account, token: str) -> None:
-        """Forget a token the API refused, but not one that has replaced it. Idempotent."""
+        """Delete a token that the API refused, but not its replacement. Idempotent."""
         self._local.drop(account.key, token)
         shared = self._shared
         if shared is not None:
             await self._fallback.run(lambda: shared.drop(account.key, token), _nothing)
 
     async def known(self, keys: Collection[str]) -> set[str]:
-        """Those of these account keys that have a token: their last login was accepted."""
+        """The account keys among these that have a token: their last login was accepted."""
         shared = self._shared
         if shared is None:
             return self._local.known(keys)
@@ -131,7 +131,7 @@ class TokenCache:
                 if self._in_flight.get(account.key) is flight:
                     del self._in_flight[account.key]
                 if not flight.task.done():
-                    # All callers gave up: a login that no caller waits for must not outlive them.
+                    # All callers were cancelled: the login must not continue without them.
                     flight.task.cancel()
                     await asyncio.gather(flight.task, return_exceptions=True)
 
@@ -151,13 +151,13 @@ class TokenCache:
                 await self._fallback.run(lambda: _release(lock), _nothing)
 
     async def _await_turn(self, shared: _RedisTokens, key: str) -> _LockTurn:
-        """Waits for another process's login to leave a result, or for the right to log in."""
+        """Waits for the result of another process's login, or for the right to log in."""
         lock = shared.lock(key, self._lock_seconds)
         give_up_at = self._monotonic() + self._lock_seconds
         owned = False
         try:
             while True:
-                # The lock first: what its last owner left is then seen by the read that follows.
+                # The lock first: the read that follows then sees the result of its last owner.
                 owned = await lock.acquire(blocking=False)
                 known = await shared.read(key)
                 if known is not None and not self._is_stale(key, known):
@@ -207,7 +207,7 @@ class TokenCache:
 
 @dataclass(frozen=True, slots=True)
 class _CachedLogin:
-    """A token or a refusal, and how many seconds longer it holds."""
+    """A token or a refusal, and the seconds for which it is still valid."""
 
     seconds: float
     token: str | None = field(default=None, repr=False)
@@ -216,7 +216,7 @@ class _CachedLogin:
     def token_or_raise(self) -> str:
         if self.token is None:
             refusal = self.refusal
-            # A new one for each caller: an exception that is raised twice mixes up its traces.
+            # A new error for each caller: an exception raised twice mixes up its tracebacks.
             raise AccountRefused(
                 refusal.message if refusal else Phrase("login refused"),
                 http_status=refusal.http_status if refusal else None,
@@ -233,14 +233,14 @@ class _InFlightLogin:
 
 @dataclass(frozen=True, slots=True)
 class _LockTurn:
-    """What another process left, else the right to log in, with the lock to give back after."""
+    """The result of another process, otherwise the right to log in; and the lock to release."""
 
     known: _CachedLogin | None
     lock: Lock | None
 
 
 class _LocalTokens:
-    """The tokens of this process, and of each account the one that was dropped last."""
+    """The tokens of this process, and the last dropped token of each account."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -271,7 +271,7 @@ class _LocalTokens:
         return self._dropped.get(key) == token
 
     def issued(self, key: str) -> None:
-        """A login has just succeeded: its token is good even if it is an old one again."""
+        """A login has just succeeded: its token is valid even if it equals a dropped one."""
         self._dropped.pop(key, None)
 
 
@@ -294,7 +294,7 @@ class _RedisTokens:
             for name in names:
                 pipe.pttl(name)
             (token, refused), token_ms, refused_ms = await pipe.execute()
-        # What is no token or refusal of ours counts as absent: the next login replaces it.
+        # A value that is not a token or refusal counts as absent: the next login replaces it.
         if is_usable(token) and token_ms > 0:
             return _CachedLogin(token_ms / 1000, token=token)
         refusal = _refusal(refused)
@@ -324,7 +324,7 @@ class _RedisTokens:
         await self._compare_and_set(keys=[self._token(key)], args=[token, "", 0])
 
     async def drop_foreign_lock(self, key: str) -> None:
-        """Delete a lock without an end: ours have one."""
+        """Delete a lock that never expires: it is not from this program."""
         name = f"{self._prefix}:login:{key}"
         if await self._redis.pttl(name) == _NO_END:
             await self._redis.delete(name)
@@ -348,7 +348,7 @@ async def _release(lock: Lock) -> None:
     try:
         await lock.release()
     except LockError:
-        # The login outlived its lock; the process that holds it now keeps it.
+        # The lock expired during the login; the process that holds it now keeps it.
         logger.info("a login outlived its lock", extra={"action": "login_lock_expired"})
 
 
@@ -361,10 +361,10 @@ async def _no_turn() -> _LockTurn:
 
 
 def seconds_to_keep(token: Token, settings: ApiSettings, now: float) -> float:
-    """How long a token just issued is used.
+    """Seconds for which a new token is used.
 
     A lifetime shorter than twice the margin is halved instead, so that a short-lived token is
-    still shared. Without a plausible lifetime the setting alone counts: a 401 corrects it.
+    still shared. Without a plausible lifetime only the setting applies: a 401 corrects it.
     """
     lifetime = token.expires_in
     if lifetime is None:
@@ -376,7 +376,7 @@ def seconds_to_keep(token: Token, settings: ApiSettings, now: float) -> float:
 
 
 def _jwt_lifetime(token: str, now: float) -> float | None:
-    """Seconds between issue and expiry of a JWT, both by its issuer's clock where it says so."""
+    """Seconds from issue to expiry of a JWT, both by the issuer's clock if both are stated."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

@@ -1,6 +1,6 @@
-"""What words of an answer are about: the document itself, a line of it, or the path of the call.
+"""What the text of an answer is about: the document itself, a line of it, or the path of the call.
 
-The API has no codes for these, so its words decide; where they leave a doubt, the doubt is said.
+The API has no codes for these, so its text decides; an ambiguous text is classified as doubtful.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from lib.settings import ApiSettings
 
-#: Everyday and pharmaceutical words that contain "trùng" (same, duplicate) but mean another thing.
+#: Everyday and pharmaceutical words that contain "trùng" (same, duplicate) with another meaning.
 _NOT_DUPLICATE = (
     "côn trùng",
     "ký sinh trùng",
@@ -34,22 +34,22 @@ _NOT_DUPLICATE = (
     "not a duplicate",
     "non-duplicate",
 )
-#: Words that name a part of the document: then a part is a duplicate, not the document.
+#: Words for a part of the document: with them the part is a duplicate, not the document.
 _LINE = re.compile(
     r"\b(chi tiết|chi tiet|\w*chi_?tiet|dòng|dong|lines?|stt|số thứ tự|(row|item)s? *[#:]? *\d+"
     r"|(in|of) (the )?(rows|items|details?)|\w+[._]?details?)\b"
 )
-#: Words that name other things of which there may be two.
+#: Words for other things that may be duplicates.
 _OTHER_THING = re.compile(
     r"\b(thuốc|thuoc|ma_thuoc|drugs?|medicines?|hoạt chất|số lô|lô|so_lo|lot|batch|số đăng ký"
     r"|so_dang_ky|so_dklh|khách hàng|tài khoản|accounts?|users?)\b"
 )
 _EXISTS = re.compile(r"đã (được )?tồn tại|da ton tai|already exist|đã có (trên|trong) hệ thống")
-#: A refusal that says nothing: it gives no other reason either.
+#: Texts of a refusal that give no reason.
 _EMPTY_WORDS = re.compile(
     r"(conflict|xung đột|error|lỗi|lỗi hệ thống|bad request|http error)?[\s.!:()\d-]*"
 )
-#: How frameworks and gateways say that a path or method does not exist, as opposed to a document.
+#: Texts of frameworks and gateways for a path or method (not a document) that does not exist.
 _ROUTE = re.compile(
     r"no http resource|no message available|no route|no static resource"
     r"|\bcannot (get|post|put|patch|delete)\b|\b(get|post|put)\W+/"
@@ -63,7 +63,7 @@ _NOTHING_SAID = re.compile(
 )
 
 
-#: Something went wrong: of what was sent this says nothing.
+#: Texts for a system error: they state nothing about what was sent.
 _SYSTEM_ERROR = re.compile(
     r"(đã )?(có )?(xảy ra )?lỗi (hệ thống|máy chủ|không xác định)|loi he thong|hệ thống (bận|lỗi)"
     r"|có lỗi xảy ra|đã xảy ra lỗi|(system|server|internal|unknown|unexpected)( server)? error"
@@ -72,20 +72,20 @@ _SYSTEM_ERROR = re.compile(
 
 
 class Duplicate(StrEnum):
-    """What words say about the API having the document already."""
+    """What a text states about the API already having the document."""
 
-    SAID = "said"  # of the document itself
-    DOUBTFUL = "doubtful"  # something is there already; it need not be this document
-    OF_A_LINE = "of a line"  # a line is there twice
+    SAID = "said"  # the document itself is a duplicate
+    DOUBTFUL = "doubtful"  # something already exists, but perhaps not this document
+    OF_A_LINE = "of a line"  # a line occurs twice
     NOT_SAID = "not said"
 
 
 def duplicate(text: str, settings: ApiSettings, local_id: str = "") -> Duplicate:
-    """What a text says about the API having the document already.
+    """What a text states about the API already having the document.
 
     Args:
-        local_id: the document's code; what is said right after it is about the document, and
-            words within it do not count.
+        local_id: the document's code; text right after it is about the document, and words
+            inside it are ignored.
     """
     said, code = folded(text), re.escape(folded(local_id))
     for other in _NOT_DUPLICATE:
@@ -101,30 +101,30 @@ def duplicate(text: str, settings: ApiSettings, local_id: str = "") -> Duplicate
 
 
 def says_exists(text: str) -> bool:
-    """Whether a text says literally that something exists already."""
+    """Whether a text literally states that something already exists."""
     return _EXISTS.search(folded(text)) is not None
 
 
 def gives_no_reason(text: str) -> bool:
-    """Whether a refusal says nothing of why."""
+    """Whether a refusal gives no reason."""
     return _EMPTY_WORDS.fullmatch(folded(text)) is not None
 
 
 def is_about_route(text: str) -> bool:
-    """Whether a text says that a path or method does not exist."""
+    """Whether a text states that a path or method does not exist."""
     return _ROUTE.search(folded(text)) is not None
 
 
 def is_system_error(text: str) -> bool:
-    """Whether a text says that something went wrong, and nothing of what was sent."""
+    """Whether a text reports a system error, and nothing about what was sent."""
     return _SYSTEM_ERROR.search(folded(text)) is not None
 
 
 def names_only_the_status(text: str) -> bool:
-    """Whether a text is empty, or no more than the name of the status."""
+    """Whether a text is empty, or only the name of the status."""
     return _NOTHING_SAID.fullmatch(folded(text)) is not None
 
 
 def folded(text: str) -> str:
-    """Text to be compared: one case, one way of composing accents, single spaces."""
+    """Text for comparison: one case, one Unicode form, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

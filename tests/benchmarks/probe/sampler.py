@@ -1,7 +1,7 @@
-"""Where the CPU time of a process goes: a stack every few milliseconds of CPU time.
+"""CPU profiler: samples the stacks of a process every few milliseconds of CPU time.
 
-A thread's stack gets the CPU time that the thread has used since it was looked at last, so waiting
-costs nothing and all threads are seen. Linux only; imports the standard library alone.
+A thread's stack is charged with the CPU time that the thread has used since its last sample, so
+waiting costs nothing and all threads are covered. Linux only; imports only the standard library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 PERIOD = 0.005
 DEPTH = 200
-#: A server that ends by a signal runs no exit handler.
+#: Interval of writing the result: a server that a signal ends runs no exit handler.
 WRITE_SECONDS = 15.0
 
 Stack = tuple[tuple[str, str], ...]
@@ -34,14 +34,14 @@ class Sampler:
         self._used: dict[int, float] = {}
 
     def look(self, frame: FrameType | None) -> None:
-        """Charge every thread's stack with what it has used since the last look.
+        """Charge every thread's stack with the CPU time used since the last sample.
 
         Args:
-            frame: what the calling thread was at.
+            frame: current frame of the calling thread.
         """
         own = threading.get_ident()
         native = {thread.ident: thread.native_id for thread in threading.enumerate()}
-        # After a fork the main thread is still listed under its parent's number.
+        # After a fork the main thread is still listed with the parent's thread id.
         native[own] = threading.get_native_id()
         for ident, top in sys._current_frames().items():
             thread = native.get(ident)
@@ -61,7 +61,7 @@ class Sampler:
 
 
 def start(folder: Path) -> None:
-    """Sample this process until it ends; the result goes into a file of the folder."""
+    """Sample this process until it ends; the result is written to a file in the folder."""
     path = folder / f"{os.getpid()}.json"
     sampler = Sampler()
     written = time.monotonic()
@@ -69,7 +69,7 @@ def start(folder: Path) -> None:
 
     def look(_number: int, frame: FrameType | None) -> None:
         nonlocal busy, written
-        if busy:  # the look before has taken longer than a period
+        if busy:  # the previous sample took longer than a period
             return
         busy = True
         sampler.look(frame)
@@ -79,15 +79,15 @@ def start(folder: Path) -> None:
         busy = False
 
     signal.signal(signal.SIGPROF, look)
-    # A timer of the system comes whenever CPU time has passed; a thread that wakes the main one
-    # would only run where that lets go of the interpreter, and show the same few places for ever.
+    # A system timer fires whenever CPU time has passed. A sampling thread would run only where the
+    # main thread releases the interpreter lock, and would always show the same few places.
     signal.setitimer(signal.ITIMER_PROF, PERIOD, PERIOD)
     _stop_before_exec()
     atexit.register(sampler.write, path)
 
 
 def _stop_before_exec() -> None:
-    """The timer would outlive `exec`, and its signal would kill what comes then."""
+    """Stop the timer before `exec`: otherwise its signal would kill the new program."""
     for name in ("execv", "execve"):
         original = getattr(os, name)
 

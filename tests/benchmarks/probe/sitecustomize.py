@@ -1,7 +1,7 @@
-"""Notes every call to the Prefect API, and on request where the CPU time goes.
+"""Records every call to the Prefect API, and on request a CPU profile.
 
-Python imports this module by itself in each process that has this folder on its path. One short
-line a call is appended to a file, so nothing is lost when a process is killed.
+Python imports this module automatically in each process that has this folder on its path. One
+short line per call is appended to a file, so nothing is lost when a process is killed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _count_calls() -> None:
     descriptors: dict[str, int] = {}
 
     def note(request: httpx.Request) -> None:
-        # Asked at each call: a run that is forked gets its environment after this module.
+        # Read at each call: a forked run gets its environment after this module is imported.
         path, api_url = os.environ.get("BENCH_CALLS_FILE"), os.environ.get("PREFECT_API_URL")
         if not path or not api_url or request.url.netloc != httpx.URL(api_url).netloc:
             return
@@ -41,14 +41,14 @@ def _count_calls() -> None:
 
 
 def _sample(folder: str) -> None:
-    # The folder of this file is on the path, so the sampler beside it needs no package.
+    # The folder of this file is on the path, so the sampler in it needs no package.
     import sampler  # type: ignore[import-not-found]
 
     sampler.start(Path(folder))
 
 
 def _sample_forked() -> None:
-    """A forked run gets its environment after this module, and its module by `runpy`."""
+    """Sample forked runs: they get their environment after this import, and start with `runpy`."""
     import runpy
 
     original = runpy.run_module

@@ -1,9 +1,9 @@
-"""Loaded by Python itself where this folder is on PYTHONPATH: a clock that is wrong.
+"""A wrong clock. Python loads this module automatically if this folder is on PYTHONPATH.
 
-Shifts what `time.time` and `datetime.now` say by PYTHON_CLOCK_SHIFT_SECONDS; with
-PYTHON_CLOCK_SHIFT_EXCEPT not in processes whose command line holds that text. The names begin like
-Python's own variables, so that preloaded processes of two clocks are kept apart.
-Durations (`time.monotonic`) stay right, as on a machine whose clock was set wrongly.
+Shifts the results of `time.time` and `datetime.now` by PYTHON_CLOCK_SHIFT_SECONDS, except in
+processes whose command line contains the text of PYTHON_CLOCK_SHIFT_EXCEPT. The names begin like
+Python's own variables, so that runs with different clocks use different preloaded processes.
+Durations (`time.monotonic`) stay correct, as on a machine whose clock was set wrongly.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def _shift_clock(seconds: float) -> None:
     time.time = lambda: real_time() + seconds
     time.time_ns = lambda: real_time_ns() + int(seconds * 1e9)
 
-    # The class itself is changed, since drivers and models hold on to the one there is. It is
-    # built in, so its attributes can be set only in the dictionary behind them.
+    # The class itself is patched, since drivers and models keep references to it. It is a
+    # built-in type, so its attributes can be set only in its underlying dictionary.
     attributes: dict[str, Any] = gc.get_referents(datetime.__dict__)[0]
     real_now, step = attributes["now"], timedelta(seconds=seconds)
 
