@@ -22,7 +22,7 @@ from prefect.states import Completed, Failed
 from lib.models import Claim
 from lib.pipelines import PIPELINES
 from lib.settings import SyncSettings
-from lib.sync.planning import ClaimPlan, Gathering, claim_bounds, suspects_together
+from lib.sync.planning import BatchDelay, ClaimPlan, claim_bounds, suspects_together
 from lib.sync.probes import probe_accounts
 from tasks.alerts import emit_alert_events
 from tasks.artifacts import show_summary
@@ -56,13 +56,13 @@ async def orchestrate() -> State[Any]:
 async def due_pipelines(sync: SyncSettings) -> AsyncIterator[Iterable[str]]:
     """All pipelines, then those with due documents, until the next scheduled run is due."""
     yield PIPELINES
-    gathering = Gathering(sync.orchestrate_gather, sync.batch_size)
+    batch_delay = BatchDelay(sync.orchestrate_gather, sync.batch_size)
     is_last = not sync.orchestrate_seconds
     while not is_last:
         left = _seconds_left(sync.orchestrate_seconds)
         is_last = left <= sync.orchestrate_poll
         await asyncio.sleep(min(left, sync.orchestrate_poll))
-        if pipelines := gathering.ripe(await count_due(), time.monotonic()):
+        if pipelines := batch_delay.due(await count_due(), time.monotonic()):
             yield pipelines
 
 
@@ -110,7 +110,7 @@ async def _claim(
 ) -> Claim:
     token = str(uuid4())
     claim = await claim_documents(
-        pipeline, token, limit, exclude, only, crashes, longest_untried=plan.probing
+        pipeline, token, limit, exclude, only, crashes, least_recent_first=plan.probing
     )
     if claim.documents:
         await dispatch(claim, plan.granularity)

@@ -96,32 +96,32 @@ async def send_all(batch: Batch, wanted: Granularity | None) -> None:
     """
     sync, records = batch.services.settings.sync, list(batch)
     if sync.granularity_for(len(batch), wanted) is Granularity.FLOW:
-        places = asyncio.Semaphore(sync.flow_concurrency)
-        await finish_all(send_one(batch, record, places) for record in records)
+        slots = asyncio.Semaphore(sync.flow_concurrency)
+        await finish_all(send_one(batch, record, slots) for record in records)
     else:
-        places, size = asyncio.Semaphore(sync.concurrency), sync.documents_per_task
+        slots, size = asyncio.Semaphore(sync.concurrency), sync.documents_per_task
         chunks = [records[start : start + size] for start in range(0, len(records), size)]
-        await finish_all(send_together(batch, chunk, places) for chunk in chunks)
+        await finish_all(send_together(batch, chunk, slots) for chunk in chunks)
 
 
-async def send_one(batch: Batch, record: Record, places: asyncio.Semaphore) -> None:
+async def send_one(batch: Batch, record: Record, slots: asyncio.Semaphore) -> None:
     """Send a record as a subflow, if it may be sent now."""
-    async with places:
+    async with slots:
         try:
             await ensure_sendable(batch, record)
         except (ClaimLost, Paused) as reason:
             await record_outcome(batch, record, reason)
         else:
-            await _to_its_end(batch, [record], run_subflow(batch, record))
+            await _await_run(batch, [record], run_subflow(batch, record))
 
 
-async def send_together(batch: Batch, records: Sequence[Record], places: asyncio.Semaphore) -> None:
+async def send_together(batch: Batch, records: Sequence[Record], slots: asyncio.Semaphore) -> None:
     """Send a chunk of records as one task run: no call to the Prefect API, only events."""
     send = with_retries(send_documents, batch.services.settings.sync)
-    await _to_its_end(batch, records, send(batch, records, places, return_state=True))
+    await _await_run(batch, records, send(batch, records, slots, return_state=True))
 
 
-async def _to_its_end(batch: Batch, records: Sequence[Record], run: Awaitable[Any]) -> None:
+async def _await_run(batch: Batch, records: Sequence[Record], run: Awaitable[Any]) -> None:
     """Wait for a run, and release those of its records that it could not finish."""
     try:
         await run

@@ -39,10 +39,10 @@ class AccountDirectory:
 
     def __init__(self, rows: Iterable[ShopAccount], settings: ApiSettings) -> None:
         newest: dict[tuple[str, str], ShopAccount] = {}
-        self._spelled: dict[str, str] = {}
+        self._canonical: dict[str, str] = {}
         for row in rows:
             place = _place(row.shop_pharmacy_code, row.pharmacy_code)
-            self._spelled.setdefault(place[0], row.shop_pharmacy_code.strip())
+            self._canonical.setdefault(place[0], row.shop_pharmacy_code.strip())
             if row.active and (place not in newest or _is_newer(row, newest[place])):
                 newest[place] = row
         self._base_url = settings.base_url
@@ -103,21 +103,21 @@ class AccountDirectory:
         for place in self._rows:
             account = self._at(place)
             if isinstance(account, Account):
-                keys[self._spelled[place[0]]].add(account.key)
+                keys[self._canonical[place[0]]].add(account.key)
         return dict(keys)
 
     def keys_of(self, shop_pharmacy_code: str) -> set[str]:
         """Keys of one shop's own accounts; empty if it has no account."""
-        return self.keys().get(self.spelling_of(shop_pharmacy_code), set())
+        return self.keys().get(self.canonical_code(shop_pharmacy_code), set())
 
     def shops(self) -> list[str]:
         """Every shop of AccountShop, as written there."""
-        return list(self._spelled.values())
+        return list(self._canonical.values())
 
-    def spelling_of(self, shop_pharmacy_code: str) -> str:
+    def canonical_code(self, shop_pharmacy_code: str) -> str:
         """The shop's code as written in AccountShop; unchanged if AccountShop does not have it."""
         given = shop_pharmacy_code.strip()
-        return self._spelled.get(comparable(given), given)
+        return self._canonical.get(comparable(given), given)
 
     def logins(self) -> list[tuple[Account, list[str]]]:
         """Each account once, with its shops; the installation's account is last, without shops.
@@ -130,7 +130,7 @@ class AccountDirectory:
             account = self._at(place)
             if isinstance(account, Account):
                 accounts[account.key] = account
-                shops[account.key].add(self._spelled[place[0]])
+                shops[account.key].add(self._canonical[place[0]])
         if self._global is not None:
             accounts.setdefault(self._global.key, self._global)
         return [(account, sorted(shops[key])) for key, account in accounts.items()]

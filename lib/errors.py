@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.words.documents import finding
-from lib.words.language import Language, Phrase, said, say
+from lib.words.language import Language, Phrase, translate, translated
 
 
 class SyncError(Exception):
@@ -68,9 +68,9 @@ class SyncError(Exception):
         if maybe_stored is not None:
             self.maybe_stored = maybe_stored
 
-    def said(self, language: Language) -> str:
+    def translated(self, language: Language) -> str:
         """The reason as text for people; texts of other software are not translated."""
-        return said(self.message, language)
+        return translated(self.message, language)
 
     def __reduce__(self) -> tuple[Callable[..., SyncError], tuple[Any, ...]]:
         # By default an exception is copied by calling its class with `args`. The constructors here
@@ -156,7 +156,7 @@ class FieldError:
     line: int | None
     reason: str
 
-    def said(self, language: Language) -> str:
+    def translated(self, language: Language) -> str:
         """The place of the field and its error, as text for people."""
         return finding(self.field, self.line, self.reason, language)
 
@@ -189,10 +189,10 @@ class InvalidDocument(Rejected):
 
     def __init__(self, field_errors: Sequence[FieldError], language: Language) -> None:
         shown = field_errors[:FIELD_ERRORS_KEPT]
-        texts = [error.said(language) for error in shown]
+        texts = [error.translated(language) for error in shown]
         if more := len(field_errors) - len(shown):
             number = f"{more:,}"
-            texts.append(say(language, "and {number} more", number=number))
+            texts.append(translate(language, "and {number} more", number=number))
         super().__init__("; ".join(texts), field_errors=shown)
         #: How many fields are wrong; `field_errors` holds the first ones.
         self.field_error_count = len(field_errors)

@@ -77,7 +77,7 @@ class OutcomeWriter:
             return False
         self._metrics.document_ended(outcome)
         if record.warnings and outcome.kind is OutcomeKind.ACCEPTED:
-            self._metrics.doubted(record.ref.pipeline)
+            self._metrics.accepted_with_warnings(record.ref.pipeline)
         await self._tracking.finished(record, outcome)
         return True
 

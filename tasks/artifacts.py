@@ -371,7 +371,7 @@ def description_of(close: DailyClose) -> str:
     if failed := close.count(State.FAILED):
         lines += ["", f"{failed} failed: `dqg failures group` and the console say why."]
     if close.notes:
-        notes = [note.said(Language.ENGLISH) for note in close.notes]
+        notes = [note.translated(Language.ENGLISH) for note in close.notes]
         lines += ["", "Not compared:", "", *(f"- {plain(note)}" for note in notes)]
     if differences:
         lines += ["", "Differences:", ""]
@@ -382,7 +382,7 @@ def description_of(close: DailyClose) -> str:
 
 
 def _line(item: Difference) -> str:
-    ref, text = item.ref, item.said(Language.ENGLISH)
+    ref, text = item.ref, item.translated(Language.ENGLISH)
     return f"{ref.pipeline} {ref.local_id} ({ref.shop_pharmacy_code}): {text}"
 
 

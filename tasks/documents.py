@@ -29,8 +29,8 @@ from lib.sanitize import sanitize_exceptions
 from lib.services import Services
 from lib.settings import Language, SyncSettings
 from lib.sync.batch import Batch
-from lib.sync.submit import is_passing, send_chunk, submit
-from lib.words.language import say
+from lib.sync.submit import is_transient, send_chunk, submit
+from lib.words.language import translate
 from tasks.runtime import chunk_run_name, current_services
 
 #: After these errors a document waits for its account, a breaker or another holder: not a failure.
@@ -47,7 +47,7 @@ async def claim_documents(
     exclude_shops: frozenset[str] = frozenset(),
     only_shops: frozenset[str] | None = None,
     crashes: tuple[int, int] | None = None,
-    longest_untried: bool = False,
+    least_recent_first: bool = False,
 ) -> Claim:
     """Claim up to `limit` pending documents, an equal share per shop. Each call claims new ones."""
     services = current_services()
@@ -60,7 +60,7 @@ async def claim_documents(
         exclude_shops=exclude_shops,
         only_shops=only_shops,
         crashes=crashes,
-        longest_untried=longest_untried,
+        least_recent_first=least_recent_first,
     )
 
 
@@ -86,7 +86,7 @@ async def claim_document(
             force=force,
         )
     except SyncError as error:
-        return Failed(message=error.said(sync.language), data=error)
+        return Failed(message=error.translated(sync.language), data=error)
     return Completed(message=f"held by {token}")
 
 
@@ -115,12 +115,12 @@ async def release_claim(services: Services, claim: Claim) -> None:
     )
 
 
-async def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+async def may_retry(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Whether to retry a failed task within this run; only the error's class decides."""
-    return is_passing(await state.aresult(raise_on_failure=False))
+    return is_transient(await state.aresult(raise_on_failure=False))
 
 
-@task(name="submit", cache_policy=NO_CACHE, retry_condition_fn=is_transient)
+@task(name="submit", cache_policy=NO_CACHE, retry_condition_fn=may_retry)
 async def submit_record(batch: Batch, record: Record) -> State[Any]:
     """Check one record, build its request body and send it; see `lib.sync.submit.submit`.
 
@@ -139,21 +139,21 @@ async def submit_record(batch: Batch, record: Record) -> State[Any]:
     name="send-documents",
     task_run_name=chunk_run_name,
     cache_policy=NO_CACHE,
-    retry_condition_fn=is_transient,
+    retry_condition_fn=may_retry,
 )
 async def send_documents(
-    batch: Batch, records: Sequence[Record], places: asyncio.Semaphore
+    batch: Batch, records: Sequence[Record], slots: asyncio.Semaphore
 ) -> State[Any]:
     """Send several records, each with its own outcome. A retry continues with what remains.
 
     Args:
-        places: limits how many records of the batch are in progress at once.
+        slots: limits how many records of the batch are in progress at once.
     """
     try:
         with sanitize_exceptions():
-            await send_chunk(batch, records, places, str(task_run.id))
+            await send_chunk(batch, records, slots, str(task_run.id))
     except SyncError as error:
-        return Failed(message=error.said(batch.services.settings.sync.language), data=error)
+        return Failed(message=error.translated(batch.services.settings.sync.language), data=error)
     return Completed(message=f"{len(records)} documents done")
 
 
@@ -176,11 +176,13 @@ def state_of(result: Acceptance | BaseException, language: Language) -> State[An
     name `Waiting`, because its run did all it could.
     """
     if isinstance(result, Acceptance):
-        text = say(language, "accepted as {national_id}", national_id=result.national_id or "?")
+        text = translate(
+            language, "accepted as {national_id}", national_id=result.national_id or "?"
+        )
         return Completed(message=text, data=result)
-    text = result.said(language) if isinstance(result, SyncError) else type(result).__name__
+    text = result.translated(language) if isinstance(result, SyncError) else type(result).__name__
     if isinstance(result, _WAITS):
-        text = say(language, "will be sent again: {why}", why=text)
+        text = translate(language, "will be sent again: {why}", why=text)
         return Completed(name=WAITING, message=text, data=result)
     return Failed(message=text, data=result)
 

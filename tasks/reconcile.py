@@ -62,7 +62,7 @@ async def repair_logs() -> Repairs:
     services = current_services()
     repairs = Repairs()
     steps: Sequence[Callable[[Services, Repairs], Awaitable[None]]] = (
-        repair.set_aside_deadly,
+        repair.set_aside_crashing,
         repair.save_accepted,
         repair.close_left_open,
         repair.resolve_failures,

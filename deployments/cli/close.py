@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from deployments.cli.context import ATTENTION, AsJson, complain, print_json, run
+from deployments.cli.context import ATTENTION, AsJson, print_error, print_json, run
 from deployments.cli.language import N_, _, _n, current_language
 from deployments.cli.output import code, console, number, table, text
 from deployments.cli.prefect_api import prefect_errors
@@ -196,7 +196,7 @@ async def _close(scope: Scope, sample: int, paths: Mapping[Format, Path], json: 
     else:
         _print(result, seals)
         if artifact_error is not None:
-            complain(_("no artifact was made: {error}", error=artifact_error))
+            print_error(_("no artifact was made: {error}", error=artifact_error))
     return 0 if result.is_closed and artifact_error is None else ATTENTION
 
 
@@ -221,7 +221,7 @@ async def _verify(path: Path, key: str | None, noted: str | None, json: bool) ->
         )
         return 0 if good else ATTENTION
     if not unchanged:
-        complain(_("the file was changed"))
+        print_error(_("the file was changed"))
         typer.echo(_("its rows give {sha256}", sha256=found.found))
         typer.echo(_("it should be {sha256}", sha256=noted or found.stated.sha256))
         return ATTENTION
@@ -229,7 +229,7 @@ async def _verify(path: Path, key: str | None, noted: str | None, json: bool) ->
     typer.echo(_("daily close of {day}", day=printable(found.scope)))
     typer.echo(f"SHA-256 {found.found}")
     if signed is False:
-        complain(_("the file is not signed with this key"))
+        print_error(_("the file is not signed with this key"))
     elif signed:
         typer.echo(_("signed with this key"))
     elif found.is_signed:
@@ -305,7 +305,7 @@ def _print(result: DailyClose, seals: Mapping[Path, Seal]) -> None:
             )
         )
     for note in result.notes:
-        out.print(Text(note.said(current_language())))
+        out.print(Text(note.translated(current_language())))
     for line in _what_to_do(result):
         out.print(Text(line))
     verdict = (
@@ -340,7 +340,7 @@ def _what_to_do(result: DailyClose) -> Iterator[str]:
 
 def _difference_row(difference: Difference) -> tuple[object, ...]:
     ref = difference.ref
-    text = difference.said(current_language())
+    text = difference.translated(current_language())
     return ref.pipeline, ref.shop_pharmacy_code, ref.local_id, text
 
 
@@ -370,7 +370,7 @@ def _as_json(
             }
             for difference in result.differences
         ],
-        "notes": [note.said(Language.ENGLISH) for note in result.notes],
+        "notes": [note.translated(Language.ENGLISH) for note in result.notes],
         "file": str(first[0]),
         "sha256": first[1].sha256,
         "files": [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployments.cli.context import ATTENTION, AsJson, complain, open_operator, print_json, run
+from deployments.cli.context import ATTENTION, AsJson, open_operator, print_error, print_json, run
 from deployments.cli.language import _
 from deployments.cli.output import code, table, text
 from deployments.cli.output import console as screen
@@ -88,7 +88,7 @@ async def make_app() -> FastAPI:
 
     @asynccontextmanager
     async def stores() -> AsyncIterator[Operator]:
-        async with open_operator(source_may_be_away=True) as operator:
+        async with open_operator(source_optional=True) as operator:
             await operator.tracking.prepare()
             yield operator
 
@@ -149,7 +149,7 @@ async def _check_shops(added: User) -> None:
             for shop in sorted(added.shops):
                 await check_shop(shop, operator.source, operator.accounts, operator.failures)
     except (ConfigurationError, StoreUnavailable) as error:
-        complain(_("not known whether these shops exist: {error}", error=error))
+        print_error(_("not known whether these shops exist: {error}", error=error))
 
 
 def _read_password() -> str:

@@ -30,7 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of tabl
 
 
 @asynccontextmanager
-async def open_operator(*, source_may_be_away: bool = False) -> AsyncIterator[Operator]:
+async def open_operator(*, source_optional: bool = False) -> AsyncIterator[Operator]:
     """Opens the stores for the duration of a command; see `lib.operations.operator`.
 
     Raises:
@@ -39,7 +39,7 @@ async def open_operator(*, source_may_be_away: bool = False) -> AsyncIterator[Op
     settings = await read_settings()
     use_zone(settings.cli.time_zone)
     url = await source_url(settings)
-    async with stores_of(settings, url, source_may_be_away=source_may_be_away) as operator:
+    async with stores_of(settings, url, source_optional=source_optional) as operator:
         yield operator
 
 
@@ -63,7 +63,7 @@ def _carry_out(work: Coroutine[Any, Any, int], *, as_json: bool) -> int:
         if as_json:
             print_json({"error": str(error)})
         else:
-            complain(str(error))
+            print_error(str(error))
         return ATTENTION
     except KeyboardInterrupt:
         return 130
@@ -84,5 +84,5 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     typer.echo(printable(_("error: {text}", text=text)), err=True)

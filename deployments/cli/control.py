@@ -21,7 +21,7 @@ from lib.errors import DocumentNotFound, StoreUnavailable
 from lib.operations.operator import Operator
 from lib.operations.pause import pause as pause_breakers
 from lib.operations.pause import pipeline_entry, shop_breakers, shop_entry
-from lib.operations.pause import resume as let_go
+from lib.operations.pause import resume as resume_breakers
 from lib.resilience.breaker import pipeline_breaker
 from lib.tracking.audit import Action, AuditEntry
 from lib.words.states import breaker
@@ -84,7 +84,7 @@ async def _change(shop: str | None, entry: AuditEntry, json: bool) -> int:
         if entry.action is Action.PAUSED:
             snapshots = await pause_breakers(operator, names, entry=entry)
         else:
-            snapshots = await let_go(operator, names, entry=entry)
+            snapshots = await resume_breakers(operator, names, entry=entry)
     if snapshots is None:
         raise StoreUnavailable("Redis", _("away, nothing was changed"))
     if json:

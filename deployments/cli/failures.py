@@ -31,7 +31,7 @@ from lib.operations.operator import Operator
 from lib.tracking.failures import FailureFilter
 from lib.tracking.task_logs import TaskLogReader
 from lib.words.documents import hint, kind, reason
-from lib.words.language import say
+from lib.words.language import translate
 
 app = typer.Typer(help="Documents that failed, and why.", no_args_is_help=True)
 
@@ -59,13 +59,13 @@ def list_(
 def _reason(row: dict[str, Any]) -> str | None:
     """The reason in the language of the command line; an answer of the API is not changed."""
     if fields := row.get("field_errors"):
-        return "; ".join(FieldError(**field).said(current_language()) for field in fields)
+        return "; ".join(FieldError(**field).translated(current_language()) for field in fields)
     return reason(row["error"], current_language()) if row.get("error") else None
 
 
 def _hint(row: dict[str, Any]) -> str:
     fields = row.get("field_errors") or [{"field": ""}]
-    return say(current_language(), hint(fields[0]["field"], row.get("error_class") or ""))
+    return translate(current_language(), hint(fields[0]["field"], row.get("error_class") or ""))
 
 
 async def _list(wanted: FailureFilter, limit: int, json: bool) -> int:

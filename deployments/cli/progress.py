@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Advance = Callable[[int], None]
 
 #: Seconds before the bar appears: shorter work needs none.
-_PATIENCE = 1.0
+_DELAY_SECONDS = 1.0
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def progress(
     *,
     shown: bool,
     console: Console | None = None,
-    patience: float = _PATIENCE,
+    delay: float = _DELAY_SECONDS,
 ) -> Iterator[Advance]:
     """Shows progress on standard error while the body runs; the bar disappears afterwards.
 
@@ -48,7 +48,7 @@ def progress(
 
     def advance(done: int) -> None:
         bar.advance(task, done)
-        if not bar.live.is_started and time.monotonic() - begin >= patience:
+        if not bar.live.is_started and time.monotonic() - begin >= delay:
             bar.start()
 
     try:

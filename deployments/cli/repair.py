@@ -145,7 +145,7 @@ async def _requeue(
                     operator, decisions, by=by or getpass.getuser(), why=why, seen=advance
                 )
     results = [_result(decision, _("pending again")) for decision in decisions]
-    _tell(
+    _print_results(
         results,
         yes,
         json,
@@ -240,7 +240,7 @@ async def _resolve(
                     operator, decision, national_id, by=by or getpass.getuser(), why=why
                 )
     result = _result(decision, _("marked as {national_id}", national_id=national_id))
-    _tell(
+    _print_results(
         [result],
         yes,
         json,
@@ -258,7 +258,7 @@ def _decided(why: str | None, yes: bool) -> str:
     return reason
 
 
-def _tell(results: list[Result], yes: bool, json: bool, preview: str) -> None:
+def _print_results(results: list[Result], yes: bool, json: bool, preview: str) -> None:
     counts = Counter((r.ref.pipeline, r.ref.shop_pharmacy_code, r.text) for r in results)
     if json:
         print_json({"dry_run": not yes, "documents": [result.as_json() for result in results]})

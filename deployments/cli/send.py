@@ -32,7 +32,7 @@ from lib.pipelines import Pipeline, get_pipeline
 
 #: Seconds between two polls of the run, and until the command explains why it has not begun.
 _POLL = 0.3
-_PATIENCE = 10.0
+_DELAY_SECONDS = 10.0
 
 #: States of Prefect in which a run waits for a worker.
 _WAITING = ("Scheduled", "Late", "Pending")
@@ -57,7 +57,7 @@ class RunState:
 
 
 @dataclass(slots=True)
-class Following:
+class FollowedRun:
     """A run, and what is known of it so far.
 
     Attributes:
@@ -120,8 +120,8 @@ async def _send(
     say: Say = (lambda text: None) if json else typer.echo
     pipeline = get_pipeline(name.value)
     async with open_operator() as operator:
-        document = _to_be_sent(await one_document(operator, local_id, name, pharmacy_code), force)
-        following = await start_run(pipeline, document, force)
+        document = _choose_row(await one_document(operator, local_id, name, pharmacy_code), force)
+        followed = await start_run(pipeline, document, force)
         entry = sent_entry(document.ref, getpass.getuser())
         await operator.audit.try_note(entry)
         say(
@@ -131,15 +131,15 @@ async def _send(
                 document=local_id,
                 shop=document.ref.shop_pharmacy_code,
                 status=str(document.status),
-                run=run_url(following.run_id) or following.run_id,
+                run=run_url(followed.run_id) or followed.run_id,
             )
         )
         try:
-            await _follow(pipeline, following, seconds, say)
+            await _follow(pipeline, followed, seconds, say)
         except asyncio.CancelledError:
             say(_("no longer followed; the run goes on"))
             raise
-        result = await _result(operator, pipeline, document, following)
+        result = await _result(operator, pipeline, document, followed)
     accepted = result["accepted"]
     if json:
         print_json(result)
@@ -148,7 +148,7 @@ async def _send(
     return 0 if accepted else ATTENTION
 
 
-def _to_be_sent(rows: list[StoredDocument], force: bool) -> StoredDocument:
+def _choose_row(rows: list[StoredDocument], force: bool) -> StoredDocument:
     """The row that a run would claim, chosen as `Claims.claim_one` does.
 
     Raises:
@@ -167,7 +167,7 @@ def _to_be_sent(rows: list[StoredDocument], force: bool) -> StoredDocument:
     return chosen
 
 
-async def start_run(pipeline: Pipeline, document: StoredDocument, force: bool) -> Following:
+async def start_run(pipeline: Pipeline, document: StoredDocument, force: bool) -> FollowedRun:
     """Creates the run.
 
     Raises:
@@ -196,10 +196,10 @@ async def start_run(pipeline: Pipeline, document: StoredDocument, force: bool) -
         raise StoreUnavailable(
             error.store, _("no answer: see in the UI whether a run was started")
         ) from None
-    return Following(made["id"])
+    return FollowedRun(made["id"])
 
 
-async def _follow(pipeline: Pipeline, following: Following, seconds: float, say: Say) -> None:
+async def _follow(pipeline: Pipeline, followed: FollowedRun, seconds: float, say: Say) -> None:
     """Polls the run until it ends or the time is up; prints each of its states.
 
     Reads the history of states, so that a short state between two polls is not missed.
@@ -208,9 +208,9 @@ async def _follow(pipeline: Pipeline, following: Following, seconds: float, say:
     away = False
     explained = False
     while True:
-        told = len(following.states)
+        reported = len(followed.states)
         try:
-            following.states = await _states(following.run_id)
+            followed.states = await _states(followed.run_id)
         except StoreUnavailable as error:
             if not away:
                 say(_("{error}: still trying", error=error))
@@ -218,14 +218,14 @@ async def _follow(pipeline: Pipeline, following: Following, seconds: float, say:
         else:
             away = False
         passed = time.monotonic() - begin
-        for state in following.states[told:]:
-            since = (state.timestamp - following.states[0].timestamp).total_seconds()
+        for state in followed.states[reported:]:
+            since = (state.timestamp - followed.states[0].timestamp).total_seconds()
             say(f"{max(since, 0.0):6.1f} s  {state.text}")
-        if following.final or passed >= seconds:
+        if followed.final or passed >= seconds:
             return
-        if not explained and passed >= _PATIENCE and following.state in _WAITING:
-            following.waits_for = await _waits_for(pipeline)
-            say(_("the run still waits: {why}", why=following.waits_for))
+        if not explained and passed >= _DELAY_SECONDS and followed.state in _WAITING:
+            followed.waits_for = await _waits_for(pipeline)
+            say(_("the run still waits: {why}", why=followed.waits_for))
             explained = True
         await asyncio.sleep(min(_POLL, max(seconds - passed, 0.05)))
 
@@ -256,17 +256,17 @@ async def _waits_for(pipeline: Pipeline) -> str:
 
 
 async def _result(
-    operator: Operator, pipeline: Pipeline, before: StoredDocument, following: Following
+    operator: Operator, pipeline: Pipeline, before: StoredDocument, followed: FollowedRun
 ) -> dict[str, Any]:
     """The document's outcome as the source database has it."""
     ref = before.ref
     found = await asyncio.to_thread(operator.source.documents.get, pipeline, [ref.record_id])
     document = found[0] if found else None
     # A document that is sent again stays accepted until its run has completed.
-    happened = following.completed or before.status != SyncStatus.SUCCESS
+    happened = followed.completed or before.status != SyncStatus.SUCCESS
     accepted = document is not None and document.status == SyncStatus.SUCCESS and happened
-    if not following.final and following.waits_for is None and following.state in _WAITING:
-        following.waits_for = await _waits_for(pipeline)
+    if not followed.final and followed.waits_for is None and followed.state in _WAITING:
+        followed.waits_for = await _waits_for(pipeline)
     return {
         "pipeline": ref.pipeline,
         "local_id": ref.local_id,
@@ -276,20 +276,20 @@ async def _result(
         "accepted": accepted,
         "status": str(document.status) if document else None,
         "national_id": document.national_id if document else None,
-        "reason": None if accepted else _reason(document, following),
-        "run_id": following.run_id,
-        "run_url": run_url(following.run_id),
-        "run_state": following.state,
-        "run_ended": following.final,
-        "waits_for": None if following.final else following.waits_for,
+        "reason": None if accepted else _reason(document, followed),
+        "run_id": followed.run_id,
+        "run_url": run_url(followed.run_id),
+        "run_state": followed.state,
+        "run_ended": followed.final,
+        "waits_for": None if followed.final else followed.waits_for,
     }
 
 
-def _reason(document: StoredDocument | None, following: Following) -> str | None:
+def _reason(document: StoredDocument | None, followed: FollowedRun) -> str | None:
     """Why it was not accepted: the message of the run, else that of the row."""
-    if not following.final:
+    if not followed.final:
         return None
-    return following.message or (document.message if document else None)
+    return followed.message or (document.message if document else None)
 
 
 def _verdict(result: dict[str, Any], seconds: float) -> str:

@@ -52,7 +52,7 @@ async def _trace(
     local_id: str, pipeline: PipelineName | None, pharmacy_code: str | None, json: bool
 ) -> int:
     pipelines = list(PIPELINES.values()) if pipeline is None else [get_pipeline(pipeline.value)]
-    async with open_operator(source_may_be_away=True) as operator:
+    async with open_operator(source_optional=True) as operator:
         found = await read_trace(operator, local_id, pipelines, pharmacy_code, read_runs=read_runs)
     if json:
         print_json(as_json(found))

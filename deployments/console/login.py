@@ -31,7 +31,7 @@ router = APIRouter()
 
 _YEAR = 365 * 24 * 3600
 #: Limits password checks at the same time; each takes 32 MB.
-_GUESSES_AT_ONCE = asyncio.Semaphore(4)
+_CHECKS_AT_ONCE = asyncio.Semaphore(4)
 _LONGEST = 200
 
 
@@ -56,7 +56,7 @@ async def log_in(request: Request) -> Response:
         values = {"problem": "wait", "minutes": ceil(wait / 60)}
         return page(request, "login.html", session, status=429, values=values)
     user = console.users.find(name)
-    async with _GUESSES_AT_ONCE:
+    async with _CHECKS_AT_ONCE:
         stored = None if user is None else user.password
         good = await asyncio.to_thread(verify_password, password, stored)
     if user is None or not good:

@@ -48,7 +48,7 @@ class ShopRows:
         return sum(row.needs or 0 for row in self.rows)
 
     @property
-    def troubled(self) -> bool:
+    def has_problems(self) -> bool:
         bad = self.account is not None and self.account.state is not BreakerState.CLOSED
         return bad or self.needs > 0
 
@@ -92,7 +92,7 @@ def rows_of(status: Status, shops: Shops, user: User) -> list[ShopRows]:
     for summary in status.shops:
         if user.sees(summary.shop):
             of(summary.shop).rows.append(Row(summary, status.open_of(summary)))
-    return sorted(found.values(), key=lambda shop: (not shop.troubled, shop.shop.code))
+    return sorted(found.values(), key=lambda shop: (not shop.has_problems, shop.shop.code))
 
 
 def _of_user(status: Status, user: User) -> list[DeadlineCount]:

@@ -103,7 +103,7 @@ def _language(context: Context) -> Language:
 
 
 @pass_context
-def said(context: Context, text: str) -> str:
+def translated(context: Context, text: str) -> str:
     """A text marked by `N_`, or a finding of our own check, in the language of the page."""
     if not text:
         return ""
@@ -136,19 +136,19 @@ def account_state(context: Context, snapshot: BreakerSnapshot | None) -> str:
 @pass_context
 def finding(context: Context, found: Difference | Note) -> str:
     """A difference of the daily close, or what could not be compared."""
-    return found.said(_language(context))
+    return found.translated(_language(context))
 
 
 @pass_context
 def parts(context: Context, names: Iterable[str]) -> str:
     """The names of unavailable stores."""
-    return ", ".join(said(context, _PARTS.get(name, name)) for name in names)
+    return ", ".join(translated(context, _PARTS.get(name, name)) for name in names)
 
 
 @pass_context
 def details(context: Context, text: str) -> str:
     """The details of an event, without technical terms."""
-    return ", ".join(said(context, _DETAILS.get(part, part)) for part in text.split(", "))
+    return ", ".join(translated(context, _DETAILS.get(part, part)) for part in text.split(", "))
 
 
 def days(text: str) -> str:
@@ -171,7 +171,7 @@ def detail(context: Context, entry: AuditEntry) -> str:
     return entry_detail(entry, _language(context))
 
 
-def mood(snapshot: BreakerSnapshot | None) -> str:
+def state_class(snapshot: BreakerSnapshot | None) -> str:
     """The CSS class for a state's colour; its text means the same."""
     if snapshot is None:
         return "unknown"
@@ -199,12 +199,12 @@ def number(value: int) -> str:
 
 
 FILTERS: dict[str, Callable[..., str]] = {
-    "said": said,
+    "translated": translated,
     "length_of_time": length,
     "moment": moment,
     "full_moment": full_moment,
     "account_state": account_state,
-    "mood": mood,
+    "state_class": state_class,
     "finding": finding,
     "parts": parts,
     "details": details,

@@ -26,7 +26,7 @@ DOCKET_URL_VARIABLE = "PREFECT_SERVER_DOCKET_URL"
 DOCKET_NAME_VARIABLE = "PREFECT_SERVER_DOCKET_NAME"
 
 
-class Unwell(Exception):
+class Unhealthy(Exception):
     """The program is not healthy; the message states what was found."""
 
 
@@ -34,17 +34,17 @@ def check_http(url: str) -> None:
     """Request an address on this machine, without any proxy.
 
     Raises:
-        Unwell: no answer, or an error status.
+        Unhealthy: no answer, or an error status.
     """
     if not url.startswith("http://"):
-        raise Unwell(f"{url}: not an http address")
+        raise Unhealthy(f"{url}: not an http address")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         opener.open(url, timeout=TIMEOUT_SECONDS).close()
     except urllib.error.HTTPError as error:
-        raise Unwell(f"{url}: HTTP {error.code}") from error
+        raise Unhealthy(f"{url}: HTTP {error.code}") from error
     except OSError as error:
-        raise Unwell(f"{url}: {error}") from error
+        raise Unhealthy(f"{url}: {error}") from error
 
 
 def check_services(url: str, name: str, host: str, now: float) -> None:
@@ -55,7 +55,7 @@ def check_services(url: str, name: str, host: str, now: float) -> None:
         name: name of that queue.
 
     Raises:
-        Unwell: Redis is unavailable, or there is no recent heartbeat.
+        Unhealthy: Redis is unavailable, or there is no recent heartbeat.
     """
     import redis
 
@@ -65,12 +65,12 @@ def check_services(url: str, name: str, host: str, now: float) -> None:
         ) as client:
             beats = client.zrange(f"{name}:workers", 0, -1, withscores=True)
     except (redis.RedisError, OSError) as error:
-        raise Unwell(f"Redis: {error}") from error
+        raise Unhealthy(f"Redis: {error}") from error
     ages = [now - seen for worker, seen in beats if worker.decode().split("#")[0] == host]
     if not ages:
-        raise Unwell(f"no heartbeat of {host}")
+        raise Unhealthy(f"no heartbeat of {host}")
     if min(ages) > HEARTBEAT_SECONDS:
-        raise Unwell(f"the last heartbeat of {host} is {min(ages):.0f} s old")
+        raise Unhealthy(f"the last heartbeat of {host} is {min(ages):.0f} s old")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 socket.gethostname(),
                 time.time(),
             )
-    except (Unwell, ValueError) as problem:
+    except (Unhealthy, ValueError) as problem:
         print(f"unwell: {problem}", file=sys.stderr)
         return 1
     return 0

@@ -87,7 +87,7 @@ def run(options: Options, console: Console, lock: int) -> int:
         prefix = command_prefix(options.state_dir, DEFAULT_STATE.resolve())
         display.say(f"In a second terminal: {prefix}.venv/bin/dqg failures group")
         with suppress(KeyboardInterrupt):
-            watch.for_ever()
+            watch.until_interrupted()
         display.say("stopping")
         return 0
 
@@ -142,14 +142,14 @@ class Watch:
                 )
             self._sleep(LOOK_SECONDS)
 
-    def for_ever(self) -> NoReturn:
+    def until_interrupted(self) -> NoReturn:
         """Watch until interrupted; reports each stopped part once."""
-        told: set[str] = set()
+        reported: set[str] = set()
         while True:
             stopped = set(self._system.stack.stopped_services())
-            for name in sorted(stopped - told):
+            for name in sorted(stopped - reported):
                 self._display.say(str(self._system.stack.failure(name)))
-            told = stopped
+            reported = stopped
             unfinished = not stopped and self._look().unfinished
             self._sleep(LOOK_SECONDS if unfinished else QUIET_SECONDS)
 

@@ -47,12 +47,12 @@ class DrainFailed(Exception):
     """The pool is paused, but a run or a worker is still running; the text names it."""
 
 
-async def drain(pool: str, limit: float, *, calm: float = _ASKED_BEFORE_SECONDS) -> None:
+async def drain(pool: str, limit: float, *, quiet_seconds: float = _ASKED_BEFORE_SECONDS) -> None:
     """Pause a pool and return when none of its runs is in progress. Idempotent.
 
     Args:
         limit: seconds to wait for runs.
-        calm: seconds without a run after which no run can start any more.
+        quiet_seconds: seconds without a run after which no run can start any more.
 
     Raises:
         DrainFailed: a run is in progress after `limit` seconds; the pool stays paused.
@@ -66,7 +66,7 @@ async def drain(pool: str, limit: float, *, calm: float = _ASKED_BEFORE_SECONDS)
             names = await _under_way(client, pool)
             now = time.monotonic()
             quiet_since = None if names else quiet_since or now
-            if quiet_since is not None and now - quiet_since >= calm:
+            if quiet_since is not None and now - quiet_since >= quiet_seconds:
                 return
             if now > deadline and names:
                 raise DrainFailed(f"after {limit:.0f} s still under way: {', '.join(names[:5])}")

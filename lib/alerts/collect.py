@@ -55,7 +55,7 @@ async def observe(
     )
     own = {summary.pipeline: pipeline_breaker(summary.pipeline) for summary in backlog}
     snapshots = await services.breakers.snapshot(list(own.values()))
-    told = await _look_again(services, alert_states)
+    reported = await _check_reported_accounts(services, alert_states)
     bounds = [(pipeline, bounds_of(pipeline.name, limits, now)) for pipeline in pipelines]
     late = await asyncio.to_thread(services.source.counts.deadlines, bounds)
     services.alerts.require_redis()
@@ -63,7 +63,7 @@ async def observe(
         *pending_conditions(backlog, limits, language),
         *failure_conditions(finished, limits, language),
         *breaker_conditions({name: snapshots[breaker] for name, breaker in own.items()}),
-        *account_conditions(paused, told),
+        *account_conditions(paused, reported),
         *deadline_conditions(
             late, {pipeline.name: of.at for pipeline, of in bounds}, limits.routes, language
         ),
@@ -97,7 +97,7 @@ async def read_facts(services: Services) -> Facts:
     return Facts(names, counts, failures, services.settings.console.public_url)
 
 
-async def _look_again(
+async def _check_reported_accounts(
     services: Services, alert_states: Mapping[str, AlertState]
 ) -> dict[str, list[ShopPharmacyState]]:
     """The current state of the accounts that were reported as refused, by subject."""

@@ -30,7 +30,7 @@ from lib.pipelines import PHARMACY_ZONE
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
 from lib.settings import AlertRoute, AlertSettings, Language
 from lib.source.deadlines import DeadlineCount
-from lib.words.language import say
+from lib.words.language import translate
 from lib.words.states import length
 
 _SHOPS_NAMED = 5
@@ -234,7 +234,7 @@ def pending_conditions(
         if limit / 2 <= age <= limit:
             continue
         raised = age > limit
-        text = say(
+        text = translate(
             language,
             "{pending} documents wait and {in_flight} are being sent; the oldest has waited for "
             "{age}, the limit is {limit}",
@@ -258,7 +258,7 @@ def failure_conditions(
         raised = count.failed >= limits.failure_count and count.failed_share >= limits.failure_rate
         if not raised and count.failed and count.failed_share >= limits.failure_rate / 2:
             continue
-        text = say(
+        text = translate(
             language,
             "{failed} of {ended} documents failed within {time} ({share})",
             failed=count.failed,
@@ -286,13 +286,13 @@ def breaker_conditions(breakers: Mapping[str, BreakerSnapshot]) -> list[Conditio
 
 def account_conditions(
     paused: Iterable[ShopPharmacyState],
-    told: Mapping[str, Iterable[ShopPharmacyState]],
+    reported: Mapping[str, Iterable[ShopPharmacyState]],
 ) -> list[Condition]:
     """Accounts that are refused now, and reported accounts that are accepted again.
 
     Args:
         paused: accounts of the paused shops.
-        told: the current states of the accounts that were reported as refused, by subject.
+        reported: the current states of the accounts that were reported as refused, by subject.
     """
     found: dict[str, Condition] = {}
     refused: defaultdict[str, list[ShopPharmacyState]] = defaultdict(list)
@@ -302,7 +302,7 @@ def account_conditions(
     for subject, states in refused.items():
         places = tuple(sorted({state.place for state in states}))
         found[subject] = _of_account(subject, places, True, states[0].breaker.reason)
-    for subject, states_now in told.items():
+    for subject, states_now in reported.items():
         states = list(states_now)
         if subject not in found and all(state.accepted for state in states):
             places = tuple(sorted({state.place for state in states}))
@@ -329,7 +329,7 @@ def deadline_conditions(
                 for count in counts
                 if count.pipeline == pipeline and (not route or routes[route].covers(count.shop))
             ]
-            text = say(
+            text = translate(
                 language,
                 "{soon} documents must be accepted by {time}, {late} are late already; "
                 "{failed} of them need a person",

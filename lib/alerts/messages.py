@@ -11,7 +11,7 @@ from lib.models import comparable
 from lib.settings import AlertRoute, Language
 from lib.source.counts import ShopSummary
 from lib.words.documents import kind
-from lib.words.language import N_, say
+from lib.words.language import N_, translate
 from lib.words.states import moment
 
 _SHOPS_NAMED = 5
@@ -114,21 +114,25 @@ def message_of(
     where = _named(shops, facts, language)
     if condition.kind is not AlertKind.ACCOUNT:
         where = kind(condition.subject.rpartition("/")[2], language)
-    subject = say(language, texts.raised if condition.raised else texts.recovered, where=where)
+    subject = translate(
+        language, texts.raised if condition.raised else texts.recovered, where=where
+    )
     lines = []
     if condition.raised:
-        lines.append(say(language, texts.what))
+        lines.append(translate(language, texts.what))
     if shops and condition.kind is not AlertKind.ACCOUNT:
-        lines.append(say(language, "Shops: {names}", names=_named(shops, facts, language)))
+        lines.append(translate(language, "Shops: {names}", names=_named(shops, facts, language)))
     if condition.why:
-        lines.append(say(language, "Details: {text}", text=condition.why))
+        lines.append(translate(language, "Details: {text}", text=condition.why))
     if condition.raised:
         lines += _since(change, language)
     if condition.kind in (AlertKind.ACCOUNT, AlertKind.BREAKER):
         waiting = _waiting(condition, facts, shops)
-        lines.append(say(language, "Waiting documents: {number}", number=waiting))
+        lines.append(translate(language, "Waiting documents: {number}", number=waiting))
     if condition.raised:
-        lines.append(say(language, "What to do: {text}", text=say(language, texts.todo)))
+        lines.append(
+            translate(language, "What to do: {text}", text=translate(language, texts.todo))
+        )
     return Message(
         f"[dqg] {_state(change, language)}: {subject}", _with_link(lines, facts, texts.page)
     )
@@ -136,17 +140,17 @@ def message_of(
 
 def _state(change: Change, language: Language) -> str:
     if change.is_reminder:
-        return say(language, "STILL")
+        return translate(language, "STILL")
     if change.condition.raised:
-        return say(language, "ALERT")
-    return say(language, "RECOVERED")
+        return translate(language, "ALERT")
+    return translate(language, "RECOVERED")
 
 
 def _since(change: Change, language: Language) -> list[str]:
     if change.since is None:
         return []
     begin, now = (datetime.fromtimestamp(at, UTC) for at in (change.since, change.now))
-    return [say(language, "Since: {time}", time=moment(begin, now))]
+    return [translate(language, "Since: {time}", time=moment(begin, now))]
 
 
 def _waiting(condition: Condition, facts: Facts, shops: Iterable[str]) -> int:
@@ -162,7 +166,11 @@ def _waiting(condition: Condition, facts: Facts, shops: Iterable[str]) -> int:
 def _named(shops: Sequence[str], facts: Facts, language: Language) -> str:
     text = ", ".join(facts.shop(shop) for shop in shops[:_SHOPS_NAMED])
     more = len(shops) - _SHOPS_NAMED
-    return say(language, "{names} and {number} more", names=text, number=more) if more > 0 else text
+    return (
+        translate(language, "{names} and {number} more", names=text, number=more)
+        if more > 0
+        else text
+    )
 
 
 def _digest(change: Change, facts: Facts, language: Language, route: AlertRoute | None) -> Message:
@@ -178,7 +186,7 @@ def _digest(change: Change, facts: Facts, language: Language, route: AlertRoute 
     for pipeline in dict.fromkeys(count.pipeline for count in facts.counts):
         own = [count for count in counts if count.pipeline == pipeline]
         needed = sum(number for (name, _), number in failures.items() if name == pipeline)
-        text = say(
+        text = translate(
             language,
             "{kind}: {accepted} accepted, {waiting} waiting, {failed} need a person",
             kind=kind(pipeline, language),
@@ -194,8 +202,8 @@ def _digest(change: Change, facts: Facts, language: Language, route: AlertRoute 
         f"{facts.shop(shop)}: {number}"
         for shop, number in sorted(shops.items(), key=lambda item: -item[1])
     ][: 2 * _SHOPS_NAMED]
-    lines = lines or [say(language, "no document in the last 24 hours")]
-    subject = say(language, "the last 24 hours")
+    lines = lines or [translate(language, "no document in the last 24 hours")]
+    subject = translate(language, "the last 24 hours")
     return Message(f"[dqg] {subject}, {moment(day, day)}", _with_link(lines, facts, "/"))
 
 
@@ -207,6 +215,8 @@ def _with_link(lines: Sequence[str], facts: Facts, page: str) -> str:
 def test_message(language: Language) -> Message:
     """What `dqg alerts test` sends."""
     return Message(
-        f"[dqg] {say(language, 'test')}",
-        say(language, "This is a test. Alerts of the national database reach you in this way."),
+        f"[dqg] {translate(language, 'test')}",
+        translate(
+            language, "This is a test. Alerts of the national database reach you in this way."
+        ),
     )

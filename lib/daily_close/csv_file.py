@@ -46,7 +46,10 @@ def rows_of(close: DailyClose) -> list[Row]:
         _close_row(close),
         *(_shop_row(days, shop) for shop in close.shops),
         *map(_document_row, close.documents),
-        *(_row(row="note", date=days, remark=note.said(Language.ENGLISH)) for note in close.notes),
+        *(
+            _row(row="note", date=days, remark=note.translated(Language.ENGLISH))
+            for note in close.notes
+        ),
     ]
 
 
@@ -130,7 +133,7 @@ def _shop_row(days: str, shop: ShopClose) -> Row:
 
 def _document_row(closed: ClosedDocument) -> Row:
     document, ref = closed.document, closed.ref
-    remarks = [difference.said(Language.ENGLISH) for difference in closed.differences]
+    remarks = [difference.translated(Language.ENGLISH) for difference in closed.differences]
     return _row(
         row="document",
         date=document.day.isoformat(),

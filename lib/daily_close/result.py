@@ -14,10 +14,10 @@ from lib.models import DocumentRef
 from lib.pipelines import pharmacy_date
 from lib.source.daily import DailyDocument
 from lib.words.documents import CLASSES
-from lib.words.language import N_, Language, say
+from lib.words.language import N_, Language, translate
 
 #: Maximum number of days per close; all their documents are held in memory.
-MOST_DAYS = 93
+MAX_DAYS = 93
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ def make_scope(first: date | None, last: date | None, shop: str | None) -> Scope
     end = last or begin
     if end < begin:
         raise BadScope(f"{end} is before {begin}")
-    if (end - begin).days >= MOST_DAYS:
-        raise BadScope(f"at most {MOST_DAYS} days are closed together")
+    if (end - begin).days >= MAX_DAYS:
+        raise BadScope(f"at most {MAX_DAYS} days are closed together")
     return Scope(begin, end, (shop or "").strip() or None)
 
 
@@ -131,9 +131,9 @@ class Difference:
     kind: Kind
     detail: str = ""
 
-    def said(self, language: Language) -> str:
+    def translated(self, language: Language) -> str:
         """Text for people, without the document."""
-        meaning = say(language, MEANINGS[self.kind])
+        meaning = translate(language, MEANINGS[self.kind])
         return f"{meaning}: {self.detail}" if self.detail else meaning
 
 
@@ -229,10 +229,10 @@ class Note:
     count: int = 0
     why: str = ""
 
-    def said(self, language: Language) -> str:
+    def translated(self, language: Language) -> str:
         """Text for people."""
-        why = say(language, CLASSES.get(self.why, self.why))
-        return say(language, _NOTES[self.kind], count=self.count, why=why)
+        why = translate(language, CLASSES.get(self.why, self.why))
+        return translate(language, _NOTES[self.kind], count=self.count, why=why)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,9 @@ from lib.sanitize import one_line
 from lib.words.language import Language
 
 #: Rows that a sheet can hold.
-_MOST_ROWS = 1_048_576
+_MAX_ROWS = 1_048_576
 #: Maximum unpacked size of the archive in bytes: a malicious file could fill the memory.
-_MOST_BYTES = 500_000_000
+_MAX_BYTES = 500_000_000
 _TOO_LARGE = "the workbook is too large: take fewer days, or CSV"
 
 _SUMMARY, _PROOF = "Tổng hợp", "Chứng thực"
@@ -105,7 +105,7 @@ def to_workbook(close: DailyClose, signer: Signer) -> SealedFile:
         BadCloseFile: there are more documents than a workbook can hold.
     """
     sheets = _tables(close)
-    if any(len(table) > _MOST_ROWS for table in sheets.values()):
+    if any(len(table) > _MAX_ROWS for table in sheets.values()):
         raise BadCloseFile(_TOO_LARGE)
     seal = signer.seal(_rows_of(sheets))
     book = Workbook(write_only=True)
@@ -165,7 +165,7 @@ def _sheets_of(content: bytes) -> dict[str, list[list[str]]]:
 
 def _check_size(content: bytes) -> None:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
+        if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
             raise BadCloseFile(_TOO_LARGE)
 
 
@@ -227,7 +227,7 @@ def _summary(close: DailyClose) -> Iterator[Sequence[Cell]]:
             yield _STATES[state].capitalize(), count
     yield "Chênh lệch", len(close.differences)
     for note in close.notes:
-        yield "Không đối chiếu được", _text(note.said(Language.VIETNAMESE))
+        yield "Không đối chiếu được", _text(note.translated(Language.VIETNAMESE))
     yield _SHOP_HEADS
     for shop in close.shops:
         yield (
@@ -245,7 +245,7 @@ def _document(closed: ClosedDocument) -> Sequence[Cell]:
         *(_text(document.national_id), _STATES[closed.state]),
         "" if closed.sent is None else ("có" if closed.sent else "chưa"),
         *(_LOGS[closed.logs], _API[closed.api], document.lines, document.amount),
-        _text(remark_of(closed, [d.said(Language.VIETNAMESE) for d in closed.differences])),
+        _text(remark_of(closed, [d.translated(Language.VIETNAMESE) for d in closed.differences])),
     )
 
 

@@ -32,7 +32,7 @@ _LOCK = "fold.lock"
 #: Allocated in advance: a full disk must not kill a process that counts.
 _SIZE = 64 * 1024
 #: This number of keys fits into that size; more would mean that a label has unbounded values.
-_MOST_KEYS = 400
+_MAX_KEYS = 400
 #: From this number of files on, the next process folds them, in case no exporter does.
 _MANY_FILES = 50
 #: Seconds within which a new file is complete.
@@ -112,11 +112,11 @@ class ProcessFile:
         """The key as stored in the file; None if the file is full or closed."""
         if self._descriptor < 0:
             return None
-        if (text := self._known.get(key)) is None and len(self._known) < _MOST_KEYS:
+        if (text := self._known.get(key)) is None and len(self._known) < _MAX_KEYS:
             text = self._known[key] = key.as_text()
         if text is None and not self._is_full:
             self._is_full = True
-            logger.error("more than %d values of metrics, the rest is not counted", _MOST_KEYS)
+            logger.error("more than %d values of metrics, the rest is not counted", _MAX_KEYS)
         return text
 
 

@@ -37,7 +37,7 @@ class Metrics:
         labels = (outcome.ref.pipeline, outcome.kind.value, outcome.error_class or "none")
         self._add(families.DOCUMENTS, labels)
 
-    def doubted(self, pipeline: str) -> None:
+    def accepted_with_warnings(self, pipeline: str) -> None:
         """A document was accepted with doubtful values."""
         self._add(families.WARNINGS, (pipeline,))
 

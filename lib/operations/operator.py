@@ -39,12 +39,12 @@ class Operator:
 
 @asynccontextmanager
 async def open_operator(
-    settings: Settings, source_url: str | URL, *, source_may_be_away: bool = False
+    settings: Settings, source_url: str | URL, *, source_optional: bool = False
 ) -> AsyncIterator[Operator]:
     """Open the stores; only the source database must answer.
 
     Args:
-        source_may_be_away: do not require the source database; without it no account is known.
+        source_optional: do not require the source database; without it no account is known.
 
     Raises:
         ConfigurationError, StoreUnavailable.
@@ -54,7 +54,7 @@ async def open_operator(
         tables = build_tables(settings.source)
         source = open_source(engine, tables, cut_off=settings.sync.not_before)
         stack.callback(source.dispose)
-        accounts = await _accounts(source, required=not source_may_be_away)
+        accounts = await _accounts(source, required=not source_optional)
         redis = open_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
         fallback = fallback_for(redis)

@@ -11,7 +11,7 @@ from lib.operations.operator import Operator
 from lib.operations.requeue import record
 from lib.tracking.audit import Action
 from lib.words.documents import BY_HAND
-from lib.words.language import say
+from lib.words.language import translate
 
 
 def preview(document: StoredDocument, national_id: str) -> Decision:
@@ -33,7 +33,7 @@ async def resolve(
     if decision.effect not in (Effect.POSSIBLE, Effect.ALREADY):
         return
     await operator.tracking.ping()
-    message = say(operator.settings.sync.language, BY_HAND, why=why)
+    message = translate(operator.settings.sync.language, BY_HAND, why=why)
     done = await asyncio.to_thread(
         operator.source.corrections.resolve_by_hand, decision.ref, national_id, message
     )

@@ -58,7 +58,7 @@ class Status:
         return self.open_failures.get((summary.pipeline, summary.shop), 0)
 
 
-class _Spellings:
+class _CanonicalCodes:
     """One written form of each shop code: that of AccountShop, else the first one found."""
 
     def __init__(self, accounts: AccountDirectory) -> None:
@@ -66,7 +66,7 @@ class _Spellings:
         self._first: dict[str, str] = {}
 
     def __call__(self, shop: str) -> str:
-        return self._first.setdefault(comparable(shop), self._accounts.spelling_of(shop))
+        return self._first.setdefault(comparable(shop), self._accounts.canonical_code(shop))
 
 
 async def read_status(
@@ -81,9 +81,9 @@ async def read_status(
         StoreUnavailable, ConfigurationError: the source database cannot be read.
     """
     pipelines, counts = list(PIPELINES.values()), operator.source.counts
-    spelled = _Spellings(operator.accounts)
+    canonical = _CanonicalCodes(operator.accounts)
     shops = [
-        replace(summary, shop=spelled(summary.shop))
+        replace(summary, shop=canonical(summary.shop))
         for summary in await asyncio.to_thread(counts.shop_summaries, pipelines)
     ]
     status = Status(shops)
@@ -92,7 +92,7 @@ async def read_status(
     alerts, now = operator.settings.alerts, await asyncio.to_thread(operator.source.now)
     bounds = [(pipeline, bounds_of(pipeline.name, alerts, now)) for pipeline in pipelines]
     status.deadlines = [
-        replace(count, shop=spelled(count.shop))
+        replace(count, shop=canonical(count.shop))
         for count in await asyncio.to_thread(counts.deadlines, bounds)
     ]
     await _add_breakers(operator, status)
@@ -100,7 +100,7 @@ async def read_status(
         found = await operator.failures.open_by_shop()
         status.open_failures = defaultdict(int)
         for (name, shop), count in found.items():
-            status.open_failures[name, spelled(shop)] += count
+            status.open_failures[name, canonical(shop)] += count
     except SyncError as error:
         status.away["MongoDB"] = str(error)
     if read_pools is not None:

@@ -128,8 +128,10 @@ async def _add_runs(found: Trace, pipelines: Iterable[Pipeline], read_runs: Read
 
 def _is_of(made: Run, ref: DocumentRef) -> bool:
     """Whether a run with the document's name can belong to the document."""
-    told = made.parameters
-    return told.get("pharmacy_code") in (None, ref.pharmacy_code) and told.get("record_id") in (
+    parameters = made.parameters
+    return parameters.get("pharmacy_code") in (None, ref.pharmacy_code) and parameters.get(
+        "record_id"
+    ) in (
         None,
         ref.record_id,
     )

@@ -61,7 +61,7 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class FailureResult:
     """The result of a reported failure.
 
     Attributes:
@@ -145,7 +145,7 @@ class Breakers:
                 after, left = rules.admit(breaker, limits, read.now, document, shop)
                 admitted.append(after)
                 if left != 0.0:
-                    refusals.append((rules.look(breaker, name, limits, read.now), left))
+                    refusals.append((rules.snapshot_of(breaker, name, limits, read.now), left))
             return list(read.breakers) if refusals else admitted
 
         read, _ = await self._update(names, decide)
@@ -174,7 +174,7 @@ class Breakers:
             permit.names, lambda b, _, now: rules.succeed(b, now, permit.began)
         )
 
-    async def failed(self, name: str, document: str, shop: str, reason: str) -> Judgement:
+    async def failed(self, name: str, document: str, shop: str, reason: str) -> FailureResult:
         """A document's call failed in a way that may not be its own fault."""
         own = False
 
@@ -183,7 +183,7 @@ class Breakers:
             own = rules.is_own(breaker, document, shop)
             return rules.fail(breaker, limits, now, document, shop, reason)
 
-        return Judgement(await self._report([name], change), own)
+        return FailureResult(await self._report([name], change), own)
 
     async def trip(self, name: str, reason: str) -> Transition | None:
         """Open immediately; an open breaker is not changed.
@@ -192,9 +192,9 @@ class Breakers:
         """
         return await self._report([name], lambda b, limits, now: rules.trip(b, limits, now, reason))
 
-    async def reached(self, name: str) -> None:
+    async def reset_cooldown(self, name: str) -> None:
         """A neutral call passed: the next cool-down has its first length. Idempotent."""
-        await self._change([name], lambda b, _, __: rules.reached(b))
+        await self._change([name], lambda b, _, __: rules.reset_cooldown(b))
 
     async def release_probe(self, names: Sequence[str]) -> None:
         """A call ended without a result: another one may probe. Idempotent."""
@@ -216,7 +216,7 @@ class Breakers:
         """The current states of all of these, in one round trip."""
         read, _ = await self._update(names, lambda read: list(read.breakers))
         return {
-            name: rules.look(breaker, name, self._limits(name), read.now)
+            name: rules.snapshot_of(breaker, name, self._limits(name), read.now)
             for name, breaker in zip(read.names, read.breakers, strict=True)
         }
 

@@ -147,7 +147,7 @@ class Breaker:
         """Documents that failed since the breaker became half open."""
         return [f for f in self.failures if f.last >= (self.open_until or 0.0)]
 
-    def places(self, limits: Limits, now: float) -> int:
+    def probe_slots(self, limits: Limits, now: float) -> int:
         """Number of probes that may still begin while it is half open."""
         under_way = sum(until > now for until in self.probes)
         return self.all_probes(limits) - len(self.failed_probes()) - under_way
@@ -165,7 +165,7 @@ class Breaker:
                 return None
             case BreakerState.OPEN:
                 return (self.open_until or now) - now
-            case BreakerState.HALF_OPEN if self.places(limits, now) <= 0:
+            case BreakerState.HALF_OPEN if self.probe_slots(limits, now) <= 0:
                 return max(min(self.probes, default=now + limits.probe_seconds) - now, 0.001)
             case _:
                 return 0.0
@@ -215,13 +215,13 @@ class BreakerSnapshot:
     Attributes:
         reason: why it is not closed.
         failures: documents that failed since the last success, within the window.
-        unpassed: the same, without the limit of the window.
+        failures_since_success: the same, without the limit of the window.
         failed_shops: shops of the documents that opened it or failed as probes.
         openings: times it opened since it was last closed.
         tripped: see `Breaker`.
-        places: probes that may begin now, while it is half open.
+        probe_slots: probes that may begin now, while it is half open.
         seconds_left: seconds until a call may be admitted; 0 if one may now, None if forced open.
-        back_in: delay in seconds before documents that failed now are tried again; while it is
+        retry_delay: delay in seconds before documents that failed now are tried again; while it is
             closed, the time since the first failure without a success.
         open_for: seconds since it opened, also while it is half open; None while it is closed.
         closed_for: seconds since it last closed, None if it is not closed or never opened.
@@ -231,13 +231,13 @@ class BreakerSnapshot:
     state: BreakerState = BreakerState.CLOSED
     reason: str | None = None
     failures: int = 0
-    unpassed: int = 0
+    failures_since_success: int = 0
     failed_shops: frozenset[str] = frozenset()
     openings: int = 0
     tripped: bool = False
-    places: int = 0
+    probe_slots: int = 0
     seconds_left: float | None = 0.0
-    back_in: float = 0.0
+    retry_delay: float = 0.0
     open_for: float | None = None
     closed_for: float | None = None
 
@@ -312,7 +312,7 @@ def trip(breaker: Breaker, limits: Limits, now: float, reason: str) -> Breaker:
     return replace(_opened(breaker, limits, now, reason), tripped=limits.by_login)
 
 
-def reached(breaker: Breaker) -> Breaker:
+def reset_cooldown(breaker: Breaker) -> Breaker:
     """A neutral call passed: even if documents fail, the next cool-down has its first length."""
     return replace(breaker, cooldown=0.0)
 
@@ -328,29 +328,31 @@ def close(breaker: Breaker, now: float) -> Breaker:
     return Breaker(closed_at=closed_at, forced=breaker.forced)
 
 
-def look(breaker: Breaker, name: str, limits: Limits, now: float) -> BreakerSnapshot:
+def snapshot_of(breaker: Breaker, name: str, limits: Limits, now: float) -> BreakerSnapshot:
     """A snapshot of the breaker."""
     state, inner = breaker.state(now), breaker.inner_state(now)
     closed = inner is BreakerState.CLOSED
     unpassed = [f for f in breaker.failures if not f.cleared]
     if inner is BreakerState.OPEN:
-        back_in = (breaker.open_until or now) - now
+        retry_delay = (breaker.open_until or now) - now
     elif closed:
-        back_in = min(now - min((f.first for f in unpassed), default=now), limits.cooldown_max)
+        retry_delay = min(now - min((f.first for f in unpassed), default=now), limits.cooldown_max)
     else:
-        back_in = _next_cooldown(breaker, limits)
+        retry_delay = _next_cooldown(breaker, limits)
     return BreakerSnapshot(
         name,
         state,
         None if state is BreakerState.CLOSED else breaker.why,
         failures=len(breaker.counted(limits.window, now)),
-        unpassed=len(unpassed),
+        failures_since_success=len(unpassed),
         failed_shops=frozenset(f.shop for f in unpassed),
         openings=breaker.openings,
         tripped=breaker.tripped,
-        places=max(breaker.places(limits, now), 0) if inner is BreakerState.HALF_OPEN else 0,
+        probe_slots=max(breaker.probe_slots(limits, now), 0)
+        if inner is BreakerState.HALF_OPEN
+        else 0,
         seconds_left=breaker.seconds_left(limits, now),
-        back_in=back_in,
+        retry_delay=retry_delay,
         open_for=None if breaker.opened_at is None else now - breaker.opened_at,
         closed_for=now - breaker.closed_at if closed and breaker.closed_at is not None else None,
     )

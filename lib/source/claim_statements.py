@@ -42,14 +42,13 @@ from lib.source.dialects import (
     code_value,
     insert_missing,
     one_of,
-    passing_locked,
+    skip_locked,
     update_rows,
     utc_in,
     utc_now,
 )
 from lib.source.rows import (
     after_vanished,
-    age_or_least,
     belongs,
     crashes_of,
     dated_from,
@@ -61,6 +60,7 @@ from lib.source.rows import (
     is_taken_or_waiting,
     read_rows,
     ref_columns,
+    sort_age,
     to_ref,
     was_put_back,
     without,
@@ -69,7 +69,7 @@ from lib.source.tables import PLATFORM, SourceTables
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ClaimFilter:
     """Which due documents a claim takes.
 
     Attributes:
@@ -85,7 +85,7 @@ class Wanted:
     put_back: bool | None = None
 
 
-_ANY = Wanted()
+_ANY = ClaimFilter()
 
 
 def choose_due(
@@ -94,15 +94,15 @@ def choose_due(
     pipeline: Pipeline,
     shops: Sequence[str],
     limit: int,
-    wanted: Wanted,
-    longest_untried: bool = False,
+    wanted: ClaimFilter,
+    least_recent_first: bool = False,
 ) -> list[DocumentRef]:
     """Due documents, an equal share per shop, oldest first, at most one per code."""
     rows: list[Sequence[Any]] = []
-    for put_back in (False, True) if longest_untried else (None,):
+    for put_back in (False, True) if least_recent_first else (None,):
         some = replace(wanted, put_back=put_back)
         rows += _shares(connection, tables, pipeline, shops, limit - len(rows), some)
-    rows.sort(key=lambda row: (*(-age_or_least(age) for age in row[4:6]), row[0]))
+    rows.sort(key=lambda row: (*(-sort_age(age) for age in row[4:6]), row[0]))
     refs = [to_ref(pipeline, row) for row in rows]
     first = first_of_codes(connection, tables, pipeline, refs)
     chosen: dict[tuple[str, str], DocumentRef] = {}
@@ -119,7 +119,7 @@ def _shares(
     pipeline: Pipeline,
     shops: Sequence[str],
     limit: int,
-    wanted: Wanted,
+    wanted: ClaimFilter,
 ) -> list[Sequence[Any]]:
     """Rows of `due_documents`; the unused part of a shop's share goes to the others."""
     found: dict[str, Sequence[Any]] = {}
@@ -142,7 +142,7 @@ def _shares(
 
 
 def due_documents(
-    tables: SourceTables, pipeline: Pipeline, shop: str, limit: int, wanted: Wanted = _ANY
+    tables: SourceTables, pipeline: Pipeline, shop: str, limit: int, wanted: ClaimFilter = _ANY
 ) -> Select[Any]:
     """A shop's documents that may be claimed now, the oldest document date first.
 
@@ -161,7 +161,7 @@ def due_documents(
         rows = header.join(delivery, and_(ours, was_put_back(delivery)))
         order.insert(0, delivery.c.next_attempt_at)
 
-    return passing_locked(
+    return skip_locked(
         select(
             *ref_columns(header, pipeline),
             age_in_seconds(dated).label("age"),
@@ -214,7 +214,7 @@ def take_statement(
     """Sets the token on the delivery rows of pending documents that are free."""
     delivery, header = tables.delivery, tables.header(pipeline)
     left_behind = delivery.c.claim_token.is_not(None)
-    pending = passing_locked(
+    pending = skip_locked(
         select(literal(1)).where(header.c.id == delivery.c.record_id, is_pending(header)), header
     )
     statement = (
@@ -337,7 +337,7 @@ def insert_statement(
         false().label("unconfirmed"),
     ).select_from(chosen.join(header, header.c.id == chosen.c.record_id))
     rows = rows.where(is_pending(header), without(tables, header, pipeline, lambda _: true()))
-    rows = passing_locked(rows, header)
+    rows = skip_locked(rows, header)
     return insert_missing(delivery, rows, dialect)
 
 

@@ -27,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 from lib.models import Claim, DocumentRef, HeldClaim, SyncStatus, comparable
 from lib.pipelines import Pipeline
 from lib.source.claim_statements import (
-    Wanted,
+    ClaimFilter,
     choose_due,
     end_expired_statement,
     insert_statement,
@@ -87,7 +87,7 @@ class Claims:
         exclude_shops: Collection[str] = (),
         only_shops: Collection[str] | None = None,
         crashes: tuple[int, int] | None = None,
-        longest_untried: bool = False,
+        least_recent_first: bool = False,
     ) -> Claim:
         """Claim up to `limit` pending documents: an equal share per shop, oldest first.
 
@@ -97,7 +97,7 @@ class Claims:
 
         Args:
             crashes: minimum and maximum number of vanished holders; None for any.
-            longest_untried: documents that were never put back come first, then those that have
+            least_recent_first: documents that were never put back come first, then those that have
                 been due again for the longest time.
         """
         if limit <= 0 or (only_shops is not None and not only_shops):
@@ -113,9 +113,9 @@ class Claims:
                 if (code := comparable(shop.code)) not in excluded
                 and (only is None or code in only)
             ]
-            wanted = Wanted(self._cut_off, self._settle, crashes)
+            wanted = ClaimFilter(self._cut_off, self._settle, crashes)
             chosen[:] = choose_due(
-                connection, self._tables, pipeline, shops, limit, wanted, longest_untried
+                connection, self._tables, pipeline, shops, limit, wanted, least_recent_first
             )
             return self._take(connection, pipeline, chosen, token, lease)
 

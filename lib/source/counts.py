@@ -35,7 +35,7 @@ from lib.source.dialects import (
     constant,
     local_in,
     local_midnight,
-    passing_locked,
+    skip_locked,
     utc_now,
 )
 from lib.source.documents import PendingShop, pending_shops
@@ -230,7 +230,7 @@ def due_statement(
 ) -> Select[Any]:
     """Counts up to `at_most` documents that may be claimed now."""
     header = tables.header(pipeline)
-    due = passing_locked(
+    due = skip_locked(
         select(header.c.id)
         .where(
             is_pending(header),
@@ -253,7 +253,7 @@ def batches_statement(tables: SourceTables, pipeline: Pipeline) -> Select[Any]:
         .select_from(delivery.join(header, header.c.id == delivery.c.record_id))
         .where(belongs(delivery, pipeline), is_live(delivery), is_pending(header))
     )
-    return passing_locked(query, header, delivery)
+    return skip_locked(query, header, delivery)
 
 
 def pending_statement(
@@ -291,7 +291,7 @@ def pending_statement(
         .where(is_pending(header))
         .group_by(*by)
     )
-    return passing_locked(query, header, delivery)
+    return skip_locked(query, header, delivery)
 
 
 def finished_statement(
@@ -312,7 +312,7 @@ def finished_statement(
         query = query.where(header.c.updated_at >= local_midnight())
     elif within is not None:
         query = query.where(header.c.updated_at >= local_in(-within.total_seconds()))
-    return passing_locked(query, header)
+    return skip_locked(query, header)
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -11,7 +11,15 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, f
 
 from lib.models import DocumentRef, comparable
 from lib.pipelines import Pipeline
-from lib.source.rows import flag, is_live, is_touched, read_rows, ref_columns, to_ref, with_delivery
+from lib.source.rows import (
+    changed_after_acceptance,
+    flag,
+    is_live,
+    read_rows,
+    ref_columns,
+    to_ref,
+    with_delivery,
+)
 from lib.source.tables import SourceTables
 from lib.source.transactions import Transactions
 
@@ -113,7 +121,7 @@ def documents_statement(
             header.c.sync_response_message,
             flag(is_live(tables.delivery)).label("live"),
             flag(tables.delivery.c.unconfirmed == true()).label("unconfirmed"),
-            flag(is_touched(header, tables.delivery)).label("touched"),
+            flag(changed_after_acceptance(header, tables.delivery)).label("touched"),
         )
         .select_from(with_delivery(tables, header, pipeline))
         .where(wanted.condition(header, pipeline))

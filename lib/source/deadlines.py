@@ -13,14 +13,14 @@ from sqlalchemy import ColumnElement, Connection, case, cast, func, not_, or_, s
 from lib.models import SyncStatus
 from lib.pipelines import PHARMACY_ZONE, Pipeline
 from lib.settings import AlertSettings
-from lib.source.dialects import constant, local_in, passing_locked
+from lib.source.dialects import constant, local_in, skip_locked
 from lib.source.rows import dated_from
 from lib.source.tables import SourceTables
 
 #: Documents entered within this time are still being sent, so they are not counted.
 _ON_ITS_WAY_SECONDS = 1800
 #: Documents that are late for longer are not counted: failures and the daily close show them.
-LOOKED_BACK = timedelta(days=7)
+LOOKBACK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def bounds_of(pipeline: str, settings: AlertSettings, now: datetime) -> Deadline
     else:
         late = local - timedelta(hours=hours)
         soon, at = late + warning, local + warning
-    return DeadlineBounds(late - LOOKED_BACK, late, soon, at)
+    return DeadlineBounds(late - LOOKBACK, late, soon, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def count_deadlines(
         )
         .group_by(header.c.shop_pharmacy_code)
     )
-    rows = connection.execute(passing_locked(query, header)).tuples()
+    rows = connection.execute(skip_locked(query, header)).tuples()
     return [
         DeadlineCount(pipeline.name, (shop or "").strip(), late, soon, failures)
         for shop, late, soon, failures in rows

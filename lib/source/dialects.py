@@ -206,7 +206,7 @@ def one_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[b
     )
 
 
-def passing_locked(query: Select[Any], *tables: FromClause) -> Select[Any]:
+def skip_locked(query: Select[Any], *tables: FromClause) -> Select[Any]:
     """Read without waiting for rows that another session is writing; those are left out.
 
     On PostgreSQL a reader never waits, and reads the row as it was before.

@@ -18,21 +18,21 @@ from lib.source.dialects import (
     chunks,
     code_value,
     one_of,
-    passing_locked,
+    skip_locked,
     utc_in,
 )
 from lib.source.rows import (
-    age_or_least,
     belongs,
     by_standard_name,
+    changed_after_acceptance,
     dated_from,
     delivery_columns,
     flag,
     is_live,
     is_pending,
-    is_touched,
     read_rows,
     ref_columns,
+    sort_age,
     stored_columns,
     to_delivery,
     to_ref,
@@ -100,7 +100,7 @@ class Documents:
             .where(
                 belongs(delivery, pipeline),
                 delivery.c.settled_at > utc_in(-within.total_seconds()),
-                is_touched(header, delivery),
+                changed_after_acceptance(header, delivery),
             )
             .order_by(delivery.c.settled_at.desc())
             .limit(limit)
@@ -285,7 +285,7 @@ def pending_shops(
     """
     header = tables.header(pipeline)
     shop, dated = header.c.shop_pharmacy_code, header.c[pipeline.date_column]
-    oldest = passing_locked(
+    oldest = skip_locked(
         select(shop, header.c.pharmacy_code, age_in_seconds(dated))
         .where(
             is_pending(header),
@@ -298,7 +298,7 @@ def pending_shops(
         .limit(1),
         header,
     )
-    after = passing_locked(select(func.min(shop)).where(is_pending(header)), header)
+    after = skip_locked(select(func.min(shop)).where(is_pending(header)), header)
     found: list[tuple[float, PendingShop]] = []
     last: str | None = None
     while True:
@@ -312,7 +312,7 @@ def pending_shops(
         row = connection.execute(oldest.where(place)).one_or_none()
         if row is not None:
             last = row[0]
-            found.append((age_or_least(row[2]), PendingShop(row[0], (row[1] or "").rstrip())))
+            found.append((sort_age(row[2]), PendingShop(row[0], (row[1] or "").rstrip())))
         elif cut_off is None:
             break
     return [shop for _, shop in sorted(found, key=lambda pair: -pair[0])]

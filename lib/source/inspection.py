@@ -56,7 +56,7 @@ _NO_COUNT = re.compile(r"\bSET\s+NOCOUNT\s+ON\b", re.IGNORECASE)
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 
 
-class Misfit(Enum):
+class ColumnMismatch(Enum):
     """What is wrong with a column."""
 
     MISSING = auto()
@@ -80,7 +80,7 @@ class ColumnProblem:
 
     table: str
     column: str
-    misfit: Misfit
+    mismatch: ColumnMismatch
     found: str = ""
     wanted: str = ""
     statement: str | None = None
@@ -130,34 +130,36 @@ def column_problems(
     for column in table.columns:
         real = reflected.get(column.key)
         if real is None:
-            problems.append(_problem(column, Misfit.MISSING, None, dialect))
-        elif misfit := _misfit(column, real, dialect):
-            problems.append(_problem(column, misfit, real["type"], dialect))
+            problems.append(_problem(column, ColumnMismatch.MISSING, None, dialect))
+        elif mismatch := _mismatch(column, real, dialect):
+            problems.append(_problem(column, mismatch, real["type"], dialect))
     return problems
 
 
-def _misfit(column: Column[Any], real: Mapping[str, Any], dialect: Dialect) -> Misfit | None:
+def _mismatch(
+    column: Column[Any], real: Mapping[str, Any], dialect: Dialect
+) -> ColumnMismatch | None:
     type_ = real["type"]
     if not _fits(column.type, type_):
-        return Misfit.TYPE
-    if isinstance(type_, String) and (misfit := _text_misfit(column.key, type_, dialect)):
-        return misfit
+        return ColumnMismatch.TYPE
+    if isinstance(type_, String) and (mismatch := _text_mismatch(column.key, type_, dialect)):
+        return mismatch
     named = column.key in _REQUIRED and isinstance(column.type, String)
     key = column.primary_key or bool(column.foreign_keys) or named
     if real["nullable"] and key:
-        return Misfit.NULLABLE
+        return ColumnMismatch.NULLABLE
     if real["nullable"] is False and column.key in _WRITTEN_LATER:
-        return Misfit.NOT_NULLABLE
+        return ColumnMismatch.NOT_NULLABLE
     return None
 
 
-def _text_misfit(name: str, type_: String, dialect: Dialect) -> Misfit | None:
+def _text_mismatch(name: str, type_: String, dialect: Dialect) -> ColumnMismatch | None:
     if isinstance(type_, _CHAR) and name == "status":
-        return Misfit.BLANK_PADDED
+        return ColumnMismatch.BLANK_PADDED
     if type_.length is not None and type_.length < _SHORTEST.get(name, 0):
-        return Misfit.LENGTH
+        return ColumnMismatch.LENGTH
     if dialect.name == "mssql" and name in _VIETNAMESE and not _is_unicode(type_):
-        return Misfit.NOT_UNICODE
+        return ColumnMismatch.NOT_UNICODE
     return None
 
 
@@ -185,21 +187,24 @@ def _is_unicode(type_: String) -> bool:
 
 
 def _problem(
-    column: Column[Any], misfit: Misfit, real: TypeEngine[Any] | None, dialect: Dialect
+    column: Column[Any], mismatch: ColumnMismatch, real: TypeEngine[Any] | None, dialect: Dialect
 ) -> ColumnProblem:
     table = column.table
     wanted = column.type.compile(dialect)
     nullable = bool(column.nullable)
     found = _shown(real, dialect) if real is not None else ""
-    if isinstance(real, String) and misfit in (Misfit.NULLABLE, Misfit.NOT_NULLABLE):
+    if isinstance(real, String) and mismatch in (
+        ColumnMismatch.NULLABLE,
+        ColumnMismatch.NOT_NULLABLE,
+    ):
         wanted = real.compile(dialect)  # with its collation, which ALTER COLUMN would reset
     statement = None
-    if misfit not in (Misfit.TYPE, Misfit.MISSING):
-        statement = _alter(column, misfit, wanted, nullable, dialect)
+    if mismatch not in (ColumnMismatch.TYPE, ColumnMismatch.MISSING):
+        statement = _alter(column, mismatch, wanted, nullable, dialect)
     return ColumnProblem(
         table=table.fullname,
         column=column.name,
-        misfit=misfit,
+        mismatch=mismatch,
         found=found,
         wanted=wanted,
         statement=statement,
@@ -212,16 +217,16 @@ def _shown(type_: TypeEngine[Any], dialect: Dialect) -> str:
 
 
 def _alter(
-    column: Column[Any], misfit: Misfit, wanted: str, nullable: bool, dialect: Dialect
+    column: Column[Any], mismatch: ColumnMismatch, wanted: str, nullable: bool, dialect: Dialect
 ) -> str:
     quote = dialect.identifier_preparer
     change = f"ALTER TABLE {quote.format_table(column.table)} ALTER COLUMN "
     change += quote.quote(column.name)
     if dialect.name == "mssql":
         return f"{change} {wanted} {'NULL' if nullable else 'NOT NULL'}"
-    if misfit is Misfit.NULLABLE:
+    if mismatch is ColumnMismatch.NULLABLE:
         return f"{change} SET NOT NULL"
-    if misfit is Misfit.NOT_NULLABLE:
+    if mismatch is ColumnMismatch.NOT_NULLABLE:
         return f"{change} DROP NOT NULL"
     return f"{change} TYPE {wanted}"
 

@@ -41,8 +41,8 @@ from lib.pipelines import Pipeline
 from lib.source.dialects import (
     age_in_seconds,
     constant,
-    passing_locked,
     seconds_until,
+    skip_locked,
     utc_in,
     utc_now,
 )
@@ -95,7 +95,7 @@ def was_put_back(delivery: FromClause) -> ColumnElement[bool]:
     return delivery.c.next_attempt_at.is_not(None)
 
 
-def is_touched(header: FromClause, delivery: FromClause) -> ColumnElement[bool]:
+def changed_after_acceptance(header: FromClause, delivery: FromClause) -> ColumnElement[bool]:
     """The document is accepted, the accepted content is known, and its row was written later."""
     return and_(
         header.c.status == SyncStatus.SUCCESS.value,
@@ -117,7 +117,7 @@ def without(
     query = select(literal(1)).where(
         belongs(delivery, pipeline), delivery.c.record_id == header.c.id, condition(delivery)
     )
-    return ~exists(passing_locked(query, delivery))
+    return ~exists(skip_locked(query, delivery))
 
 
 def with_delivery(tables: SourceTables, header: Table, pipeline: Pipeline) -> FromClause:
@@ -314,7 +314,7 @@ def _readable(value: Any) -> Any:
     return None if isinstance(value, Unreadable) else value
 
 
-def age_or_least(age: float | None) -> float:
+def sort_age(age: float | None) -> float:
     """An age to sort by; a document without a date counts as the newest."""
     return float("-inf") if age is None else float(age)
 

@@ -45,7 +45,7 @@ from lib.sanitize import shorten
 from lib.services import Services
 from lib.settings import Language, SyncSettings
 from lib.sync.batch import Batch
-from lib.words.language import said, say
+from lib.words.language import translate, translated
 
 #: Only these cost an attempt, and only if not many documents fail in the same way. Everything else
 #: is not the document's fault: an account, a setting, a store, or an error in our code.
@@ -133,7 +133,7 @@ def accepted(document: Document, acceptance: Acceptance, language: Language) -> 
         claim_token=document.claim_token,
         kind=OutcomeKind.ACCEPTED,
         national_id=acceptance.national_id,
-        message=shorten(said(acceptance.message, language), _LONGEST_MESSAGE),
+        message=shorten(translated(acceptance.message, language), _LONGEST_MESSAGE),
         http_status=acceptance.http_status,
         answer=acceptance.answer,
     )
@@ -145,7 +145,7 @@ def interrupted(document: Document, language: Language, *, unconfirmed: bool) ->
         ref=document.ref,
         claim_token=document.claim_token,
         kind=OutcomeKind.RELEASED,
-        message=say(language, "interrupted; will be sent again"),
+        message=translate(language, "interrupted; will be sent again"),
         unconfirmed=unconfirmed,
         costs_attempt=False,
         error_class=Interrupted.error_class,
@@ -175,7 +175,7 @@ def failed(
     free = not costly or outage is not None
     if not free and document.attempts >= settings.max_attempts:
         spent = AttemptsExhausted(
-            say(
+            translate(
                 settings.language,
                 "given up after {number} attempts, the last: {why}",
                 number=document.attempts,
@@ -201,7 +201,7 @@ def failed(
         claim_token=document.claim_token,
         kind=OutcomeKind.RELEASED,
         message=shorten(
-            say(
+            translate(
                 settings.language,
                 "will be sent again: {why}",
                 why=_text(error, settings.language),
@@ -220,7 +220,7 @@ def failed(
 def set_aside(document: Document, language: Language) -> Outcome:
     """The document repeatedly crashed processes that held only this document."""
     error = CrashesWorker(
-        say(
+        translate(
             language,
             "set aside: {number} processes that had only this document ended without an outcome",
             number=CRASHES_ALONE,
@@ -236,7 +236,7 @@ def _final(
         ref=document.ref,
         claim_token=document.claim_token,
         kind=OutcomeKind.FAILED,
-        message=shorten(error.said(language), _LONGEST_MESSAGE),
+        message=shorten(error.translated(language), _LONGEST_MESSAGE),
         unconfirmed=unconfirmed,
         error_class=error.error_class,
         http_status=error.http_status,
@@ -256,7 +256,7 @@ def _class_of(error: BaseException) -> str:
 
 def _text(error: BaseException, language: Language) -> str:
     # The text of a foreign exception may contain anything, including a buyer's name.
-    return error.said(language) if isinstance(error, SyncError) else type(error).__name__
+    return error.translated(language) if isinstance(error, SyncError) else type(error).__name__
 
 
 # -- for the breakers ------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ async def report_failure(
         # The API works and knows the account: it refuses this document only.
         changed(*await breakers.succeeded(permit))
     elif isinstance(error, Forbidden):
-        counted = await breakers.failed(account, document, shop, error.said(language))
+        counted = await breakers.failed(account, document, shop, error.translated(language))
         changed(counted.transition)
         await breakers.release_probe((pipeline,))
         record.failure = error
@@ -290,12 +290,12 @@ async def report_failure(
             return error.as_rejection()
         record.own_failure = record.own_failure or counted.own
     elif isinstance(error, AccountRefused):
-        changed(await breakers.trip(account, error.said(language)))
+        changed(await breakers.trip(account, error.translated(language)))
         await breakers.release_probe((pipeline,))
     elif isinstance(error, Unavailable | OutcomeUnknown | WrongEndpoint):
         if isinstance(error, Unavailable) and error.retry_after and error.http_status == _TOO_MANY:
             await services.rate_limiter.block_for(account, error.retry_after)
-        counted = await breakers.failed(pipeline, document, shop, error.said(language))
+        counted = await breakers.failed(pipeline, document, shop, error.translated(language))
         changed(counted.transition)
         await breakers.release_probe((account,))
         record.failure = error
@@ -321,5 +321,5 @@ async def outage_seconds(services: Services, record: Record) -> float | None:
         own, names = pipeline, [pipeline_breaker(name) for name in PIPELINES]
     snapshots = await services.breakers.snapshot(names)
     is_open = any(s.state is not BreakerState.CLOSED for s in snapshots.values())
-    unpassed = sum(s.unpassed for s in snapshots.values())
-    return snapshots[own].back_in if is_open or unpassed > 1 else None
+    unpassed = sum(s.failures_since_success for s in snapshots.values())
+    return snapshots[own].retry_delay if is_open or unpassed > 1 else None

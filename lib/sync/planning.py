@@ -71,7 +71,7 @@ async def plan_claims(services: Services, pipeline: Pipeline, pool: PoolState) -
     }
     own = pipeline_breaker(pipeline.name)
     snapshots = await services.breakers.snapshot([own, *names.values()])
-    if _is_doubtful(snapshots[own]):
+    if _may_be_down(snapshots[own]):
         await _ask_platform(services, pipeline, own)
         snapshots |= await services.breakers.snapshot([own])
     paused = sum(snapshots[name].state is not BreakerState.CLOSED for name in names.values())
@@ -104,7 +104,7 @@ async def _ask_platform(services: Services, pipeline: Pipeline, breaker: str) ->
             why = "look-ups of accepted documents fail as well"
             services.metrics.breakers_changed(await services.breakers.trip(breaker, why))
         case Reach.UP:
-            await services.breakers.reached(breaker)
+            await services.breakers.reset_cooldown(breaker)
 
 
 def plan_from(
@@ -132,8 +132,8 @@ def plan_from(
     if refusal is not None:
         return ClaimPlan((), (), granularity, paused, note=_joined(refusal, note))
     if breaker.state is BreakerState.HALF_OPEN:
-        places = _places(breaker, summary)
-        limits: tuple[int, ...] = (places,) if free > 0 and places > 0 else ()
+        slots = _probe_slots(breaker, summary)
+        limits: tuple[int, ...] = (slots,) if free > 0 and slots > 0 else ()
         note = _joined(f"probing after: {breaker.reason}", note)
         return ClaimPlan(
             limits, (), granularity, paused, breaker.failed_shops, note=note, probing=True
@@ -185,7 +185,7 @@ def _suspect_batches(summary: PipelineSummary, free: int) -> tuple[int, ...]:
 
 
 @dataclass(slots=True)
-class Gathering:
+class BatchDelay:
     """Collects documents that arrive slowly, so that they do not become one batch run each.
 
     The first due documents are claimed at once, the next ones after some time.
@@ -199,7 +199,7 @@ class Gathering:
     batch_size: int
     _claimed_at: dict[str, float] = field(default_factory=dict)
 
-    def ripe(self, due: Mapping[str, int], now: float) -> set[str]:
+    def due(self, due: Mapping[str, int], now: float) -> set[str]:
         """The pipelines to claim for now, given the number of due documents of each.
 
         Args:
@@ -225,14 +225,14 @@ def _may_claim(
     """Whether anything may be claimed at all, however much is pending in these shops."""
     if pool.refusal or _refusal_of(breaker) or _free_batches(summary, pool, sync) <= 0:
         return False
-    if breaker.state is BreakerState.HALF_OPEN and not _places(breaker, summary):
+    if breaker.state is BreakerState.HALF_OPEN and not _probe_slots(breaker, summary):
         return False
     return any(b.state is BreakerState.CLOSED or _is_probed(b) for b in shops.values())
 
 
-def _places(breaker: BreakerSnapshot, summary: PipelineSummary) -> int:
-    """Free places for probes; 0 while a batch runs: it will probe, or the breaker refuses it."""
-    return 0 if summary.batches else breaker.places
+def _probe_slots(breaker: BreakerSnapshot, summary: PipelineSummary) -> int:
+    """Free slots for probes; 0 while a batch runs: it will probe, or the breaker refuses it."""
+    return 0 if summary.batches else breaker.probe_slots
 
 
 def _is_probed(account: BreakerSnapshot) -> bool:
@@ -257,7 +257,7 @@ def _free_batches(summary: PipelineSummary, pool: PoolState, sync: SyncSettings)
     return max(min(bounds) - summary.batches, 0)
 
 
-def _is_doubtful(breaker: BreakerSnapshot) -> bool:
+def _may_be_down(breaker: BreakerSnapshot) -> bool:
     """Whether the API may be down: a few documents failed, too few to decide, or probes are due."""
     return is_due(breaker) or (breaker.state is BreakerState.CLOSED and breaker.failures > 0)
 

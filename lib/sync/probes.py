@@ -82,7 +82,7 @@ async def _try_login(services: Services, state: ShopPharmacyState) -> None:
         async with asyncio.timeout(_LONGEST_SECONDS):
             await services.platform.log_in(account)
     except AccountRefused as error:
-        changed(await breakers.trip(name, error.said(services.settings.sync.language)))
+        changed(await breakers.trip(name, error.translated(services.settings.sync.language)))
     except (SyncError, TimeoutError):
         # Shows nothing about the account. Its probe place stays taken: others are next.
         return

@@ -22,7 +22,7 @@ from lib.sync.planning import SET_ASIDE_AT
 from lib.tracking.failures import FailureLog
 from lib.tracking.task_logs import TaskLogReader
 from lib.tracking.writer import LogEntry
-from lib.words.language import say
+from lib.words.language import translate
 
 _FINAL: dict[str, LogStatus] = {
     SyncStatus.SUCCESS: LogStatus.SUCCESS,
@@ -79,7 +79,7 @@ async def save_accepted(services: Services, repairs: Repairs) -> None:
     grace = timedelta(seconds=sync.accepted_grace)
     saved = []
     for entry in await services.tracking.entries(LogStatus.ACCEPTED, older_than=grace):
-        message = entry.message or say(sync.language, "accepted")
+        message = entry.message or translate(sync.language, "accepted")
         if await asyncio.to_thread(
             services.source.corrections.record_acceptance,
             entry.ref,
@@ -94,7 +94,7 @@ async def save_accepted(services: Services, repairs: Repairs) -> None:
     repairs.note("accepted but not saved: saved now", saved)
 
 
-async def set_aside_deadly(services: Services, repairs: Repairs) -> None:
+async def set_aside_crashing(services: Services, repairs: Repairs) -> None:
     """Mark documents as failed that crashed every process that held only them.
 
     Header and lines are not read: reading them may be what crashes a process.
@@ -131,7 +131,7 @@ async def close_left_open(services: Services, repairs: Repairs) -> None:
     """
     sync = services.settings.sync
     grace = timedelta(seconds=sync.accepted_grace)
-    text = say(sync.language, "closed by reconcile: its run is gone")
+    text = translate(sync.language, "closed by reconcile: its run is gone")
     closed = []
     for status in (LogStatus.PENDING, LogStatus.RUNNING):
         entries = await services.tracking.entries(status, older_than=grace)
@@ -153,7 +153,7 @@ async def resolve_failures(services: Services, repairs: Repairs) -> None:
     Raises:
         StoreUnavailable.
     """
-    why = say(services.settings.sync.language, "accepted since")
+    why = translate(services.settings.sync.language, "accepted since")
     repairs.note("failure records of accepted documents: resolved", ())
     async for refs in FailureLog(services.tracking.database).unsettled_documents():
         documents = await _documents(services, refs)

@@ -82,14 +82,14 @@ async def ensure_sendable(batch: Batch, record: Record) -> None:
 
 
 async def send_chunk(
-    batch: Batch, records: Sequence[Record], places: asyncio.Semaphore, run_id: str
+    batch: Batch, records: Sequence[Record], slots: asyncio.Semaphore, run_id: str
 ) -> None:
     """Send the records that have no outcome yet, and record each outcome once it is known.
 
     Idempotent: it continues with what remains.
 
     Args:
-        places: how many records of the batch may be in progress at once.
+        slots: how many records of the batch may be in progress at once.
         run_id: the Prefect run that works on them.
 
     Raises:
@@ -97,30 +97,30 @@ async def send_chunk(
         StoreUnavailable: the source database stayed unavailable.
     """
     waiting = [record for record in records if record.outcome is None]
-    await finish_all(_send(batch, record, places, run_id) for record in waiting)
+    await finish_all(_send(batch, record, slots, run_id) for record in waiting)
     for record in waiting:
         if record.error is not None:
             raise record.error
 
 
-def is_passing(error: object) -> bool:
+def is_transient(error: object) -> bool:
     """Whether a failed call is worth a retry within its run: depends only on the error's class."""
     return isinstance(error, Unavailable) and not isinstance(error, Paused)
 
 
-async def _send(batch: Batch, record: Record, places: asyncio.Semaphore, run_id: str) -> None:
+async def _send(batch: Batch, record: Record, slots: asyncio.Semaphore, run_id: str) -> None:
     sending.set(record)
     record.error = None
     result: Acceptance | SyncError
     try:
-        async with places:
+        async with slots:
             batch.lease.ensure_held()
             if record.run_id is None:
                 batch.start(record, run_id)
             with sanitize_exceptions():
                 result = await submit(batch, record)
     except SyncError as error:
-        if is_passing(error):
+        if is_transient(error):
             record.error = error
             return
         result = error
@@ -156,10 +156,10 @@ async def submit(batch: Batch, record: Record) -> Acceptance:
         context = RecordContext(batch, record, names)
         acceptance = await _look_up_or_send(batch, record, record.payload, account, context)
     except Exception as error:
-        judged = await report_failure(services, permit, record, error)
-        if judged is error:
+        reported = await report_failure(services, permit, record, error)
+        if reported is error:
             raise
-        raise judged from error
+        raise reported from error
     except BaseException:
         await services.breakers.release_probe(names)
         raise

@@ -21,7 +21,7 @@ from lib.models import DocumentRef
 from lib.pipelines import get_pipeline
 from lib.source.store import Source
 from lib.tracking.log_collections import SYNC_FAILURES
-from lib.tracking.mongo import Database, mongo_errors, spelled
+from lib.tracking.mongo import Database, any_case, mongo_errors
 
 #: Fields of a `DocumentRef`, stored in every record.
 IDENTITY = ("pipeline", "record_id", "local_id", "pharmacy_code", "shop_pharmacy_code")
@@ -74,13 +74,13 @@ class FailureFilter:
         equal = {"pipeline": self.pipeline, "error_class": self.error_class}
         query: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
         if self.local_id is not None:
-            query["local_id"] = spelled(self.local_id)
+            query["local_id"] = any_case(self.local_id)
         if self.shop is not None:
-            query["shop_pharmacy_code"] = spelled(self.shop)
+            query["shop_pharmacy_code"] = any_case(self.shop)
         if self.states is not None:
             query["state"] = {"$in": list(self.states)}
         if self.shops is not None:
-            query["shop_pharmacy_code"] = spelled(*self.shops)
+            query["shop_pharmacy_code"] = any_case(*self.shops)
         if self.reason is not None:
             query["error"] = {"$regex": re.escape(self.reason), "$options": "i"}
         bounds = {"$gte": self.since, "$lt": self.until}

@@ -73,7 +73,7 @@ class mongo_errors:
             raise StoreUnavailable(STORE, f"{type(exc).__name__}{code}") from None
 
 
-def spelled(*texts: str) -> dict[str, Any]:
+def any_case(*texts: str) -> dict[str, Any]:
     """Condition that a text is one of these, ignoring case and surrounding blanks.
 
     The same rule as `lib.models.comparable`: the log stores codes as written in the source.
@@ -134,7 +134,7 @@ class BufferedWrites:
     Args:
         delay, size: how writes are batched, see `WriteBatcher`.
         buffer_size: most writes in the buffer; above it the oldest are dropped with a warning.
-        after_absence: called after an outage with the buffered writes, once they are made; raises
+        after_outage: called after an outage with the buffered writes, once they are made; raises
             StoreUnavailable.
     """
 
@@ -145,11 +145,11 @@ class BufferedWrites:
         delay: float,
         size: int,
         buffer_size: int,
-        after_absence: Callable[[Sequence[Write]], Awaitable[None]],
+        after_outage: Callable[[Sequence[Write]], Awaitable[None]],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.database = database
-        self._after_absence = after_absence
+        self._after_absence = after_outage
         self._monotonic = monotonic
         self._batcher: WriteBatcher[Write, bool] = WriteBatcher(
             self._write_batch, delay=delay, size=size

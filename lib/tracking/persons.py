@@ -9,7 +9,7 @@ from lib.models import DocumentRef
 from lib.sanitize import MASK, PERSONAL_FIELDS
 from lib.tracking.failures import ref_of
 from lib.tracking.log_collections import SYNC_FAILURES
-from lib.tracking.mongo import Database, mongo_errors, spelled
+from lib.tracking.mongo import Database, any_case, mongo_errors
 
 
 class Persons:
@@ -48,4 +48,4 @@ class Persons:
 
 
 def _named(field: str, name: str) -> dict[str, Any]:
-    return {f"payload.{field}": spelled(unicodedata.normalize("NFC", name))}
+    return {f"payload.{field}": any_case(unicodedata.normalize("NFC", name))}

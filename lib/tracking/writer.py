@@ -21,7 +21,7 @@ from lib.settings import MongoSettings, SyncSettings
 from lib.tracking.failures import record_decision, ref_of
 from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS, ensure_indexes
 from lib.tracking.mongo import BufferedWrites, Write, mongo_errors, open_client
-from lib.words.language import said, say
+from lib.words.language import translate, translated
 
 logger = logging.getLogger("dqg.tracking")
 
@@ -73,7 +73,7 @@ class TrackingStore:
             delay=sync.write_batch_delay,
             size=sync.write_batch_size,
             buffer_size=settings.buffer_size,
-            after_absence=self._end_superseded,
+            after_outage=self._end_superseded,
         )
 
     async def __aenter__(self) -> Self:
@@ -131,7 +131,7 @@ class TrackingStore:
         """Stores the national id before any further step. False: only buffered."""
         values = {
             "national_id": acceptance.national_id,
-            "message": said(acceptance.message, self._language),
+            "message": translated(acceptance.message, self._language),
             "payload_digest": record.digest,
             "accepted_at": self._clock(),
         }
@@ -149,7 +149,7 @@ class TrackingStore:
         if outcome.kind is OutcomeKind.ACCEPTED:
             values["payload_digest"] = outcome.payload_digest
         if record.notes:
-            notes = [said(note, self._language) for note in record.notes]
+            notes = [translated(note, self._language) for note in record.notes]
             values |= {"notes": notes, "row_changed_at": self._clock()}
         closing = self._record_log(record, _STATUS_AFTER[outcome.kind], values)
         if outcome.kind is OutcomeKind.FAILED:
@@ -165,7 +165,9 @@ class TrackingStore:
 
         An entry with an acceptance stays open: the acceptance must still be saved from it.
         """
-        text = say(self._language, "another process has the document now, and goes on with it")
+        text = translate(
+            self._language, "another process has the document now, and goes on with it"
+        )
         values = {
             "status": LogStatus.RELEASED.value,
             "message": text,

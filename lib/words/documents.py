@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from lib.words.language import N_, Language, say
+from lib.words.language import N_, Language, translate
 
 #: Kinds of documents by pipeline.
 KINDS = {
@@ -165,17 +165,17 @@ _NUMBERS = re.compile(r"\b\d+\b(?:, \d+\b)*")
 
 def kind(pipeline: str, language: Language) -> str:
     """The kind of a pipeline's documents."""
-    return say(language, KINDS.get(pipeline, pipeline))
+    return translate(language, KINDS.get(pipeline, pipeline))
 
 
 def field_name(field: str, language: Language) -> str:
     """The readable name of an API field; the API's name if `FIELDS` has none."""
-    return say(language, FIELDS.get(field, field))
+    return translate(language, FIELDS.get(field, field))
 
 
 def reason(text: str, language: Language) -> str:
     """A text of `REASONS`, translated, with its numbers; any other text is not changed."""
-    template = say(language, _NUMBERS.sub("#", text))
+    template = translate(language, _NUMBERS.sub("#", text))
     if template == _NUMBERS.sub("#", text):
         return text
     for numbers in _NUMBERS.findall(text):
@@ -189,13 +189,13 @@ def finding(field: str, line: int | None, found: str, language: Language) -> str
     what = f"{name}: {reason(found, language)}"
     if line is None:
         return what
-    where = say(language, "line {number}", number=line)
+    where = translate(language, "line {number}", number=line)
     return f"{where}, {what}"
 
 
 def is_by_hand(message: str) -> bool:
     """Whether a document's message is `BY_HAND`, in any language."""
-    return message.startswith(tuple(say(language, BY_HAND, why="") for language in Language))
+    return message.startswith(tuple(translate(language, BY_HAND, why="") for language in Language))
 
 
 def hint(field: str, error_class: str) -> str:

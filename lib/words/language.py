@@ -1,7 +1,7 @@
 """The two languages: English in the code, Vietnamese in `locale/vi/LC_MESSAGES/words.po`.
 
 `make messages` adds new texts to the catalogue and compiles it. It finds them as `N_("…")` and
-`say(language, "…")` anywhere in `lib`. Codes, classes, states and JSON are the same in every
+`translate(language, "…")` anywhere in `lib`. Codes, classes, states and JSON are the same in every
 language.
 """
 
@@ -35,7 +35,7 @@ def translations(language: Language) -> gettext.NullTranslations:
     return gettext.translation(DOMAIN, LOCALE, [language.value], fallback=True)
 
 
-def say(language: Language, text: str, /, **values: object) -> str:
+def translate(language: Language, text: str, /, **values: object) -> str:
     """The text in a language, its placeholders filled; English if it has no translation."""
     found = translations(language).gettext(text) if text else text
     return found.format(**values) if values else found
@@ -59,12 +59,12 @@ class Phrase(str):
         return (self.template,), self.values
 
 
-def said(text: object, language: Language) -> str:
+def translated(text: object, language: Language) -> str:
     """The text in a language; a text that is not a `Phrase` is not ours and is not translated."""
     if not isinstance(text, Phrase):
         return str(text)
-    values = {name: said(value, language) for name, value in text.values.items()}
-    return say(language, text.template, **values)
+    values = {name: translated(value, language) for name, value in text.values.items()}
+    return translate(language, text.template, **values)
 
 
 def pack(text: object) -> Any:

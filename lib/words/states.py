@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from lib.pipelines import PHARMACY_ZONE
 from lib.resilience.breaker_rules import BreakerSnapshot, BreakerState
-from lib.words.language import N_, Language, say
+from lib.words.language import N_, Language, translate
 
 _UNITS = (
     (86_400, N_("{number} days")),
@@ -23,7 +23,7 @@ def length(seconds: float | None, language: Language) -> str:
     if seconds is None:
         return "–"
     size, text = next((unit for unit in _UNITS if seconds >= 2 * unit[0]), _UNITS[-1])
-    return say(language, text, number=format(seconds / size, ".0f"))
+    return translate(language, text, number=format(seconds / size, ".0f"))
 
 
 def moment(at: datetime | None, now: datetime) -> str:
@@ -37,20 +37,20 @@ def moment(at: datetime | None, now: datetime) -> str:
 def breaker(snapshot: BreakerSnapshot | None, language: Language, now: datetime) -> str:
     """What a breaker means for the documents behind it; None: not known."""
     if snapshot is None:
-        return say(language, "not known")
+        return translate(language, "not known")
     match snapshot.state:
         case BreakerState.CLOSED:
-            return say(language, "good")
+            return translate(language, "good")
         case BreakerState.FORCED_OPEN:
             by, why = held_by(snapshot.reason)
             if not by:
-                return say(language, "stopped by hand because: {why}", why=why)
-            return say(language, "stopped by hand by {by} because: {why}", by=by, why=why)
+                return translate(language, "stopped by hand because: {why}", why=why)
+            return translate(language, "stopped by hand by {by} because: {why}", by=by, why=why)
         case BreakerState.OPEN if snapshot.seconds_left:
             until = moment(now + timedelta(seconds=snapshot.seconds_left), now)
-            return say(language, "paused until {time}", time=until)
+            return translate(language, "paused until {time}", time=until)
         case _:
-            return say(language, "trying again")
+            return translate(language, "trying again")
 
 
 def held(by: str, why: str) -> str:

@@ -85,7 +85,7 @@ def compare(parts: Parts, options: Options) -> dict[str, Any]:
             results.append(result)
             say(
                 f"{latency} ms, {way.label}: {documents} documents, {result.rate:.2f}/s, "
-                f"quiet after {result.digest_seconds:.0f} s more"
+                f"quiet after {result.settle_seconds:.0f} s more"
             )
     steady = [
         _steady(parts, key, rate, options.steady_seconds)
@@ -126,7 +126,7 @@ def _costs(parts: Parts, options: Options) -> costs.Costs:
     if "auto" not in options.ways:
         return found
     for key in [key for key in COMPARED if key in options.ways]:
-        found.a_run[key] = costs.cpu_of_a_run(parts, ALL_WAYS[key])
+        found.a_run[key] = costs.cpu_per_run(parts, ALL_WAYS[key])
         say(f"{ALL_WAYS[key].label}: CPU of a run {found.a_run[key]:.2f} s")
         if options.idle_seconds:
             found.idle[key] = costs.idle(parts, ALL_WAYS[key], options.idle_seconds)

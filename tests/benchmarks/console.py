@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import psutil
 import pymongo
-from sqlalchemy import Integer, case, cast, func, insert, literal, select, text
+from sqlalchemy import Integer, case, cast, func, insert, literal, select, text, true
 
 from deployments.local.parts.console import DEMO_USERS, start_console
 from lib.models import SyncStatus
@@ -100,7 +100,8 @@ def _fill(site: Site, pipeline: Pipeline, count: int) -> None:
     dated = header.c[pipeline.date_column]
     own = ("id", local_id.key, dated.key, "created_at", "updated_at", "status")
     copied = [c for c in header.c if c.key not in (*own, "shop_pharmacy_code")]
-    number = func.generate_series(1, count).column_valued("number")
+    series = func.generate_series(1, count).table_valued("number")
+    number = series.c.number
     code = literal("S") + func.lpad(cast(number % SHOPS, header.c.status.type), 4, "0")
     status = case(
         (number % ONE_OF == 0, SyncStatus.PENDING.value),
@@ -119,7 +120,7 @@ def _fill(site: Site, pipeline: Pipeline, count: int) -> None:
     ]
     values += [code, *copied]
     names = [local_id, dated, header.c.created_at, header.c.updated_at, header.c.status]
-    copies = select(*values).where(header.c.id == first)
+    copies = select(*values).select_from(header.join(series, true())).where(header.c.id == first)
     with site.engine.begin() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(

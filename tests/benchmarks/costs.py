@@ -49,7 +49,7 @@ class Costs:
     sharing: dict[str, list[int]] = field(default_factory=dict)
 
 
-def cpu_of_a_run(parts: Parts, way: Way) -> float:
+def cpu_per_run(parts: Parts, way: Way) -> float:
     """CPU seconds of a batch run with one document, minus the CPU time of the idle worker.
 
     Raises:

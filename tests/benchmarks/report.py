@@ -10,7 +10,7 @@ from tests.benchmarks.runs import Result
 
 MS = 1000.0
 #: Key in the shares of an idle stack: growth of its Prefect database, GB per day.
-GROWTH = "gb_a_day"
+GROWTH = "gb_per_day"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -22,7 +22,7 @@ IDLE_TRIES = 15
 #: Cores that idle parts may use together; a starting worker uses more.
 IDLE_LIMIT = 0.25
 #: How long the Prefect server may take to process its backlog of events afterwards.
-DIGEST_SECONDS = 900.0
+SETTLE_SECONDS = 900.0
 #: A part is busy from this load on, as a share of one core above its idle load.
 BUSY = 0.06
 DEADLINE = 1800.0
@@ -43,7 +43,7 @@ class Result:
         seconds: from the dispatch until the last document is final in the source database.
         first_seconds: from the dispatch until the first document is final.
         steady_rate: documents per second between these two.
-        digest_seconds: how much longer the Prefect server was busy with events.
+        settle_seconds: how much longer the Prefect server was busy with events.
         cpu: CPU seconds per document by group of parts, until all are idle again, minus the idle
             load.
         idle_cpu: the idle load, CPU seconds per second.
@@ -61,7 +61,7 @@ class Result:
     seconds: float
     first_seconds: float
     steady_rate: float
-    digest_seconds: float
+    settle_seconds: float
     cpu: dict[str, float]
     idle_cpu: dict[str, float]
     server_share: float
@@ -131,7 +131,7 @@ def measure(
             seconds=last.at - before.at,
             first_seconds=first.at - before.at,
             steady_rate=_rate_between(first, last, documents - seen_first),
-            digest_seconds=quiet.at - last.at,
+            settle_seconds=quiet.at - last.at,
             cpu=_per_document(before, quiet, idle, documents),
             idle_cpu=dict(idle),
             server_share=_share(first, last),
@@ -234,14 +234,14 @@ def _until_quiet(meter: Meter, idle: dict[str, float]) -> Reading:
     Raises:
         BenchmarkFailed: the Prefect server is busy for too long.
     """
-    deadline = time.monotonic() + DIGEST_SECONDS
+    deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         quiet = meter.read()
         busy = {g: r - idle.get(g, 0.0) for g, r in meter.rate(3).items()}
         if max(busy.values()) < BUSY:
             return quiet
         if time.monotonic() > deadline:
-            raise BenchmarkFailed(f"still busy after {DIGEST_SECONDS:.0f} s: {busy}")
+            raise BenchmarkFailed(f"still busy after {SETTLE_SECONDS:.0f} s: {busy}")
 
 
 def _per_document(

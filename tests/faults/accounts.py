@@ -32,7 +32,7 @@ def token_storm(run: ScenarioRun) -> None:
     # If a token is revoked between login and first use, the client takes this for a refused account
     # and pauses the shop. Fast answers keep that rare.
     run.end_faults([slow_login, *slow])
-    run.healed()
+    run.faults_ended()
     with _storm(sandbox) as storms:
         run.wait_all_accepted()
     run.note_faults("all tokens forgotten", storms[0])
@@ -75,7 +75,7 @@ def wrong_password(run: ScenarioRun) -> None:
         connection.execute(
             update(table).where(table.c.account == shop.account).values(password=NEW_PASSWORD)
         )
-    run.healed()
+    run.faults_ended()
 
 
 @contextmanager
@@ -83,13 +83,13 @@ def _storm(sandbox: SandboxAdmin) -> Iterator[list[int]]:
     """Revoke all tokens repeatedly; the single element of the list counts how often."""
     count, over = [0], threading.Event()
 
-    def rage() -> None:
+    def revoke_repeatedly() -> None:
         with SandboxAdmin(sandbox.base_url) as own:
             while count[0] < STORMS and not over.wait(STORM_PERIOD):
                 own.forget_tokens()
                 count[0] += 1
 
-    thread = threading.Thread(target=rage, name="storm")
+    thread = threading.Thread(target=revoke_repeatedly, name="storm")
     thread.start()
     try:
         yield count

@@ -49,7 +49,7 @@ def answers(run: ScenarioRun) -> None:
     }
     run.seed_documents()
     run.wait(lambda: all(map(run.fired, rules.values())), "every fault has met a call")
-    run.healed()
+    run.faults_ended()
     run.wait(run.is_done, "every document final and free")
     for kind, ids in rules.items():
         run.note_faults(kind, run.fired(ids))
@@ -65,7 +65,7 @@ def no_look_up(run: ScenarioRun) -> None:
     )
     run.seed_documents()
     run.wait(lambda: run.fired(unanswered), "a document stored and not answered")
-    run.healed()
+    run.faults_ended()
     run.wait(run.is_done, "every document final and free")
     run.note_faults("stored, no answer", run.fired(unanswered))
     run.expect(run.count("duplicates"), "no document was sent a second time")
@@ -93,7 +93,7 @@ def outage(run: ScenarioRun) -> None:
     accepted = run.count("accepted")
     run.expect(accepted == 0, f"{accepted} documents accepted in the outage")
     run.end_faults(down)
-    run.healed()
+    run.faults_ended()
     run.wait_all_accepted()
     for pipeline in run.pipelines:
         run.problems += _order_problems(run, pipeline, backlog)
@@ -111,7 +111,7 @@ def throttled(run: ScenarioRun) -> None:
     long = run.add_fault("status", status=429, retry_after=_LONG_RETRY_AFTER, times=1)
     run.seed_documents()
     run.wait(lambda: run.fired(short) and run.fired(long), "somebody throttled")
-    run.healed()
+    run.faults_ended()
     run.wait_all_accepted()
     run.note_faults("answer 429", run.fired(short))
     run.note_faults("answer 429 with a long wait", run.fired(long))

@@ -56,7 +56,7 @@ def poison(run: ScenarioRun) -> None:
                 status=1,
             )
         )
-    run.healed()
+    run.faults_ended()
 
 
 def _move_to_unknown_shop(run: ScenarioRun) -> set[DocumentRef]:

@@ -21,7 +21,7 @@ def revoked(run: ScenarioRun) -> None:
     run.fault("running batch set to Failed", len(runs))
     run.wait(lambda: run.count("accepted"), "the processes go on")
     run.end_faults(slow)
-    run.healed()
+    run.faults_ended()
 
 
 def same_run_again(run: ScenarioRun) -> None:
@@ -36,7 +36,7 @@ def same_run_again(run: ScenarioRun) -> None:
         run.harness.set_run_state(flow_run["id"], "SCHEDULED")
     run.fault("run started again", len(runs))
     run.end_faults(slow)
-    run.healed()
+    run.faults_ended()
 
 
 def changed_rows(run: ScenarioRun) -> None:

@@ -50,7 +50,7 @@ def kills(run: ScenarioRun) -> None:
         if way.startswith("worker"):
             harness.stack.restart(part)
     run.end_faults(slow)
-    run.healed()
+    run.faults_ended()
 
 
 def _kill(harness: Harness, part: str, way: str) -> None:
@@ -111,7 +111,7 @@ def lost_lease(run: ScenarioRun) -> None:
         run.wait(run.is_done, "another run has taken over")
     finally:
         _signal_all(standing, signal.SIGCONT)
-    run.healed()
+    run.faults_ended()
     run.wait(lambda: not any(map(_is_alive, standing)), "the old holder's end")
     run.expect(run.count("lookups"), "nobody looked up what the vanished holder had sent")
     run.expect(_refused_writes(run) > refused_before, "no write of the old holder was refused")

@@ -37,7 +37,7 @@ def database_trouble(run: ScenarioRun) -> None:
     _wait_beside_locked_row(run, refused)
     run.end_faults(slow)
     _correct_passwords(run)
-    run.healed()
+    run.faults_ended()
 
 
 def _spread_over_shops(run: ScenarioRun) -> set[DocumentRef]:

@@ -254,7 +254,7 @@ class Harness:
         """Rounds of reconcile the driver has finished."""
         return self._driver_log().count(RECONCILED)
 
-    def looks(self) -> int:
+    def orchestrator_rounds(self) -> int:
         """Rounds of the orchestrator the driver has finished."""
         return self._driver_log().count(ORCHESTRATED)
 

@@ -48,7 +48,7 @@ def worker_stopped(run: ScenarioRun) -> None:
         run.wait(lambda part=part: not stack.is_running(part), f"the end of {part}")
         stack.start(part)
     run.end_faults(slow)
-    run.healed()
+    run.faults_ended()
 
 
 def scale_down(run: ScenarioRun) -> None:
@@ -69,7 +69,7 @@ def scale_down(run: ScenarioRun) -> None:
     broken = [flow_run["name"] for flow_run in harness.runs([pool], ended, since=run.began)]
     run.expect(not broken, f"the drain interrupted {', '.join(broken)}")
     run.end_faults(slow)
-    run.healed()
+    run.faults_ended()
 
 
 def wrong_clock(run: ScenarioRun) -> None:
@@ -105,7 +105,7 @@ def wrong_clock(run: ScenarioRun) -> None:
         for pool in shifts:
             _replace_worker(harness, pool, {})
     run.end_faults(slow)
-    run.healed()
+    run.faults_ended()
 
 
 def _drain(harness: Harness, pool: str, pids: Sequence[int]) -> bool:

@@ -53,11 +53,11 @@ class ScenarioRun:
         ids_known: whether the API returns the national id of every document.
         content_known: whether the content that the API has stored can be read.
         stored_before: documents that must fail although the API has them.
-        unhindered: whether to check that no document waits longer than some rounds; for scenarios
-            in which only single documents are bad.
+        check_hold_ups: whether no document may wait longer than some rounds; for scenarios in
+            which only single documents are bad.
         classes: error class that a document must fail with, by pipeline and primary key.
         unfinished_before: rounds of reconcile that had failed when the last fault was repaired.
-        healed_at: when the last fault began or ended, on the monotonic clock.
+        ended_at: when the last fault began or ended, on the monotonic clock.
     """
 
     harness: Harness
@@ -70,12 +70,12 @@ class ScenarioRun:
     problems: list[str] = field(default_factory=list)
     ids_known: bool = True
     content_known: bool = True
-    unhindered: bool = False
+    check_hold_ups: bool = False
     stored_before: set[DocumentRef] = field(default_factory=set)
     classes: dict[tuple[str, int], str] = field(default_factory=dict)
     unfinished_before: int = 0
     watch: HoldUpWatch = field(default_factory=HoldUpWatch)
-    healed_at: float = field(default_factory=time.monotonic)
+    ended_at: float = field(default_factory=time.monotonic)
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     # -- documents --------------------------------------------------------------------------------
@@ -130,8 +130,10 @@ class ScenarioRun:
 
     def _look(self) -> Rows:
         rows = self.rows()
-        if self.unhindered:
-            self.watch.look(self.plan.succeed, rows, self.harness.looks(), self.harness.now())
+        if self.check_hold_ups:
+            self.watch.look(
+                self.plan.succeed, rows, self.harness.orchestrator_rounds(), self.harness.now()
+            )
         return rows
 
     # -- the national API -------------------------------------------------------------------------
@@ -222,15 +224,15 @@ class ScenarioRun:
     def fault(self, kind: str, number: int = 1) -> None:
         """Count faults, and restart the timing of the recovery."""
         self.faults[kind] += number
-        self.healed()
+        self.faults_ended()
 
     def note_faults(self, kind: str, number: int) -> None:
         """Count faults that fired after they were added to the sandbox."""
         self.faults[kind] += number
 
-    def healed(self) -> None:
+    def faults_ended(self) -> None:
         """The faults are repaired: the timing of the recovery starts here."""
-        self.healed_at = time.monotonic()
+        self.ended_at = time.monotonic()
         # The round in progress may still be affected by the repaired fault.
         self.unfinished_before = len(self.harness.unfinished_reconciles()) + 1
 
@@ -266,11 +268,11 @@ def carry_out(name: str, scenario: Scenario, run: ScenarioRun) -> Result:
     try:
         scenario(run)
         run.wait(run.is_done, "every document final and free")
-        seconds = time.monotonic() - run.healed_at
+        seconds = time.monotonic() - run.ended_at
         _wait_for_agreement(run)
     except (Overdue, SyncError, SQLAlchemyError) as problem:
         run.problems.append(str(problem))
-        seconds = time.monotonic() - run.healed_at
+        seconds = time.monotonic() - run.ended_at
     names = {pipeline.name for pipeline in run.pipelines}
     resources = {pipeline.resource for pipeline in run.pipelines}
     rows, failures = run.rows(), run.harness.failures()

@@ -95,7 +95,7 @@ _DECEPTIVE = {
 
 def one_bad_document(run: ScenarioRun) -> None:
     """The oldest document of each pipeline always gets a wrong answer."""
-    run.unhindered = True
+    run.check_hold_ups = True
     run.seed_documents()
     ids: list[str] = []
     for pipeline, (kind, wrong) in zip(run.pipelines, _ALWAYS.items(), strict=False):
@@ -118,12 +118,12 @@ def one_bad_document(run: ScenarioRun) -> None:
     run.wait(bad_ones_ended, "the bad ones ended as well")
     run.wait(run.is_done, "every document final and free")
     run.end_faults(ids)
-    run.healed()
+    run.faults_ended()
 
 
 def crash_poison(run: ScenarioRun) -> None:
     """Every process that sends a certain document dies before it can report anything."""
-    run.unhindered = True
+    run.check_hold_ups = True
     run.seed_documents()
 
     poison = {}
@@ -158,7 +158,7 @@ def crash_poison(run: ScenarioRun) -> None:
 
 def wrong_refusals(run: ScenarioRun) -> None:
     """Answers to single documents that mean something else than they seem to."""
-    run.unhindered = True
+    run.check_hold_ups = True
     run.seed_documents()
     ids: list[str] = []
     free = {pipeline.name: iter(_of(run, pipeline, len(_DECEPTIVE))) for pipeline in run.pipelines}
@@ -168,12 +168,12 @@ def wrong_refusals(run: ScenarioRun) -> None:
             ids += _spoil(run, ref, kind, wrong)
     run.wait(run.is_done, "every document final and free")
     run.end_faults(ids)
-    run.healed()
+    run.faults_ended()
 
 
 def foreign_values(run: ScenarioRun) -> None:
     """Rows left by other software over years: some cannot be sent, none may block another."""
-    run.unhindered = True
+    run.check_hold_ups = True
     run.seed_documents()
     harness = run.harness
     for pipeline in run.pipelines:

@@ -24,7 +24,7 @@ def source_away(run: ScenarioRun) -> None:
         run.fault("source database away")
         time.sleep(SOURCE_AWAY_SECONDS)
     run.end_faults(slow)
-    run.healed()
+    run.faults_ended()
 
 
 def mongo_away(run: ScenarioRun) -> None:
@@ -60,7 +60,7 @@ def _without_part(run: ScenarioRun, name: str) -> None:
     )
     run.harness.stack.start(name)
     run.end_faults(slow)
-    run.healed()
+    run.faults_ended()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from flows.pipelines import sale
 from lib.errors import BeforeCutOff
 from lib.pipelines import PIPELINES, SALE, Pipeline
 from lib.settings import SourceSettings
-from lib.source.claim_statements import Wanted, due_documents
+from lib.source.claim_statements import ClaimFilter, due_documents
 from lib.source.engine import create_source_engine
 from lib.source.store import open_source
 from lib.source.tables import build_tables
@@ -141,7 +141,7 @@ def test_the_claim_begins_at_the_cut_off_in_the_index(shop: Shop) -> None:
     copies = select(literal("X-") + number.cast(header.c.local_invoice_id.type), *copied).where(
         header.c.id == old + number % 1
     )
-    due = due_documents(TABLES, SALE, "SHOP01", 100, Wanted(CUT_OFF))
+    due = due_documents(TABLES, SALE, "SHOP01", 100, ClaimFilter(CUT_OFF))
     with shop.engine.begin() as connection:
         connection.execute(insert(header).from_select(["local_invoice_id", *copied], copies))
     with shop.engine.connect() as connection:

@@ -48,7 +48,7 @@ async def is_paused() -> bool:
 
 
 async def test_an_idle_pool_is_paused_until_it_is_resumed() -> None:
-    await drain(POOL, 30, calm=0)
+    await drain(POOL, 30, quiet_seconds=0)
     assert await is_paused()
     await resume(POOL)
     assert not await is_paused()
@@ -57,7 +57,7 @@ async def test_an_idle_pool_is_paused_until_it_is_resumed() -> None:
 
 async def test_a_run_is_waited_for() -> None:
     run = await running_batch()
-    draining = asyncio.create_task(drain(POOL, 60, calm=0))
+    draining = asyncio.create_task(drain(POOL, 60, quiet_seconds=0))
     done, _ = await asyncio.wait([draining], timeout=3)
     assert not done
     await end(run)
@@ -67,7 +67,7 @@ async def test_a_run_is_waited_for() -> None:
 async def test_a_run_that_does_not_end_is_named_and_left_alone() -> None:
     run = await running_batch()
     with pytest.raises(DrainFailed, match=run.name):
-        await drain(POOL, 0, calm=0)
+        await drain(POOL, 0, quiet_seconds=0)
     async with get_client() as client:
         assert (await client.read_flow_run(run.id)).state_name == "Running"
     assert await is_paused()

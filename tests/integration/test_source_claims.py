@@ -119,7 +119,7 @@ def test_probes_are_those_that_were_not_tried_for_the_longest(db: Database) -> N
 
     def probe(limit: int) -> set[int]:
         claim = db.source.claims.claim(
-            SALE, token=f"token-{limit}", limit=limit, lease=LEASE, longest_untried=True
+            SALE, token=f"token-{limit}", limit=limit, lease=LEASE, least_recent_first=True
         )
         return {ref.record_id for ref in claim.documents}
 

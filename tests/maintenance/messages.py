@@ -110,7 +110,7 @@ def _texts_of_lib() -> Catalog:
         for name, line, text, _comments, _context in extract_from_dir(
             ROOT / layer,
             method_map=[("**.py", "python")],
-            keywords=KEYWORDS | {"say": (2,), "Phrase": (1,)},
+            keywords=KEYWORDS | {"translate": (2,), "Phrase": (1,)},
         ):
             found.add(text, locations=[(f"{layer}/{name}", line)])
     return found

@@ -57,7 +57,7 @@ def submitted(
     resource: str = "hoa_don",
     headers: dict[str, str] | None = None,
     names: tuple[str, ...] = (),
-    can_be_asked: bool = True,
+    has_look_up: bool = True,
     unconfirmed: bool = False,
     **settings: Any,
 ) -> Acceptance:
@@ -68,7 +68,7 @@ def submitted(
         LOCAL,
         ApiSettings(**settings),
         names=names,
-        can_be_asked=can_be_asked,
+        has_look_up=has_look_up,
         unconfirmed=unconfirmed,
     )
 

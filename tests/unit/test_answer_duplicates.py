@@ -106,8 +106,8 @@ def test_a_success_is_no_duplicate_for_a_word_in_its_text() -> None:
 )
 @pytest.mark.parametrize("status", [200, 400, 422])
 def test_a_line_that_is_there_twice_is_no_duplicate_of_the_document(text: str, status: int) -> None:
-    for can_be_asked in (True, False):
-        error = failure({"code": 400, "mess": text}, status, can_be_asked=can_be_asked)
+    for has_look_up in (True, False):
+        error = failure({"code": 400, "mess": text}, status, has_look_up=has_look_up)
         assert type(error) is Rejected
 
 
@@ -144,8 +144,8 @@ def test_what_may_be_a_duplicate_is_for_a_look_up_to_say(status: int, body: Any)
 def test_without_look_ups_only_words_about_the_document_count(
     status: int, body: Any, kind: type[SyncError]
 ) -> None:
-    assert type(failure(body, status, can_be_asked=False)) is kind
-    assert submitted({"code": 409, "mess": "Hóa đơn đã tồn tại"}, 409, can_be_asked=False).duplicate
+    assert type(failure(body, status, has_look_up=False)) is kind
+    assert submitted({"code": 409, "mess": "Hóa đơn đã tồn tại"}, 409, has_look_up=False).duplicate
 
 
 DUPLICATE_KEY = "Violation of PRIMARY KEY constraint. Cannot insert duplicate key in 'dbo.HoaDon'."
@@ -159,16 +159,16 @@ DUPLICATE_KEY = "Violation of PRIMARY KEY constraint. Cannot insert duplicate ke
 def test_a_server_error_about_a_duplicate_counts_where_nothing_else_can_be_known(
     status: int, body: Any
 ) -> None:
-    found = submitted(body, status, can_be_asked=False, unconfirmed=True)
+    found = submitted(body, status, has_look_up=False, unconfirmed=True)
 
     assert (found.duplicate, found.national_id) == (True, None)
-    for known in ({"can_be_asked": True, "unconfirmed": True}, {"can_be_asked": False}):
+    for known in ({"has_look_up": True, "unconfirmed": True}, {"has_look_up": False}):
         error = failure(body, status, **known)
         assert type(error) is Unavailable
         assert error.maybe_stored
 
 
 def test_a_bare_409_counts_for_an_unconfirmed_document_that_cannot_be_asked_for() -> None:
-    assert submitted(b"", 409, can_be_asked=False, unconfirmed=True).duplicate
+    assert submitted(b"", 409, has_look_up=False, unconfirmed=True).duplicate
     refused = {"code": 409, "mess": "Tồn kho không đủ"}
-    assert type(failure(refused, 409, can_be_asked=False, unconfirmed=True)) is Rejected
+    assert type(failure(refused, 409, has_look_up=False, unconfirmed=True)) is Rejected

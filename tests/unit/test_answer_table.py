@@ -42,12 +42,12 @@ def seen_answers() -> list[Seen]:
             "hoa_don",
             LOCAL,
             API,
-            can_be_asked=can_be_asked,
+            has_look_up=has_look_up,
             unconfirmed=unconfirmed,
         )
         for status in STATUSES
         for body in BODIES
-        for can_be_asked in (True, False)
+        for has_look_up in (True, False)
         for unconfirmed in (True, False)
     ]
 

@@ -24,7 +24,7 @@ def make_result(way: str, *, documents: int = 100, seconds: float = 10, **values
         "latency_ms": 50,
         "first_seconds": 1.0,
         "steady_rate": 1.0,
-        "digest_seconds": 0.0,
+        "settle_seconds": 0.0,
         "cpu": {
             "client": 0.01,
             "prefect server": 0.02,
@@ -94,7 +94,7 @@ def test_goals_of_waits_and_costs_stand_beside_cold_starts() -> None:
         {"key": key, "rate": 1.0, "median": median, "p95": 9.0}
         for key, median in (("auto", 5.5), ("cold", 38.0))
     ]
-    idle = {"auto": {"server": 0.03, "gb_a_day": 0.1}, "cold": {"server": 0.2, "gb_a_day": 0.3}}
+    idle = {"auto": {"server": 0.03, "gb_per_day": 0.1}, "cold": {"server": 0.2, "gb_per_day": 0.3}}
     commands = {"--help": 0.1, "status": 1.0, "send": 2.0}
     found = goals_of_waits(waits)
     found += goals_of_costs({"auto": 0.5, "cold": 4.0}, idle, commands, {10: 2.0, 100: 2.0})

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from lib.errors import Paused
-from lib.resilience.breaker import Breakers, Judgement, Permit, from_text, to_text
+from lib.resilience.breaker import Breakers, FailureResult, Permit, from_text, to_text
 from lib.resilience.breaker_rules import BreakerState, Transition
 from lib.resilience.redis_fallback import open_redis
 from lib.settings import BreakerSettings, RedisSettings
@@ -67,7 +67,7 @@ class Kit:
 
     async def fail(
         self, document: str, shop: str = "S1", reason: str = "503", name: str = PIPELINE
-    ) -> Judgement:
+    ) -> FailureResult:
         return await self.breakers.failed(name, document, shop, reason)
 
     async def pass_one(self) -> None:
@@ -110,13 +110,13 @@ async def test_an_unknown_breaker_is_closed(kit: Kit) -> None:
 
 
 async def test_distinct_documents_of_distinct_shops_open_it_and_are_named(kit: Kit) -> None:
-    assert await kit.fail("HD-1", "S1") == Judgement()
-    assert await kit.fail("HD-2", "S1") == Judgement()
+    assert await kit.fail("HD-1", "S1") == FailureResult()
+    assert await kit.fail("HD-2", "S1") == FailureResult()
     assert await kit.is_admitted()
     reason = (
         "3 documents of 2 shops failed, none passed: HD-1 (S1), HD-2 (S1), HD-3 (S2); last: 504"
     )
-    assert await kit.fail("HD-3", "S2", "504") == Judgement(
+    assert await kit.fail("HD-3", "S2", "504") == FailureResult(
         Transition(PIPELINE, CLOSED, OPEN, reason)
     )
     with pytest.raises(Paused, match="HD-1") as paused:
@@ -126,7 +126,7 @@ async def test_distinct_documents_of_distinct_shops_open_it_and_are_named(kit: K
 
 async def test_one_document_never_opens_it(kit: Kit) -> None:
     for _ in range(50):
-        assert await kit.fail("HD-POISON") == Judgement()
+        assert await kit.fail("HD-POISON") == FailureResult()
         await kit.pass_time(30)
     assert await kit.state() is CLOSED
 
@@ -162,7 +162,7 @@ async def test_failures_longer_ago_than_the_window_do_not_count(kit: Kit) -> Non
     await kit.fail("HD-1", "S1")
     await kit.pass_time(1001)
     await kit.fail("HD-2", "S2")
-    assert await kit.fail("HD-3", "S3") == Judgement()
+    assert await kit.fail("HD-3", "S3") == FailureResult()
     assert (await kit.breakers.snapshot([PIPELINE]))[PIPELINE].failures == 2
 
 
@@ -198,7 +198,7 @@ async def test_known_bad_documents_do_not_open_it_however_many_they_are(kit: Kit
         await kit.fail(document, shop)
         await kit.pass_one()
     for document, shop in bad:
-        assert await kit.fail(document, shop) == Judgement(own=True)
+        assert await kit.fail(document, shop) == FailureResult(own=True)
 
 
 async def test_a_success_clears_what_was_counted(kit: Kit) -> None:
@@ -221,12 +221,12 @@ async def test_a_success_clears_what_failed_since_it_was_let_through(kit: Kit) -
 async def test_failures_of_calls_from_before_it_opened_change_nothing(kit: Kit) -> None:
     await kit.open()
     before = await kit.breakers.snapshot([PIPELINE])
-    assert await kit.fail("LATE", "S7") == Judgement()
+    assert await kit.fail("LATE", "S7") == FailureResult()
     after = await kit.breakers.snapshot([PIPELINE])
     assert after[PIPELINE].reason == before[PIPELINE].reason
     assert after[PIPELINE].openings == 1
     await kit.pass_time(101)
-    assert await kit.fail("LATE", "S7") == Judgement()
+    assert await kit.fail("LATE", "S7") == FailureResult()
     assert await kit.state() is HALF_OPEN
 
 
@@ -300,11 +300,11 @@ async def test_a_document_that_is_alone_probes_again_later(kit: Kit) -> None:
 
 async def test_failed_documents_come_after_others_have_had_their_turn(kit: Kit) -> None:
     await kit.open()
-    assert (await kit.breakers.snapshot([PIPELINE]))[PIPELINE].back_in == pytest.approx(
+    assert (await kit.breakers.snapshot([PIPELINE]))[PIPELINE].retry_delay == pytest.approx(
         100, abs=SLACK
     )
     await kit.pass_time(101)
-    assert (await kit.breakers.snapshot([PIPELINE]))[PIPELINE].back_in == 200
+    assert (await kit.breakers.snapshot([PIPELINE]))[PIPELINE].retry_delay == 200
 
 
 async def test_once_closed_the_cool_down_starts_from_its_first_length(kit: Kit) -> None:
@@ -396,7 +396,7 @@ async def test_a_reset_closes_it_and_forgets_failures(kit: Kit) -> None:
     assert (transition.old, transition.new) == (OPEN, CLOSED)
     assert await kit.is_admitted()
     assert await kit.breakers.reset(PIPELINE) is None
-    assert await kit.fail("D1") == Judgement()
+    assert await kit.fail("D1") == FailureResult()
 
 
 async def test_forced_open_has_no_end_and_shows_its_reason(kit: Kit) -> None:

@@ -10,10 +10,10 @@ from rich.console import Console
 from deployments.cli.progress import progress
 
 
-def drawn(*, terminal: bool = True, shown: bool = True, patience: float = 0) -> str:
+def drawn(*, terminal: bool = True, shown: bool = True, delay: float = 0) -> str:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=80)
-    with progress("reading", 10, shown=shown, console=console, patience=patience) as advance:
+    with progress("reading", 10, shown=shown, console=console, delay=delay) as advance:
         advance(4)
         advance(6)
     return out.getvalue()
@@ -25,7 +25,7 @@ def test_a_bar_counts_what_is_done() -> None:
 
 
 @pytest.mark.parametrize(
-    "how", [{"terminal": False}, {"shown": False}, {"patience": 60}], ids=["file", "json", "quick"]
+    "how", [{"terminal": False}, {"shown": False}, {"delay": 60}], ids=["file", "json", "quick"]
 )
 def test_there_is_none_in_a_file_between_json_or_for_quick_work(how: dict[str, bool]) -> None:
     assert drawn(**how) == ""

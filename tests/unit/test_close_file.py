@@ -84,9 +84,9 @@ def test_what_was_not_compared_is_in_the_file() -> None:
 @pytest.mark.parametrize("difference", list(Kind))
 def test_a_difference_is_in_the_language_of_its_reader(difference: Kind) -> None:
     found = Difference(make_document(1).ref, difference, "QG-9")
-    assert found.said(Language.ENGLISH).endswith(": QG-9")
-    assert found.said(Language.VIETNAMESE).endswith(": QG-9")
-    assert found.said(Language.ENGLISH) != found.said(Language.VIETNAMESE)
+    assert found.translated(Language.ENGLISH).endswith(": QG-9")
+    assert found.translated(Language.VIETNAMESE).endswith(": QG-9")
+    assert found.translated(Language.ENGLISH) != found.translated(Language.VIETNAMESE)
 
 
 def test_a_file_proves_itself(close: DailyClose, kind: Format) -> None:

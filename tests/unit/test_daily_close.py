@@ -25,7 +25,7 @@ from lib.platforms.platform import Lookup
 from lib.source.daily import DailyDocument
 from lib.tracking.task_logs import LoggedDocument
 from lib.words.documents import BY_HAND
-from lib.words.language import Language, say
+from lib.words.language import Language, translate
 from tasks.artifacts import description_of
 from tests.support.records import make_ref
 
@@ -143,7 +143,7 @@ def test_an_answer_that_says_nothing_is_no_difference() -> None:
 
 @pytest.mark.parametrize("language", list(Language))
 def test_the_logs_need_not_know_what_a_person_entered(language: Language) -> None:
-    by_hand = make_document(message=say(language, BY_HAND, why="typed in at the portal"))
+    by_hand = make_document(message=translate(language, BY_HAND, why="typed in at the portal"))
     assert kinds(by_hand, log=REFUSED) == []
 
 

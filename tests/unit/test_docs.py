@@ -350,6 +350,6 @@ def test_a_single_send_names_a_document_of_the_demo_that_can_be_sent(name: str) 
     sends = re.findall(r"^prefect deployment run .*-p local_\w+=(\S+)(.*)$", text, re.MULTILINE)
     sends += [(local_id, "") for local_id in re.findall(r"dqg send \w+ ([\w-]+)", text)]
     assert sends
-    refused = {draft.local_id for draft in demo._special() if not draft.sound}
+    refused = {draft.local_id for draft in demo._special() if not draft.valid}
     wrong = [name for name, rest in sends if name not in refused and "force=true" not in rest]
     assert wrong == []

@@ -21,19 +21,19 @@ from deployments.cli.doctor.findings import (
 from lib.errors import StoreUnavailable
 
 
-async def _well(_patient: DoctorContext) -> Sequence[Finding]:
+async def _well(_context: DoctorContext) -> Sequence[Finding]:
     return [ok("fine")]
 
 
-async def _ill(_patient: DoctorContext) -> Sequence[Finding]:
+async def _ill(_context: DoctorContext) -> Sequence[Finding]:
     return [ok("one half"), fault("the other half", "mend it")]
 
 
-async def _away(_patient: DoctorContext) -> Sequence[Finding]:
+async def _away(_context: DoctorContext) -> Sequence[Finding]:
     raise StoreUnavailable("Redis", "away")
 
 
-async def _broken(_patient: DoctorContext) -> Sequence[Finding]:
+async def _broken(_context: DoctorContext) -> Sequence[Finding]:
     raise KeyError("localTime")
 
 

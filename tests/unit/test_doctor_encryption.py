@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.cli.doctor.encryption import check_encryption, is_here
+from deployments.cli.doctor.encryption import check_encryption, is_local_host
 from deployments.cli.doctor.findings import DoctorContext, Finding, Verdict
 from lib.settings import load_settings
 from lib.source.engine import create_source_engine
@@ -56,7 +56,7 @@ async def test_a_store_elsewhere_without_tls_is_named(
 
 
 def test_only_loopback_is_this_machine() -> None:
-    assert is_here("127.0.0.9")
-    assert is_here("localhost")
-    assert not is_here("10.0.0.1")
-    assert not is_here("localhost.example")
+    assert is_local_host("127.0.0.9")
+    assert is_local_host("localhost")
+    assert not is_local_host("10.0.0.1")
+    assert not is_local_host("localhost.example")

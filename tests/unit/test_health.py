@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.containers.health import Unwell, check_http, check_services, main
+from deployments.containers.health import Unhealthy, check_http, check_services, main
 from deployments.local.supervisor.stack import free_port
 
 
@@ -49,14 +49,14 @@ def test_an_error_is_unwell(address: str, capsys: pytest.CaptureFixture[str]) ->
     "url", [f"http://127.0.0.1:{free_port()}/", "file:///etc/hostname"], ids=["nobody", "file"]
 )
 def test_no_answer_and_no_address_are_unwell(url: str) -> None:
-    with pytest.raises(Unwell):
+    with pytest.raises(Unhealthy):
         check_http(url)
 
 
 def test_services_without_redis_are_unwell(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(Unwell, match="Redis"):
+    with pytest.raises(Unhealthy, match="Redis"):
         check_services(f"redis://127.0.0.1:{free_port()}/0", "prefect-server", "here", 0)
     monkeypatch.delenv("PREFECT_SERVER_DOCKET_URL", raising=False)
     assert main(["services"]) == 1

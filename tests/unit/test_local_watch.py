@@ -126,6 +126,6 @@ def test_afterwards_it_goes_on_and_tells_once_of_each_part_that_stops() -> None:
     watch, system, display = make_watch(DONE, end=10)
     system.stack.stopped.append("mongo")
     with pytest.raises(KeyboardInterrupt):
-        watch.for_ever()
+        watch.until_interrupted()
     assert len(display.said) == 1
     assert "mongo has stopped" in display.said[0]

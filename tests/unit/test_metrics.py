@@ -231,7 +231,7 @@ def test_outcomes_claims_and_breakers_are_counted(tmp_path: Path) -> None:
     with process(tmp_path) as metrics:
         metrics.document_ended(Outcome(REF, "token", OutcomeKind.ACCEPTED))
         metrics.document_ended(Outcome(REF, "token", OutcomeKind.FAILED, error_class="invalid"))
-        metrics.doubted("sale")
+        metrics.accepted_with_warnings("sale")
         metrics.claim_lost("sale")
         metrics.saved(30, 0.02)
         metrics.save_failed()

@@ -200,12 +200,16 @@ def test_an_unknown_receipt_kind_is_refused(kind: int) -> None:
     assert errors == [FieldError("loai_phieu_nhap", None, "must be one of 1, 2, 3")]
 
 
-@pytest.mark.parametrize(("kind", "doubted"), [(1, True), (2, False), (3, False), (4, True)])
-def test_undocumented_slip_kinds_are_sent_with_a_warning(kind: int, doubted: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "accepted_with_warnings"), [(1, True), (2, False), (3, False), (4, True)]
+)
+def test_undocumented_slip_kinds_are_sent_with_a_warning(
+    kind: int, accepted_with_warnings: bool
+) -> None:
     payload = build(make_document("cancellation", header={"issue_type": kind}))
 
     assert payload.body["loai_phieu_xuat"] == kind
-    assert bool(payload.warnings) is doubted
+    assert bool(payload.warnings) is accepted_with_warnings
 
 
 @pytest.mark.parametrize("kind", [0, 5, 9])

@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from lib.errors import AccountRefused, Forbidden, Unavailable
-from lib.words.language import Language, Phrase, pack, said, unpack
+from lib.words.language import Language, Phrase, pack, translated, unpack
 
 NESTED = Phrase(
     "{text} (the API does not have the document)",
@@ -19,35 +19,35 @@ NESTED = Phrase(
 
 def test_a_phrase_is_its_english_text_and_can_be_said_in_vietnamese() -> None:
     assert NESTED == "HTTP 409 without a text (the API does not have the document)"
-    assert said(NESTED, Language.ENGLISH) == NESTED
-    assert said(NESTED, Language.VIETNAMESE) == (
+    assert translated(NESTED, Language.ENGLISH) == NESTED
+    assert translated(NESTED, Language.VIETNAMESE) == (
         "HTTP 409 không có nội dung (cơ sở dữ liệu quốc gia không có chứng từ này)"
     )
 
 
 def test_the_words_of_others_stay_as_they_are() -> None:
-    assert said("Trùng mã {hóa đơn}", Language.VIETNAMESE) == "Trùng mã {hóa đơn}"
+    assert translated("Trùng mã {hóa đơn}", Language.VIETNAMESE) == "Trùng mã {hóa đơn}"
     error = Unavailable(Phrase("unclear answer: {text}", text="Lỗi {0} %s"))
-    assert error.said(Language.VIETNAMESE).endswith("Lỗi {0} %s")
+    assert error.translated(Language.VIETNAMESE).endswith("Lỗi {0} %s")
 
 
 def test_an_error_that_became_another_one_is_still_translated() -> None:
     refused = Forbidden(Phrase("login: {what}", what="HTTP 403")).as_rejection()
     assert refused.message.startswith("refused while other documents")
-    assert refused.said(Language.VIETNAMESE).endswith("đăng nhập: HTTP 403")
+    assert refused.translated(Language.VIETNAMESE).endswith("đăng nhập: HTTP 403")
 
 
 @pytest.mark.parametrize("text", [NESTED, Phrase("login refused"), "plain {text}"])
 def test_a_phrase_survives_copies_and_stores(text: str) -> None:
-    vietnamese = said(text, Language.VIETNAMESE)
+    vietnamese = translated(text, Language.VIETNAMESE)
     for again in (
         pickle.loads(pickle.dumps(text)),  # noqa: S301 - our own
         copy.deepcopy(text),
         unpack(json.loads(json.dumps(pack(text)))),
     ):
-        assert (again, said(again, Language.VIETNAMESE)) == (text, vietnamese)
+        assert (again, translated(again, Language.VIETNAMESE)) == (text, vietnamese)
     error = pickle.loads(pickle.dumps(AccountRefused(text)))  # noqa: S301 - our own
-    assert error.said(Language.VIETNAMESE) == vietnamese
+    assert error.translated(Language.VIETNAMESE) == vietnamese
 
 
 @pytest.mark.parametrize("packed", [None, 7, [], ["{a}"], ["{a}", {}], ["{a}", 5], ["{0}", {}]])

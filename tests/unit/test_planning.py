@@ -18,8 +18,8 @@ from lib.settings import ApiSettings, BreakerSettings, Granularity, SourceSettin
 from lib.source.store import open_source
 from lib.source.tables import build_tables
 from lib.sync.planning import (
+    BatchDelay,
     ClaimPlan,
-    Gathering,
     batch_sizes,
     plan_claims,
     plan_from,
@@ -129,7 +129,7 @@ def test_a_paused_pipeline_claims_nothing_and_says_why(state: BreakerState) -> N
 
 
 def test_a_few_documents_probe_after_a_cool_down_those_of_other_shops_first() -> None:
-    state = replace(breaker(BreakerState.HALF_OPEN), failed_shops=frozenset({"S7"}), places=6)
+    state = replace(breaker(BreakerState.HALF_OPEN), failed_shops=frozenset({"S7"}), probe_slots=6)
     plan = make_plan(500, state=state)
     assert plan.limits == (6,)
     assert plan.probing
@@ -163,17 +163,17 @@ def test_paused_shops_are_left_out_and_probed_after_their_cool_down() -> None:
 
 
 def test_the_first_documents_are_claimed_at_once_and_the_next_ones_gather() -> None:
-    gathering = Gathering(seconds=3, batch_size=100)
-    claimed = [now for now in range(8) if gathering.ripe({"sale": 5, "import": 0}, float(now))]
+    gathering = BatchDelay(seconds=3, batch_size=100)
+    claimed = [now for now in range(8) if gathering.due({"sale": 5, "import": 0}, float(now))]
     assert claimed == [0, 3, 6]
-    assert gathering.ripe({"sale": 1, "import": 1}, now=8) == {"import"}
+    assert gathering.due({"sale": 1, "import": 1}, now=8) == {"import"}
 
 
 def test_a_full_batch_does_not_wait() -> None:
-    gathering = Gathering(seconds=3, batch_size=100)
+    gathering = BatchDelay(seconds=3, batch_size=100)
     for now in range(3):
-        assert gathering.ripe({"sale": 100}, now) == {"sale"}
-    assert gathering.ripe({"sale": 99}, now=3) == set()
+        assert gathering.due({"sale": 100}, now) == {"sale"}
+    assert gathering.due({"sale": 99}, now=3) == set()
 
 
 def open_shop(held_batches: int) -> Recorder:

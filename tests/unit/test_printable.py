@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from deployments.cli.context import complain
+from deployments.cli.context import print_error
 from deployments.cli.output import console, table
 from lib.sanitize import one_line, printable
 from tasks.runtime import keep_to_one_line
@@ -43,7 +43,7 @@ def test_a_title_and_a_cell_are_shown_as_they_are(
 
 @pytest.mark.parametrize("text", NASTY)
 def test_an_error_steers_no_terminal(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    complain(text)
+    print_error(text)
 
     told = capsys.readouterr().err
     assert told == printable(told)

@@ -19,7 +19,7 @@ from lib.models import DocumentRef, Outcome, OutcomeKind
 from lib.pipelines import IMPORT, PIPELINES, SALE
 from lib.settings import AlertSettings, SourceSettings
 from lib.source.claim_statements import (
-    Wanted,
+    ClaimFilter,
     due_documents,
     insert_statement,
     take_statement,
@@ -87,7 +87,7 @@ def _calls(source: Source) -> Iterator[Any]:
     for p in PIPELINES.values():
         yield lambda p=p: source.claims.claim(p, token="t", limit=5, lease=LEASE)
         yield lambda p=p: source.claims.claim(
-            p, token="t", limit=5, lease=LEASE, longest_untried=True
+            p, token="t", limit=5, lease=LEASE, least_recent_first=True
         )
         yield lambda p=p: source.claims.claim_one(p, local_id="HD-1", token="t", lease=LEASE)
         yield lambda p=p: source.claims.renew(p, "t", LEASE)
@@ -129,9 +129,9 @@ def _built() -> list[str]:
     for p in PIPELINES.values():
         found += [
             due_documents(
-                TABLES, p, "SHOP01", 9, Wanted(date(2026, 11, 1), LEASE, (1, 2), put_back=True)
+                TABLES, p, "SHOP01", 9, ClaimFilter(date(2026, 11, 1), LEASE, (1, 2), put_back=True)
             ),
-            due_documents(TABLES, p, "SHOP01", 9, Wanted(put_back=False)),
+            due_documents(TABLES, p, "SHOP01", 9, ClaimFilter(put_back=False)),
             take_statement(TABLES, p, [7], "token", LEASE),
             insert_statement(TABLES, p, [REF], "token", LEASE, mssql.dialect()),
             outcome_statement(TABLES, p, OUTCOMES),
@@ -266,7 +266,7 @@ def test_an_age_is_bounded() -> None:
 
 @pytest.mark.parametrize("dialect", [mssql.dialect(), postgresql.dialect()], ids=lambda d: d.name)
 def test_a_cut_off_bounds_the_claim_in_the_type_of_the_column(dialect: Dialect) -> None:
-    sql = _sql(due_documents(TABLES, SALE, "SHOP01", 100, Wanted(date(2026, 11, 1))), dialect)
+    sql = _sql(due_documents(TABLES, SALE, "SHOP01", 100, ClaimFilter(date(2026, 11, 1))), dialect)
     kind = "DATETIME" if dialect.name == "mssql" else "TIMESTAMP WITHOUT TIME ZONE"
     assert sql.count("sale_date >= CAST(") == 1
     assert f" AS {kind})" in sql

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from deployments.cli.doctor.encryption import is_here
+from deployments.cli.doctor.encryption import is_local_host
 from deployments.cli.doctor.findings import DoctorContext, Finding, fault, not_checked, ok
 from deployments.cli.language import _
 from lib.accounts import AccountDirectory
@@ -24,7 +24,7 @@ async def check_address(context: DoctorContext) -> Sequence[Finding]:
     address = urlsplit(context.settings.api.base_url)
     if address.scheme == "https":
         return [ok(context.settings.api.base_url)]
-    if is_here(address.hostname or ""):
+    if is_local_host(address.hostname or ""):
         return [ok(_("{address} is on this machine", address=context.settings.api.base_url))]
     return [
         fault(

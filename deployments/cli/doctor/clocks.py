@@ -14,9 +14,9 @@ TOLERANCE = 30.0
 THIS_MACHINE = "this machine"
 
 
-def note_clock(context: DoctorContext, part: str, told: float, asked_at: float) -> None:
-    """Records a part's clock: it showed the Unix time `told` between `asked_at` and now."""
-    context.clocks[part] = told - (asked_at + time.time()) / 2
+def note_clock(context: DoctorContext, part: str, shown: float, asked_at: float) -> None:
+    """Records a part's clock: it showed the Unix time `shown` between `asked_at` and now."""
+    context.clocks[part] = shown - (asked_at + time.time()) / 2
 
 
 def wrong_clocks(offsets: Mapping[str, float], tolerance: float = TOLERANCE) -> dict[str, float]:

@@ -41,7 +41,7 @@ async def check_encryption(context: DoctorContext) -> Sequence[Finding]:
     ]
 
 
-def is_here(host: str) -> bool:
+def is_local_host(host: str) -> bool:
     """Whether a host is this machine."""
     try:
         return host in ("", "localhost") or ip_address(host).is_loopback
@@ -56,7 +56,7 @@ def _plain_source(url: URL) -> Iterator[tuple[str, str]]:
     else:
         given = {key.lower(): str(value).lower() for key, value in url.query.items()}
         plain = given.get("encrypt", "yes") in _PLAIN_SQL_SERVER
-    if plain and not is_here(host):
+    if plain and not is_local_host(host):
         yield "DQG_SOURCE__URL", host
 
 
@@ -68,14 +68,14 @@ def _plain_mongo(settings: MongoSettings) -> Iterator[tuple[str, str]]:
     if parsed["options"].get("tls"):
         return
     for host, _port in parsed["nodelist"]:
-        if not is_here(host):
+        if not is_local_host(host):
             yield "DQG_MONGO__URL", host
 
 
 def _plain_redis(settings: RedisSettings) -> Iterator[tuple[str, str]]:
     address = urlsplit(settings.url.get_secret_value())
     host = address.hostname or ""
-    if address.scheme == "redis" and not is_here(host):
+    if address.scheme == "redis" and not is_local_host(host):
         yield "DQG_REDIS__URL", host
 
 
@@ -87,7 +87,7 @@ async def prefect_exposure() -> Sequence[Finding]:
     found: list[Finding] = []
     address = urlsplit(url)
     host = address.hostname or ""
-    if address.scheme == "http" and not is_here(host):
+    if address.scheme == "http" and not is_local_host(host):
         text = _(
             "{variable}: {host} is reached without encryption",
             variable="PREFECT_API_URL",

@@ -46,8 +46,8 @@ async def check_server(context: DoctorContext) -> Sequence[Finding]:
             ]
     if "date" in answer.headers:
         # The header is rounded down to whole seconds: half a second corrects it on average.
-        told = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5
-        note_clock(context, "Prefect server", told, before)
+        shown = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5
+        note_clock(context, "Prefect server", shown, before)
     if version.split(".")[:2] != prefect.__version__.split(".")[:2]:
         return [
             fault(
@@ -62,7 +62,7 @@ async def check_server(context: DoctorContext) -> Sequence[Finding]:
     return [ok(_("version {version}", version=version))]
 
 
-async def check_database(_patient: DoctorContext) -> Sequence[Finding]:
+async def check_database(_context: DoctorContext) -> Sequence[Finding]:
     """The server keeps its data in PostgreSQL.
 
     Its API does not report the database. A LIKE pattern with a backslash distinguishes them: in
@@ -128,7 +128,7 @@ async def check_workers(context: DoctorContext) -> Sequence[Finding]:
     ] or [ok(", ".join(f"{name}: {pool.workers}" for name, pool in pools.items() if pool.workers))]
 
 
-async def check_deployments(_patient: DoctorContext) -> Sequence[Finding]:
+async def check_deployments(_context: DoctorContext) -> Sequence[Finding]:
     """Every deployment exists on its pool, and the scheduled ones are not paused."""
     found: list[Finding] = []
     planned = yaml.safe_load(_FILE.read_text(encoding="utf-8"))["deployments"]

@@ -15,19 +15,19 @@ from lib.pipelines import PIPELINES
 from lib.source import inspection
 from lib.source.advised_indexes import Purpose, missing_indexes
 from lib.source.engine import translate_errors
-from lib.source.inspection import ColumnProblem, Misfit, OldClients, Trigger
+from lib.source.inspection import ColumnMismatch, ColumnProblem, OldClients, Trigger
 from lib.source.tables import SourceTables
 
 T = TypeVar("T")
 
 _MISFITS = {
-    Misfit.MISSING: N_("{column} does not exist"),
-    Misfit.TYPE: N_("{column} is {found}, which cannot be used as {wanted}"),
-    Misfit.LENGTH: N_("{column} is {found}, too short for what is written there"),
-    Misfit.BLANK_PADDED: N_("{column} is {found}: each value has trailing blanks"),
-    Misfit.NOT_UNICODE: N_("{column} is {found}, which loses Vietnamese letters"),
-    Misfit.NULLABLE: N_("{column} allows NULL; such documents are never sent"),
-    Misfit.NOT_NULLABLE: N_(
+    ColumnMismatch.MISSING: N_("{column} does not exist"),
+    ColumnMismatch.TYPE: N_("{column} is {found}, which cannot be used as {wanted}"),
+    ColumnMismatch.LENGTH: N_("{column} is {found}, too short for what is written there"),
+    ColumnMismatch.BLANK_PADDED: N_("{column} is {found}: each value has trailing blanks"),
+    ColumnMismatch.NOT_UNICODE: N_("{column} is {found}, which loses Vietnamese letters"),
+    ColumnMismatch.NULLABLE: N_("{column} allows NULL; such documents are never sent"),
+    ColumnMismatch.NOT_NULLABLE: N_(
         "{column} does not allow NULL, which documents not sent yet have there"
     ),
 }
@@ -60,18 +60,18 @@ def _columns(connection: Connection, tables: SourceTables) -> Sequence[Finding]:
             )
             continue
         problems = inspection.column_problems(table, reflected[table.fullname], connection.dialect)
-        found += [fault(_misfit(problem), _correction(problem)) for problem in problems]
+        found += [fault(_mismatch(problem), _correction(problem)) for problem in problems]
     return found or [ok(_("all seven tables have the columns that are needed"))]
 
 
-def _misfit(problem: ColumnProblem) -> str:
+def _mismatch(problem: ColumnProblem) -> str:
     column = f"{problem.table}.{problem.column}"
-    text = _MISFITS[problem.misfit]
+    text = _MISFITS[problem.mismatch]
     return _(text, column=column, found=problem.found, wanted=problem.wanted)
 
 
 def _correction(problem: ColumnProblem) -> str:
-    if problem.misfit is Misfit.MISSING:
+    if problem.mismatch is ColumnMismatch.MISSING:
         return _(
             "DQG_SOURCE__COLUMNS says what it is called here; else add it, as {wanted}",
             wanted=problem.wanted,

@@ -22,8 +22,8 @@ async def check_mongo(context: DoctorContext) -> Sequence[Finding]:
     with mongo_errors():
         await client[settings.database][TASK_LOGS].find_one({}, {"_id": 1})
         before = time.time()
-        told = await client.admin.command("hello")
-    if isinstance(moment := told.get("localTime"), datetime):
+        shown = await client.admin.command("hello")
+    if isinstance(moment := shown.get("localTime"), datetime):
         note_clock(context, "MongoDB", moment.timestamp(), before)
     return [ok(_("it answers"))]
 

@@ -68,7 +68,7 @@ class _Draft:
     local_id: str
     header: dict[str, Any]
     lines: list[dict[str, Any]] = field(default_factory=list)
-    sound: bool = True
+    valid: bool = True
 
     @property
     def code(self) -> tuple[str, str]:
@@ -232,7 +232,7 @@ def _with_fault(draft: _Draft, fault: str) -> _Draft:
         draft.header["issue_type"] = 9
     else:
         draft.lines[-1] |= changes[fault]
-    draft.sound = False
+    draft.valid = False
     return draft
 
 
@@ -346,7 +346,7 @@ def _insert(engine: Engine, tables: SourceTables, drafts: Iterable[_Draft]) -> D
                     known[pipeline.name] |= _insert_missing(connection, tables, pipeline, missing)
         for draft in chunk:
             record_id = known[draft.pipeline.name][draft.code]
-            refs[draft.sound].append(
+            refs[draft.valid].append(
                 DocumentRef(
                     draft.pipeline.name,
                     record_id,

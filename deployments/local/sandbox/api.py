@@ -94,7 +94,7 @@ class NationalApi:
         self, request: Request, call: Call, handle: Callable[[], Response]
     ) -> Response:
         sandbox = self._sandbox
-        misfortune = sandbox.faults.meet(call)
+        misfortune = sandbox.faults.apply(call)
         call.faults = misfortune.ids
         delay = sandbox.options.latency_ms + misfortune.delay_ms
         if delay > 0:

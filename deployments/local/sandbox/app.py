@@ -34,13 +34,13 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
         routes=list(NationalApi(sandbox).routes()),
-        exception_handlers={ClientDisconnect: _nobody_is_listening},
+        exception_handlers={ClientDisconnect: _client_disconnected},
     )
     app.include_router(admin_router(sandbox))
     app.state.sandbox = sandbox
     return app
 
 
-async def _nobody_is_listening(_request: Request, _error: Exception) -> Response:
+async def _client_disconnected(_request: Request, _error: Exception) -> Response:
     """A client that disconnects while sending is a normal event, not a server error."""
     return Response(status_code=400)

@@ -14,7 +14,7 @@ from deployments.local.sandbox.faults import Fault
 
 #: Key of the function that closes the connection, in the extensions of a request's scope;
 #: its argument is whether to close it cleanly.
-HANG_UP = "sandbox.hang_up"
+CLOSE_CONNECTION = "sandbox.hang_up"
 
 _JSON = "application/json"
 
@@ -31,7 +31,7 @@ class NoAnswer(Response):
         self._clean = clean
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        hang_up: Callable[[bool], None] | None = scope.get("extensions", {}).get(HANG_UP)
+        hang_up: Callable[[bool], None] | None = scope.get("extensions", {}).get(CLOSE_CONNECTION)
         if hang_up is None:
             raise ConnectionResetError("the sandbox hung up without an answer")
         hang_up(self._clean)

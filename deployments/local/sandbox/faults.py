@@ -41,7 +41,7 @@ class Match(BaseModel):
     usr: str | None = None
     code: str | None = None
 
-    def meets(self, call: Call) -> bool:
+    def matches(self, call: Call) -> bool:
         return (
             self.operation in (None, call.operation)
             and self.resource in (None, call.resource)
@@ -105,7 +105,7 @@ class Fault(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Misfortune:
+class AppliedFaults:
     """The combined effect of the faults on one call.
 
     Attributes:
@@ -119,10 +119,10 @@ class Misfortune:
     ids: tuple[str, ...] = ()
 
 
-_NONE = Misfortune()
+_NONE = AppliedFaults()
 
 
-class FaultBook:
+class FaultRules:
     """The active rules, in the order in which they were added."""
 
     def __init__(self, seed: int) -> None:
@@ -160,7 +160,7 @@ class FaultBook:
         """Restart the sequence of random numbers."""
         self._random.seed(seed)
 
-    def meet(self, call: Call) -> Misfortune:
+    def apply(self, call: Call) -> AppliedFaults:
         """Decide the effect on a call, and count the fired faults."""
         if not self._rules:
             return _NONE
@@ -175,11 +175,11 @@ class FaultBook:
                 delay += fault.ms or 0
             else:
                 effect = fault
-        return Misfortune(delay, effect, tuple(ids))
+        return AppliedFaults(delay, effect, tuple(ids))
 
     def _fires(self, fault_id: str, fault: Fault, call: Call) -> bool:
         left = self._left[fault_id]
-        if left == 0 or not fault.match.meets(call):
+        if left == 0 or not fault.match.matches(call):
             return False
         if self._to_skip[fault_id]:
             self._to_skip[fault_id] -= 1

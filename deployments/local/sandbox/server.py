@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from deployments.local.sandbox.effects import HANG_UP
+from deployments.local.sandbox.effects import CLOSE_CONNECTION
 
 HOST = "127.0.0.1"
 
@@ -78,12 +78,12 @@ class Connections:
         async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
                 hang_up = partial(self._hang_up, tuple(scope["client"]))
-                scope.setdefault("extensions", {})[HANG_UP] = hang_up
+                scope.setdefault("extensions", {})[CLOSE_CONNECTION] = hang_up
             await app(scope, receive, send)
 
         return wrapped
 
-    def hang_up_all(self) -> None:
+    def close_all(self) -> None:
         for address in list(self._open):
             self._hang_up(address, clean=True)
 
@@ -108,7 +108,7 @@ class _Server(uvicorn.Server):
         self._connections = connections
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        asyncio.get_running_loop().call_later(_STOP_SECONDS, self._connections.hang_up_all)
+        asyncio.get_running_loop().call_later(_STOP_SECONDS, self._connections.close_all)
         await super().shutdown(sockets)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from deployments.local.sandbox.accounts import DEMO_ACCOUNTS, SandboxAccount
 from deployments.local.sandbox.calls import CallLog
-from deployments.local.sandbox.faults import FaultBook
+from deployments.local.sandbox.faults import FaultRules
 from deployments.local.sandbox.options import Options
 from deployments.local.sandbox.rate_limit import RateLimiter
 from deployments.local.sandbox.rules import KNOWN_DRUGS
@@ -44,7 +44,7 @@ class Sandbox:
         self.documents = DocumentStore(clock)
         self.limiter = RateLimiter(clock)
         self.calls = CallLog(clock, calls_kept)
-        self.faults = FaultBook(self.options.seed)
+        self.faults = FaultRules(self.options.seed)
         self.known_drugs: frozenset[str] | None = None
         self._snapshots: list[tuple[Options, dict[str, Any]]] = []
         self._apply(self.options)
@@ -64,7 +64,7 @@ class Sandbox:
         self.documents.clear()
         self.limiter.clear()
         self.calls.clear()
-        self.faults = FaultBook(self._initial_options.seed)
+        self.faults = FaultRules(self._initial_options.seed)
         self._apply(self._initial_options)
 
     def take_snapshot(self) -> int:

@@ -97,7 +97,7 @@ def request_run(module: str) -> socket.socket:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
         try:
             socket.send_fds(connection, [b"r"], [0, 1, 2, request])
-            connection.settimeout(patience(path))
+            connection.settimeout(answer_timeout(path))
             if connection.recv(1) == STARTED:
                 connection.settimeout(None)
                 _forward(numbers, connection)
@@ -185,7 +185,7 @@ def _become_fork_server(listener: socket.socket, path: str, version: str) -> Non
         os._exit(1)
 
 
-def patience(path: str) -> float:
+def answer_timeout(path: str) -> float:
     """Seconds to wait for the fork server of that socket; the socket is as old as the server."""
     try:
         age = time.time() - os.stat(path).st_mtime

@@ -111,8 +111,8 @@ class DqgPlatform:
         """
 
         def interpret(reply: Reply) -> Acceptance:
-            can_be_asked = self._can_be_asked(payload.resource)
-            return self._acceptance(payload, reply, can_be_asked, unconfirmed)
+            has_look_up = self._can_be_asked(payload.resource)
+            return self._acceptance(payload, reply, has_look_up, unconfirmed)
 
         request = self._client.create(payload.resource, payload.body)
         call = _Call(Action.SUBMIT, request, interpret, lost=OutcomeUnknown)
@@ -129,7 +129,7 @@ class DqgPlatform:
         """See `Platform.update`."""
 
         def interpret(reply: Reply) -> Acceptance:
-            answer = self._acceptance(payload, reply, can_be_asked=False)
+            answer = self._acceptance(payload, reply, has_look_up=False)
             if answer.duplicate:
                 raise Rejected(
                     Phrase("the API does not take the update: {text}", text=answer.message),
@@ -143,7 +143,7 @@ class DqgPlatform:
         return await self._perform(call, account, context)
 
     def _acceptance(
-        self, payload: Payload, reply: Reply, can_be_asked: bool, unconfirmed: bool = False
+        self, payload: Payload, reply: Reply, has_look_up: bool, unconfirmed: bool = False
     ) -> Acceptance:
         """The meaning of the reply to a POST or PUT; raises SyncError."""
         return parse_submit(
@@ -152,7 +152,7 @@ class DqgPlatform:
             payload.local_id,
             self._settings,
             names=_names(payload),
-            can_be_asked=can_be_asked,
+            has_look_up=has_look_up,
             unconfirmed=unconfirmed,
         )
 
@@ -316,10 +316,10 @@ class DqgPlatform:
                 http_status=acceptance.http_status,
                 answer=acceptance.answer,
             )
-        unasked = acceptance if isinstance(claimed, Acceptance) else claimed.unasked
-        if isinstance(unasked, SyncError):
-            raise unasked
-        return unasked
+        without_look_up = acceptance if isinstance(claimed, Acceptance) else claimed.without_look_up
+        if isinstance(without_look_up, SyncError):
+            raise without_look_up
+        return without_look_up
 
 
 def _at_the_first_byte(check: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:

@@ -47,7 +47,7 @@ class Seen:
     """An answer, and what is known about the document it is about.
 
     Attributes:
-        can_be_asked: the API answers look-ups.
+        has_look_up: the API answers look-ups.
         unconfirmed: the document may have been stored by an earlier call.
     """
 
@@ -55,7 +55,7 @@ class Seen:
     resource: str
     local_id: str
     settings: ApiSettings
-    can_be_asked: bool = True
+    has_look_up: bool = True
     unconfirmed: bool = False
 
     @property
@@ -67,8 +67,8 @@ class Seen:
         return self.answer.statement
 
     @property
-    def said(self) -> str:
-        return self.answer.said
+    def api_message(self) -> str:
+        return self.answer.api_message
 
     @property
     def about_content(self) -> bool:
@@ -171,7 +171,7 @@ POST_TABLE = (
         lambda seen: (
             (seen.status in (409, *_CONTENT) or (seen.is_ok and not seen.answer.is_html))
             and seen.duplicate is Duplicate.SAID
-            and (not _succeeds(seen) or seen.national_id is None or says_exists(seen.said))
+            and (not _succeeds(seen) or seen.national_id is None or says_exists(seen.api_message))
         ),
         Meaning.DUPLICATE,
     ),
@@ -210,7 +210,7 @@ POST_TABLE = (
             _is_server_error(seen)
             and seen.duplicate is Duplicate.SAID
             and seen.unconfirmed
-            and not seen.can_be_asked
+            and not seen.has_look_up
         ),
         Meaning.DUPLICATE,
     ),
@@ -219,15 +219,17 @@ POST_TABLE = (
         "409 without a reason, the document is unconfirmed, and the API cannot be asked",
         lambda seen: (
             seen.status == 409
-            and gives_no_reason(seen.said)
+            and gives_no_reason(seen.api_message)
             and seen.unconfirmed
-            and not seen.can_be_asked
+            and not seen.has_look_up
         ),
         Meaning.DUPLICATE,
     ),
     Row(
         "409 without a reason, and the API cannot be asked",
-        lambda seen: seen.status == 409 and gives_no_reason(seen.said) and not seen.can_be_asked,
+        lambda seen: (
+            seen.status == 409 and gives_no_reason(seen.api_message) and not seen.has_look_up
+        ),
         Meaning.UNKNOWN,
         maybe_stored=True,
     ),
@@ -235,7 +237,7 @@ POST_TABLE = (
         "409 otherwise; a refusal with words that something is there, where it need not be the "
         "document; the API can be asked",
         lambda seen: (
-            seen.can_be_asked
+            seen.has_look_up
             and (seen.status == 409 or (seen.duplicate is Duplicate.DOUBTFUL and _refuses(seen)))
         ),
         Meaning.POSSIBLE_DUPLICATE,
@@ -311,7 +313,7 @@ def _shows(seen: Seen) -> bool:
 
 
 def _says_absent(seen: Seen) -> bool:
-    if is_about_route(seen.said) or is_system_error(seen.said):
+    if is_about_route(seen.api_message) or is_system_error(seen.api_message):
         return False
     if seen.answer.code == "404":
         return seen.answer.reply.status in (404, 410) or 200 <= seen.answer.reply.status < 300
@@ -335,7 +337,7 @@ LOOKUP_TABLE = (
         "405, 501; 404 of a route: a page, nothing, or a framework's or gateway's words",
         lambda seen: (
             seen.answer.reply.status in (405, 501)
-            or (seen.answer.reply.status == 404 and not is_system_error(seen.said))
+            or (seen.answer.reply.status == 404 and not is_system_error(seen.api_message))
         ),
         Meaning.UNSUPPORTED,
     ),

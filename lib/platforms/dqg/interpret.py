@@ -78,11 +78,11 @@ class PossibleDuplicate(Rejected):
 
     Attributes:
         acceptance: the result if the API has the document.
-        unasked: the result if the API has no look-ups.
+        without_look_up: the result if the API has no look-ups.
     """
 
     acceptance: Acceptance
-    unasked: Acceptance | SyncError
+    without_look_up: Acceptance | SyncError
 
 
 # ---------------------------------------------------------------- documents
@@ -95,14 +95,14 @@ def parse_submit(
     settings: ApiSettings,
     *,
     names: tuple[str, ...] = (),
-    can_be_asked: bool = True,
+    has_look_up: bool = True,
     unconfirmed: bool = False,
 ) -> Acceptance:
     """The meaning of an answer to a POST of a document.
 
     Args:
         names: names of persons in the document, removed from every text.
-        can_be_asked: the API answers look-ups.
+        has_look_up: the API answers look-ups.
         unconfirmed: an earlier call may have stored the document.
 
     Raises:
@@ -114,7 +114,7 @@ def parse_submit(
         WrongEndpoint: nothing at this address accepts documents.
     """
     answer = Answer(reply, names)
-    seen = Seen(answer, resource, local_id, settings, can_be_asked, unconfirmed)
+    seen = Seen(answer, resource, local_id, settings, has_look_up, unconfirmed)
     result = _submitted(seen)
     if isinstance(result, SyncError):
         raise result
@@ -134,7 +134,7 @@ def _submitted(seen: Seen) -> Acceptance | SyncError:
         return duplicate
     doubt = PossibleDuplicate(seen.answer.described(), **_record(seen, row))
     doubt.acceptance = duplicate
-    doubt.unasked = _submitted(replace(seen, can_be_asked=False))
+    doubt.without_look_up = _submitted(replace(seen, has_look_up=False))
     return doubt
 
 
@@ -175,7 +175,7 @@ def _record(seen: Seen, row: Row) -> dict[str, Any]:
 
 def _acceptance(seen: Seen, national_id: str | None, *, duplicate: bool = False) -> Acceptance:
     answer = seen.answer
-    words = answer.message if duplicate else shorten(answer.said, 300)
+    words = answer.message if duplicate else shorten(answer.api_message, 300)
     return Acceptance(
         national_id=national_id,
         message=words or (Phrase("the API had it already") if duplicate else Phrase("accepted")),
@@ -248,7 +248,7 @@ def parse_login(reply: Reply, *, secrets: tuple[str, ...] = ()) -> Token:
     if 200 <= answer.status < 300 and answer.code not in (None, "200"):
         code = answer.code or ""
         origin = f"code {code if re.fullmatch('-?[0-9]{1,6}', code) else '?'}"
-    words = _TOKEN_LIKE.sub("***", shorten(answer.said, 300))
+    words = _TOKEN_LIKE.sub("***", shorten(answer.api_message, 300))
     what = f"{origin}: {words}" if words else Phrase("{status} without a text", status=origin)
     text = Phrase("login: {what}", what=what)
     match row.meaning:

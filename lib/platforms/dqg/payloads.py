@@ -178,7 +178,7 @@ class DocumentSchema:
     Attributes:
         code, date: names of the header fields that hold the local code and the document's date.
         lines: name of the array of lines.
-        expired_is_doubtful: warn about expired lots; not for slips: they remove expired goods.
+        warns_of_expired: warn about expired lots; not for slips: they remove expired goods.
     """
 
     header: type[BodyModel]
@@ -186,7 +186,7 @@ class DocumentSchema:
     code: str
     date: str
     lines: str
-    expired_is_doubtful: bool = True
+    warns_of_expired: bool = True
 
 
 DOCUMENT_SCHEMAS: dict[str, DocumentSchema] = {
@@ -202,7 +202,7 @@ DOCUMENT_SCHEMAS: dict[str, DocumentSchema] = {
         "ma_phieu",
         "ngay_xuat",
         lines="chi_tiet",
-        expired_is_doubtful=False,
+        warns_of_expired=False,
     ),
 }
 
@@ -244,13 +244,13 @@ def build_payload(
         errors.append(FieldError(schema.lines, None, "has no lines"))
     if errors:
         raise InvalidDocument(errors, language)
-    warnings.extend(_doubts(body, schema, today))
+    warnings.extend(_plausibility_warnings(body, schema, today))
     return Payload(
         resource=resource,
         pharmacy_code=body["ma_co_so"],
         local_id=body[schema.code],
         body=body,
-        warnings=tuple(warning.said(language) for warning in warnings),
+        warnings=tuple(warning.translated(language) for warning in warnings),
     )
 
 
@@ -259,7 +259,7 @@ def _field_errors(invalid: ValidationError, line: int | None) -> list[FieldError
     return [FieldError(str(item["loc"][0]), line, item["msg"]) for item in details]
 
 
-def _doubts(
+def _plausibility_warnings(
     body: Mapping[str, Any], schema: DocumentSchema, today: date | None
 ) -> list[FieldError]:
     """Warnings about inconsistent dates: they are sent, as the API's own checks are unknown."""
@@ -268,7 +268,7 @@ def _doubts(
     if today is not None and issued > today.strftime("%Y%m%d"):
         doubts.append(FieldError(schema.date, None, "is in the future"))
     for number, line in enumerate(body[schema.lines], start=1):
-        if schema.expired_is_doubtful and line["han_dung"] < issued:
+        if schema.warns_of_expired and line["han_dung"] < issued:
             doubts.append(FieldError("han_dung", number, "the lot had expired"))
         if (line.get("ngay_san_xuat") or "") > line["han_dung"]:
             doubts.append(FieldError("ngay_san_xuat", number, "is after the expiry date"))

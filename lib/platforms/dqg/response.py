@@ -167,18 +167,19 @@ class Answer:
 
         A server, framework or gateway uses other messages for a path that does not exist.
         """
-        if not self.said or is_about_route(self.said) or is_system_error(self.said):
+        message = self.api_message
+        if not message or is_about_route(message) or is_system_error(message):
             return False
         if self.code is not None and self.code != "?":
-            return not names_only_the_status(self.said)
+            return not names_only_the_status(message)
         error = self.fields.get("error")
         from_framework = {"messagedetail", "path", "statuscode", "exception"} & self.fields.keys()
         if from_framework or (isinstance(error, str) and names_only_the_status(error)):
             return False
-        return not names_only_the_status(self.said)
+        return not names_only_the_status(message)
 
     @cached_property
-    def said(self) -> str:
+    def api_message(self) -> str:
         """The API's own message, on one line; empty if there is none."""
         for name in ("mess", "message", "detail"):
             if words := _words(self.fields.get(name)):
@@ -188,8 +189,8 @@ class Answer:
     @cached_property
     def text(self) -> str:
         """The readable text, on one line: the API's own message, otherwise the body itself."""
-        if self.said or self.data is None:
-            return self.said
+        if self.api_message or self.data is None:
+            return self.api_message
         if isinstance(self.data, str):
             text = self.data
         else:

@@ -123,5 +123,5 @@ def test_a_breaker_says_what_it_means_for_documents(
 @pytest.mark.parametrize("language", Language)
 def test_a_page_shows_an_answer_of_the_api_whatever_signs_it_has(language: Language) -> None:
     environment = environments(words.FILTERS, words.GLOBALS)[language]
-    page = environment.from_string("{{ text|said }}")
+    page = environment.from_string("{{ text|translated }}")
     assert page.render(text="Thuế 5% s{x}", language=language.value) == "Thuế 5% s{x}"
