@@ -100,7 +100,7 @@ def _fill(site: Site, pipeline: Pipeline, count: int) -> None:
     dated = header.c[pipeline.date_column]
     own = ("id", local_id.key, dated.key, "created_at", "updated_at", "status")
     copied = [c for c in header.c if c.key not in (*own, "shop_pharmacy_code")]
-    series = func.generate_series(1, count).table_valued("number")
+    series = func.generate_series(1, count).table_valued("number").render_derived()
     number = series.c.number
     code = literal("S") + func.lpad(cast(number % SHOPS, header.c.status.type), 4, "0")
     status = case(
