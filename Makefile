@@ -68,7 +68,7 @@ bench: setup
 	@$(BIN)/python -m tests.benchmarks $(if $(filter 1,$(PROFILE)),profile)
 
 test: setup
-	$(if $(ARGS),$(PYTEST) $(RINGS) $(ARGS),$(PYTEST) tests/unit tests/properties --cov --cov-report=term)
+	$(if $(ARGS),$(PYTEST) $(if $(filter tests/%,$(ARGS)),,$(RINGS)) $(ARGS),$(PYTEST) tests/unit tests/properties --cov --cov-report=term)
 	$(if $(ARGS),,$(PYTEST) tests/integration tests/e2e)
 
 lint: setup
@@ -103,7 +103,7 @@ lock: setup
 	@$(BIN)/python -m tests.maintenance.lock
 
 clean:
-	rm -rf $(VENV) .state .state-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .state .state-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup:

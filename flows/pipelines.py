@@ -127,7 +127,7 @@ async def _await_run(batch: Batch, records: Sequence[Record], run: Awaitable[Any
         await run
     except Exception as error:
         logger.error(  # noqa: TRY400 - a traceback may quote the document
-            "the run of %s broke: %s",
+            "the run of %s failed: %s",
             records[0].ref.local_id,
             type(error).__name__,
             extra={"action": "run_broke"},
@@ -164,6 +164,9 @@ async def sync_document(
     claim_token: str,
 ) -> State[Any]:
     """Send one document to the national database.
+
+    The document is in the current batch, where `record_id` finds it. The other parameters are for
+    people: the UI shows them, and they name the run.
 
     Args:
         pipeline: import, sale or cancellation.

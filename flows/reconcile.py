@@ -30,4 +30,4 @@ async def reconcile() -> State[None]:
         repairs.add(await repair_logs())
         await show_overview()
     found = await show_repairs(repairs)
-    return Completed(message=f"{found} repairs" if found else "everything agrees")
+    return Completed(message=f"{found} repairs" if found else "nothing to repair")

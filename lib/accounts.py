@@ -72,7 +72,7 @@ class AccountDirectory:
             raise AccountRefused(
                 Phrase(
                     "the encrypted password of shop {shop} for pharmacy {pharmacy} cannot be "
-                    "read: {why}",
+                    "decrypted: {why}",
                     shop=shop_pharmacy_code,
                     pharmacy=pharmacy_code,
                     why=account.message,

@@ -2,6 +2,7 @@
 
 SyncError
 |-- ConfigurationError      a person must correct the installation; no document is at fault
+|   |-- WriteRefused        a trigger of the source database refuses a write
 |   |-- WrongEndpoint       the API has no such path (404, 405 on POST): base URL or path is wrong
 |   |-- PasswordUnreadable  no configured key decrypts an encrypted password
 |   `-- UnconfirmedDatabase the source database is not the one recorded for this installation
@@ -28,6 +29,8 @@ SyncError
 |-- UnexpectedError         any other error, without its text
 |-- Interrupted             the run was cancelled or crashed before the document was done
 `-- ClaimLost               another holder has the document now, or the lease ran out
+
+Errors of a single module are defined there, such as those of a daily close file.
 """
 
 from __future__ import annotations
@@ -314,7 +317,10 @@ class Forbidden(AccountRefused):
     def as_rejection(self) -> Rejected:
         """The refusal as a rejection of the document, used after others of the account passed."""
         return Rejected(
-            Phrase("refused while other documents of the account pass: {why}", why=self.message),
+            Phrase(
+                "refused, although other documents of the account are accepted: {why}",
+                why=self.message,
+            ),
             http_status=self.http_status,
             answer=self.answer,
         )

@@ -86,7 +86,7 @@ class OutcomeWriter:
         record.outcome = outcome
         self._metrics.claim_lost(record.ref.pipeline)
         logger.warning(
-            "claim on %s lost: its outcome is the next holder's to write",
+            "claim on %s lost: the next holder writes its outcome",
             record.ref.local_id,
             extra={
                 "action": "claim_lost",
@@ -126,13 +126,20 @@ def _notes(outcome: Outcome, saved: Saved) -> tuple[str, ...]:
     notes = []
     if status := saved.overtaken.get(outcome.key):
         notes.append(
-            Phrase("its status was set to {status} meanwhile and is left so", status=status)
+            Phrase(
+                "other software set its status to {status} in the meantime; this status is kept",
+                status=status,
+            )
         )
     if outcome.key in saved.changed:
-        notes.append(Phrase("its row was changed while it was sent: what was read before counts"))
+        notes.append(
+            Phrase(
+                "its row was changed while it was sent; the content from before the change was sent"
+            )
+        )
     for note in notes:
         logger.warning(
-            "%s %s: the outcome is on record, but %s",
+            "%s %s: the outcome is recorded, but %s",
             outcome.ref.pipeline,
             outcome.ref.local_id,
             note,

@@ -83,6 +83,14 @@ class Record:
     def unsettled(self, seconds: float) -> None:
         self._settled_at = time.monotonic() + seconds
 
+    def mark_sent(self) -> None:
+        """A call with the current content begins: the API may have it from now on."""
+        self.unconfirmed, self.sent_digest = True, self.digest
+
+    def mark_confirmed(self) -> None:
+        """What the API has is known: no earlier call is in doubt any more."""
+        self.unconfirmed, self.sent_digest = False, None
+
     @property
     def ref(self) -> DocumentRef:
         return self.document.ref
@@ -140,7 +148,7 @@ class Record:
         both = bool(expected and found.national_id)
         if both and comparable(expected) != comparable(found.national_id):
             raise self._conflict(
-                N_("{code}: the API has it as {theirs}, the row as {ours}"),
+                N_("{code}: the national id is {theirs} at the API, but {ours} in the row"),
                 found,
                 theirs=found.national_id,
                 ours=expected,
@@ -158,7 +166,7 @@ class Record:
         if compared.different:
             raise self._conflict(
                 N_(
-                    "{code}: the API has a document with this code with another content "
+                    "{code}: the API has a document with this code and different content "
                     "({fields}): {text}"
                 ),
                 found,
@@ -167,7 +175,7 @@ class Record:
             )
         raise self._conflict(
             N_(
-                "{code}: the API has a document with this code and this content was never sent: "
+                "{code}: the API has a document with this code, but this content was never sent: "
                 "{text}"
             ),
             found,
@@ -180,8 +188,8 @@ class Record:
         national_id = known or self.document.national_id
         return ChangedAfterAcceptance(
             Phrase(
-                "accepted earlier as {national_id} with other content: correct it at the portal "
-                "or put the row back, or allow updates (DQG_API__UPDATE)",
+                "accepted earlier as {national_id} with other content: correct it at the portal, "
+                "restore the row, or allow updates (DQG_API__UPDATE)",
                 national_id=national_id or "?",
             )
         )
@@ -189,7 +197,7 @@ class Record:
     def not_comparable(self) -> Conflict:
         """The error if the API may have the document with other content and cannot be queried."""
         return self._conflict(
-            N_("{code}: the API may have it with other content, and cannot be asked")
+            N_("{code}: the API may have it with other content, and it cannot be looked up")
         )
 
     def _conflict(

@@ -168,7 +168,7 @@ async def show_summary(backlog: Sequence[PipelineSummary], done: Round) -> None:
     """What `orchestrate` found and did, by pipeline."""
     await _show(
         "orchestrate-summary",
-        "Documents of each pipeline; the note says what is in the way",
+        "Documents of each pipeline; the note shows what prevents sending",
         summary_rows(backlog, done),
         "There is no pipeline.",
     )
@@ -221,7 +221,7 @@ async def show_repairs(repairs: Repairs) -> int:
         for row in repairs.rows()
         if row["found"]
     ]
-    await _show("reconcile", "What was found and repaired", rows, "Everything agrees.")
+    await _show("reconcile", "What was found and repaired", rows, "Nothing to repair.")
     return sum(int(row["found"]) for row in rows)
 
 
@@ -274,14 +274,14 @@ async def best_effort(show: Callable[[Services], Awaitable[None]], services: Ser
         await show(services)
     except StoreUnavailable as error:
         logger.warning(
-            "%s left as it was: %s is away",
+            "%s not updated: %s is unavailable",
             show.__name__,
             error.store,
             extra={"action": "overview_skipped"},
         )
     except Exception as error:
         logger.warning(
-            "%s left as it was: %s",
+            "%s not updated: %s",
             show.__name__,
             type(error).__name__,
             extra={"action": "overview_failed"},
@@ -330,8 +330,8 @@ def _groups_description(total: int, groups: int) -> str:
     if groups > _GROUPS_SHOWN:
         parts.append(f"The largest {_GROUPS_SHOWN} groups are shown.")
     parts.append(
-        "The example leads to its run. Correct the cause, then `dqg requeue --group` and the "
-        "group's name."
+        "The example links to its run. Correct the cause, then run `dqg requeue --group` with "
+        "the group's name."
     )
     return " ".join(parts)
 
@@ -369,7 +369,7 @@ def description_of(close: DailyClose) -> str:
         f"SHA-256 over the rows of the CSV file: `{checksum(rows_of(close))}`",
     ]
     if failed := close.count(State.FAILED):
-        lines += ["", f"{failed} failed: `dqg failures group` and the console say why."]
+        lines += ["", f"{failed} failed: `dqg failures group` and the console show why."]
     if close.notes:
         notes = [note.translated(Language.ENGLISH) for note in close.notes]
         lines += ["", "Not compared:", "", *(f"- {plain(note)}" for note in notes)]

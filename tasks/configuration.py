@@ -41,7 +41,9 @@ async def _read_secret(reference: SecretReference) -> str:
     variable = environment_name((reference.section, reference.field))
     if not PREFECT_API_URL.value():
         # Prefect would start a separate server, without any block.
-        raise ConfigurationError(f"{variable} names a Secret block, and PREFECT_API_URL is not set")
+        raise ConfigurationError(
+            f"{variable} refers to a Secret block, but PREFECT_API_URL is not set"
+        )
     try:
         async with asyncio.timeout(_BLOCK_SECONDS):
             block: Any = await Secret.aload(reference.block)
@@ -54,7 +56,9 @@ async def _read_secret(reference: SecretReference) -> str:
     # Not `block.get()`: it parses the text as JSON, so a password of digits becomes a number.
     value = block.value.get_secret_value()
     if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{variable}: Secret block {reference.block!r} holds no text")
+        raise ConfigurationError(
+            f"{variable}: Secret block {reference.block!r} does not contain a text"
+        )
     return value
 
 

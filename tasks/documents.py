@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,11 +16,9 @@ from prefect.states import Completed, Failed
 from lib.errors import (
     AccountRefused,
     ClaimLost,
-    Forbidden,
     Interrupted,
     Paused,
     SyncError,
-    Throttled,
 )
 from lib.models import Acceptance, Claim, Document, OutcomeKind
 from lib.pipelines import get_pipeline
@@ -34,7 +32,7 @@ from lib.words.language import translate
 from tasks.runtime import chunk_run_name, current_services
 
 #: After these errors a document waits for its account, a breaker or another holder: not a failure.
-_WAITS = (Paused, Throttled, AccountRefused, Forbidden, ClaimLost, Interrupted)
+_WAITS = (Paused, AccountRefused, ClaimLost, Interrupted)
 #: Name of the state of such a run; its type is completed.
 WAITING = "Waiting"
 
@@ -87,7 +85,7 @@ async def claim_document(
         )
     except SyncError as error:
         return Failed(message=error.translated(sync.language), data=error)
-    return Completed(message=f"held by {token}")
+    return Completed(message=f"claimed by {token}")
 
 
 @task(cache_policy=NO_CACHE, task_run_name="load-{pipeline}")
@@ -198,7 +196,7 @@ async def result_of(state: State[Any]) -> Acceptance | BaseException:
 
 def empty_batch(token: str) -> State[None]:
     """The final state of a run whose claim no longer holds any document."""
-    return Completed(message=f"nothing to do: no document is held under claim {token}")
+    return Completed(message=f"nothing to do: claim {token} has no documents")
 
 
 def final_state(batch: Batch, *, single: bool) -> State[None]:
@@ -217,8 +215,17 @@ def final_state(batch: Batch, *, single: bool) -> State[None]:
             return Failed(message=message)
         if outcome.kind is OutcomeKind.ACCEPTED:
             return Completed(message=message)
-        waits = outcome.error_class in {kind.error_class for kind in _WAITS}
+        waits = outcome.error_class in _error_classes(_WAITS)
         return Completed(name=WAITING, message=message) if waits else Failed(message=message)
     if counts["open"]:
-        return Failed(message=f"{text}: what is open is left to the next claim or to reconcile")
+        return Failed(
+            message=f"{text}: the open documents are left to the next claim or to reconcile"
+        )
     return Completed(message=text)
+
+
+def _error_classes(kinds: Iterable[type[SyncError]]) -> set[str]:
+    """The classes under which failures of these kinds, and of what inherits from them, are kept."""
+    kinds = list(kinds)
+    below = [sub for kind in kinds for sub in kind.__subclasses__()]
+    return {kind.error_class for kind in kinds} | (_error_classes(below) if below else set())

@@ -74,7 +74,7 @@ async def repair_logs() -> Repairs:
             with sanitize_exceptions():
                 await step(services, repairs)
         except StoreUnavailable as error:
-            repairs.note(f"not done, {error.store} is away", [step.__name__])
+            repairs.note(f"not done, {error.store} is unavailable", [step.__name__])
         except SyncError as error:
             repairs.note(f"not done: {error}", [step.__name__])
     return repairs
@@ -135,7 +135,7 @@ async def abandon_claim(
         costs_attempt=False,
         vanished=vanished,
     )
-    await services.tracking.close_all(released, token, LogStatus.RELEASED, "its run is over")
+    await services.tracking.close_all(released, token, LogStatus.RELEASED, "its run has ended")
     async with get_client() as client:
         await _crash_children(client, UUID(run_id))
 
@@ -170,7 +170,7 @@ async def _repair_claim(
         repairs.note("claims that waited too long for a worker: released", [label])
     elif expired:
         await abandon_claim(services, claim.pipeline, claim.token, str(run.id), vanished=True)
-        await _set_state(client, run, "the lease on its documents ran out")
+        await _set_state(client, run, "the lease of its documents has expired")
         repairs.note("claims of dead runs: released", [label])
 
 
@@ -225,7 +225,7 @@ async def _crash_dead_batches(client: PrefectClient, services: Services, repairs
             continue
         signs = [begun, await logs.last_activity(token)]
         if datetime.now(UTC) - max(sign for sign in signs if sign) > grace:
-            await _set_state(client, run, "it holds no document and shows no sign of life")
+            await _set_state(client, run, "it holds no document and shows no recent activity")
             await _crash_children(client, run.id)
             repairs.note("dead batch runs: set to Crashed", [run.name])
 
@@ -252,7 +252,7 @@ async def _crash_orphans(client: PrefectClient, repairs: Repairs) -> None:
         batch_id = batch_of.get(run.parent_task_run_id) if run.parent_task_run_id else None
         batch = batches.get(batch_id) if batch_id else None
         if batch is None or (batch.state is not None and batch.state.is_final()):
-            await _set_state(client, run, "its batch run is over")
+            await _set_state(client, run, "its batch run has ended")
             repairs.note("record runs of ended batches: set to Crashed", [run.name])
 
 
@@ -263,7 +263,7 @@ async def _crash_overdue(client: PrefectClient, own_run_id: str, repairs: Repair
             if str(run.id) == own_run_id or run.start_time is None:
                 continue
             if datetime.now(UTC) - run.start_time > limit:
-                await _set_state(client, run, "it should have ended long ago")
+                await _set_state(client, run, "it exceeded its maximum duration")
                 repairs.note("overdue scheduler runs: set to Crashed", [run.name])
 
 
@@ -286,7 +286,7 @@ async def _crash_children(client: PrefectClient, run_id: UUID) -> None:
         limit=_PAGE,
     )
     for child in children:
-        await _set_state(client, child, "its batch run is over")
+        await _set_state(client, child, "its batch run has ended")
 
 
 async def _set_state(client: PrefectClient, run: FlowRun, why: str) -> None:

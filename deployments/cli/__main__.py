@@ -16,55 +16,57 @@ COMMANDS = {
         "status",
         "status",
         N_(
-            "Where the documents of each shop are, and what needs attention: then the exit "
-            "status is 1."
+            "State of each shop's documents, and what needs attention. Exit status 1 if anything "
+            "does."
         ),
     ),
     "failures": LazyCommand("failures", "app", N_("Documents that failed, and why.")),
     "send": LazyCommand(
         "send",
         "send",
-        N_("Send one document now, whatever its status, and follow it to its end."),
+        N_("Send one document now, regardless of its status, and follow its run to the end."),
     ),
     "trace": LazyCommand(
         "trace",
         "trace",
-        N_("Everything that happened to a document, in order of time, from all stores."),
+        N_("Everything that happened to a document, in chronological order, from all stores."),
     ),
     "requeue": LazyCommand(
         "repair",
         "requeue",
-        N_("Make failed documents pending again: one, those of a filter, or a whole group."),
+        N_("Make failed documents pending again: one, a group, or all that match a filter."),
     ),
     "resolve": LazyCommand(
         "repair",
         "resolve",
         N_("Mark a failed document as entered by hand at the portal: it is never sent again."),
     ),
-    "pause": LazyCommand("control", "pause", N_("Send nothing of a pipeline or shop for now.")),
-    "resume": LazyCommand("control", "resume", N_("Let a pipeline or shop go on.")),
+    "pause": LazyCommand("control", "pause", N_("Pause sending for a pipeline or shop.")),
+    "resume": LazyCommand("control", "resume", N_("Resume sending for a pipeline or shop.")),
     "config": LazyCommand("configuration", "app", N_("The settings.")),
     "accounts": LazyCommand("accounts", "app", N_("How the passwords of AccountShop are stored.")),
-    "alerts": LazyCommand("alerts", "app", N_("Messages to people: where they go.")),
+    "alerts": LazyCommand("alerts", "app", N_("Alert messages: where they are sent.")),
     "doctor": LazyCommand(
         "doctor.command",
         "doctor",
-        N_("Look at every part of the installation, and say what to do about what is wrong."),
+        N_("Check every part of the installation, and show how to fix each problem."),
     ),
     "installation": LazyCommand(
         "installation",
         "app",
-        N_("Which database documents are sent from: a restored copy sends nothing."),
+        N_("The database that documents are sent from. A restored copy sends nothing."),
     ),
     "person": LazyCommand(
         "person",
         "app",
-        N_("Persons named in failure records: find them, and erase their names."),
+        N_("Find and erase names of persons in failure records."),
     ),
     "close": LazyCommand(
         "close",
         "app",
-        N_("Close days: compare every document of them across all stores, and write the proof."),
+        N_(
+            "Close one or more days: compare every document across all stores, and write the proof."
+        ),
     ),
     "console": LazyCommand("console", "app", N_("The web console, and who may use it.")),
 }
@@ -79,7 +81,7 @@ class Dqg(CommandLine):
 app = typer.Typer(
     name="dqg",
     cls=Dqg,
-    help="Watch and steer the sending of documents to the national database.",
+    help="Monitor and control the sending of documents to the national database.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,

@@ -24,7 +24,9 @@ from lib.source.accounts import ShopAccount, StoredPassword
 
 app = typer.Typer(help="How the passwords of AccountShop are stored.", no_args_is_help=True)
 
-Yes = Annotated[bool, typer.Option("--yes", help="do it; without it only what would be done")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="carry it out; without --yes only a preview is shown")
+]
 _BLANK = SecretStr("")
 
 
@@ -42,7 +44,7 @@ _WORDS = {
     PasswordState.PLAIN: N_("plain"),
     PasswordState.ENCRYPTED: N_("encrypted"),
     PasswordState.OLDER_KEY: N_("encrypted with an older key"),
-    PasswordState.UNREADABLE: N_("encrypted, no key fits"),
+    PasswordState.UNREADABLE: N_("encrypted, no key decrypts it"),
     PasswordState.BLANK: N_("no password"),
 }
 
@@ -73,13 +75,13 @@ def key(json: AsJson = False) -> None:
 
 @app.command("encrypt")
 def encrypt(yes: Yes = False, json: AsJson = False) -> None:
-    """Encrypt every password that is plain, or encrypted with another key than the first."""
+    """Encrypt every password that is plain text or encrypted with a key other than the first."""
     run(_convert(yes, json, _encrypted), as_json=json)
 
 
 @app.command("decrypt")
 def decrypt(yes: Yes = False, json: AsJson = False) -> None:
-    """Store every password plain again, as other software reads it."""
+    """Decrypt every password and store it as plain text, which other software can read."""
     run(_convert(yes, json, _decrypted), as_json=json)
 
 
@@ -144,7 +146,7 @@ def _encrypted(box: PasswordBox, stored: StoredPassword) -> StoredPassword:
     password = stored.plain if stored.is_plain else box.decrypt(stored.encrypted or "")
     token = box.encrypt(password)
     if box.decrypt(token) != password:
-        raise PasswordUnreadable("an encrypted password does not decrypt to what it was")
+        raise PasswordUnreadable("an encrypted password does not decrypt to the original password")
     return StoredPassword(_BLANK, token)
 
 
@@ -180,8 +182,8 @@ def _print(results: list[Result], yes: bool) -> None:
             out.print(
                 Text(
                     _(
-                        "shop {shop}, pharmacy {pharmacy}: encrypted, and no key in "
-                        "DQG_API__ACCOUNT_KEY fits",
+                        "shop {shop}, pharmacy {pharmacy}: no key in DQG_API__ACCOUNT_KEY "
+                        "decrypts the password",
                         shop=result.account.shop_pharmacy_code,
                         pharmacy=result.account.pharmacy_code,
                     )

@@ -12,11 +12,11 @@ from deployments.cli.context import ATTENTION, AsJson, print_json, run
 from deployments.cli.language import _
 from deployments.cli.output import console, table
 from deployments.server.alerts.targets import make_blocks
-from lib.alerts.messages import Message, test_message
+from lib.alerts.messages import Message, trial_message
 from lib.errors import ConfigurationError
 from tasks.configuration import read_settings
 
-app = typer.Typer(help="Messages to people: where they go.", no_args_is_help=True)
+app = typer.Typer(help="Alert messages: where they are sent.", no_args_is_help=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def send_test(json: AsJson = False) -> None:
 
 async def _test(json: bool) -> int:
     settings = await read_settings()
-    message = test_message(settings.sync.language)
+    message = trial_message(settings.sync.language)
     found = [
         await _deliver(route, name, block, message)
         for route, blocks in make_blocks(settings.alerts).items()

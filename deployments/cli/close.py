@@ -60,7 +60,7 @@ def parse_day(text: str) -> date:
         return datetime.strptime(text.strip(), "%Y-%m-%d").date()  # noqa: DTZ007 - only a date
     except ValueError:
         raise typer.BadParameter(
-            _("{value!r} is no date; write it like 2026-11-02", value=text)
+            _("{value!r} is not a date; use the format 2026-11-02", value=text)
         ) from None
 
 
@@ -70,16 +70,16 @@ Day = Annotated[
         "--date",
         parser=parse_day,
         metavar="DATE",
-        help="the documents' own date, e.g. 2026-11-02; by default yesterday in Vietnam",
+        help="date of the documents, e.g. 2026-11-02; by default yesterday in Vietnam",
     ),
 ]
 First = Annotated[
     date | None,
-    typer.Option("--from", parser=parse_day, metavar="DATE", help="the first of several days"),
+    typer.Option("--from", parser=parse_day, metavar="DATE", help="first day of a range"),
 ]
 Last = Annotated[
     date | None,
-    typer.Option("--to", parser=parse_day, metavar="DATE", help="the last of several days"),
+    typer.Option("--to", parser=parse_day, metavar="DATE", help="last day of a range"),
 ]
 Sample = Annotated[
     int,
@@ -109,13 +109,13 @@ def close(
     sample: Sample = DEFAULT_SAMPLE,
     out: Out = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace files that are there")
+        bool, typer.Option("--overwrite", help="overwrite existing files")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Close days: compare every document of them across all stores, and write the proof.
+    """Close one or more days: compare every document across all stores, and write the proof.
 
-    The exit status is 0 only where everything is accepted and all stores agree.
+    The exit status is 0 only if everything is accepted and all stores agree.
     """
     if context.invoked_subcommand is not None:
         return
@@ -126,30 +126,32 @@ def close(
     for taken in paths.values():
         if taken.exists() and not overwrite:
             raise typer.BadParameter(
-                _("{path} is there already; --overwrite replaces it", path=taken)
+                _("{path} already exists; --overwrite replaces it", path=taken)
             )
     run(_close(scope, sample, paths, json), as_json=json)
 
 
 @app.command("verify")
 def verify(
-    file: Annotated[Path, typer.Argument(help="written by `dqg close`, CSV or workbook")],
+    file: Annotated[Path, typer.Argument(help="a file written by `dqg close`: CSV or workbook")],
     public_key: Annotated[
         str | None,
         typer.Option(
             "--public-key",
-            help="of the installation that signed the file, as `dqg close public-key` prints it",
+            help="public key of the installation that signed the file; `dqg close public-key` "
+            "prints it",
         ),
     ] = None,
     sha256: Annotated[
         str | None,
-        typer.Option("--sha256", help="the checksum as it was noted elsewhere, e.g. in Prefect"),
+        typer.Option("--sha256", help="the checksum that was recorded elsewhere, e.g. in Prefect"),
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Is a file still what `dqg close` wrote, and who signed it? If not, the exit status is 1.
+    """Check that a file is unchanged since `dqg close` wrote it, and who signed it.
 
-    Needs only the file and the public key: no settings and no stores.
+    The exit status is 1 if the check fails. Needs only the file and the public key: no settings
+    and no stores.
     """
     run(_verify(file.absolute(), public_key, sha256, json), as_json=json)
 
@@ -196,7 +198,7 @@ async def _close(scope: Scope, sample: int, paths: Mapping[Format, Path], json: 
     else:
         _print(result, seals)
         if artifact_error is not None:
-            print_error(_("no artifact was made: {error}", error=artifact_error))
+            print_error(_("the artifact was not created: {error}", error=artifact_error))
     return 0 if result.is_closed and artifact_error is None else ATTENTION
 
 
@@ -222,8 +224,8 @@ async def _verify(path: Path, key: str | None, noted: str | None, json: bool) ->
         return 0 if good else ATTENTION
     if not unchanged:
         print_error(_("the file was changed"))
-        typer.echo(_("its rows give {sha256}", sha256=found.found))
-        typer.echo(_("it should be {sha256}", sha256=noted or found.stated.sha256))
+        typer.echo(_("checksum of its rows: {sha256}", sha256=found.found))
+        typer.echo(_("expected checksum: {sha256}", sha256=noted or found.stated.sha256))
         return ATTENTION
     typer.echo(_n("unchanged: {count} document", "unchanged: {count} documents", found.documents))
     typer.echo(_("daily close of {day}", day=printable(found.scope)))
@@ -233,9 +235,14 @@ async def _verify(path: Path, key: str | None, noted: str | None, json: bool) ->
     elif signed:
         typer.echo(_("signed with this key"))
     elif found.is_signed:
-        typer.echo(_("it is signed; --public-key says whether by the right one"))
+        typer.echo(_("the file is signed; use --public-key to check who signed it"))
     elif noted is None:
-        typer.echo(_("it is not signed; --sha256 compares with the checksum noted elsewhere"))
+        typer.echo(
+            _(
+                "the file is not signed; use --sha256 to compare it with a checksum recorded "
+                "elsewhere"
+            )
+        )
     return 0 if good else ATTENTION
 
 
@@ -325,15 +332,15 @@ def _what_to_do(result: DailyClose) -> Iterator[str]:
     shop = "" if result.scope.shop is None else f" --shop {result.scope.shop}"
     if failed := result.count(State.FAILED):
         yield _n(
-            "{count} failed: dqg failures group{shop} says why, as does the console at /causes",
-            "{count} failed: dqg failures group{shop} says why, as does the console at /causes",
+            "{count} failed: dqg failures group{shop} or the console at /causes shows why",
+            "{count} failed: dqg failures group{shop} or the console at /causes shows why",
             failed,
             shop=shop,
         )
     if result.open:
         yield _n(
-            "{count} open: dqg status says what it waits for, as does the console at /",
-            "{count} open: dqg status says what they wait for, as does the console at /",
+            "{count} open: dqg status or the console at / shows what it waits for",
+            "{count} open: dqg status or the console at / shows what they wait for",
             result.open,
         )
 

@@ -47,7 +47,7 @@ class Shown:
 @app.command("show")
 def show(
     changed: Annotated[
-        bool, typer.Option("--changed", help="only those that are not the default")
+        bool, typer.Option("--changed", help="only settings that differ from the default")
     ] = False,
     json: AsJson = False,
 ) -> None:
@@ -68,14 +68,14 @@ async def _show(changed: bool, json: bool) -> int:
     out.print(
         table(
             _n("{count} setting", "{count} settings", len(found)),
-            [code(_("setting")), text(_("value")), code(_("from"), 1)],
+            [code(_("setting")), text(_("value")), code(_("origin"), 1)],
             [(s.variable, s.value, _(_ORIGINS[s.origin])) for s in found],
         )
     )
     if path is None:
-        out.print(Text(_("There is no file of settings.")))
+        out.print(Text(_("There is no settings file.")))
     else:
-        out.print(Text(_("File of settings: {path}", path=path.absolute())), soft_wrap=True)
+        out.print(Text(_("Settings file: {path}", path=path.absolute())), soft_wrap=True)
     return 0
 
 

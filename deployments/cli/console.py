@@ -37,17 +37,17 @@ app = typer.Typer(help="The web console, and who may use it.", invoke_without_co
 user = typer.Typer(help="Who may use the console.", no_args_is_help=True)
 app.add_typer(user, name="user")
 
-Name = Annotated[str, typer.Argument(help="the user's name, as it is typed at the login")]
+Name = Annotated[str, typer.Argument(help="the user's login name")]
 
 
 @app.callback()
 def serve(
     context: typer.Context,
     host: Annotated[
-        str | None, typer.Option(help="address to listen on; by default the setting")
+        str | None, typer.Option(help="address to listen on; by default the one in the settings")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="port to listen on; by default the setting")
+        int | None, typer.Option(help="port to listen on; by default the one in the settings")
     ] = None,
 ) -> None:
     """Start the web console; it runs until it is stopped."""
@@ -113,18 +113,19 @@ def add(
     name: Name,
     role: Annotated[Role, typer.Option(help="what the user may see and do")],
     shop: Annotated[
-        list[str] | None, typer.Option(help="code of a shop the user sees; may be given again")
+        list[str] | None,
+        typer.Option(help="code of a shop that the user may see; can be given several times"),
     ] = None,
     password: Annotated[
         bool,
         typer.Option(
             "--password/--no-password",
-            help="asks for a password, or reads a line of standard input; without one only a "
-            "trusted proxy logs the user in",
+            help="ask for a password, or read it from standard input; without a password, the user "
+            "can log in only through a trusted proxy",
         ),
     ] = True,
 ) -> None:
-    """Add a user, or give one another role, other shops and another password."""
+    """Add a user, or replace the role, shops and password of an existing user."""
     added = User(name, role, frozenset(code.strip() for code in shop or ()))
     run(_add(added, _read_password() if password else None), as_json=False)
 
@@ -149,7 +150,7 @@ async def _check_shops(added: User) -> None:
             for shop in sorted(added.shops):
                 await check_shop(shop, operator.source, operator.accounts, operator.failures)
     except (ConfigurationError, StoreUnavailable) as error:
-        print_error(_("not known whether these shops exist: {error}", error=error))
+        print_error(_("could not check whether these shops exist: {error}", error=error))
 
 
 def _read_password() -> str:
@@ -162,7 +163,7 @@ def _read_password() -> str:
 
 @user.command("remove")
 def remove(name: Name) -> None:
-    """Take a user out; their sessions end at once."""
+    """Remove a user; their sessions end immediately."""
     run(_remove(name), as_json=False)
 
 

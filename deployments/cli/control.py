@@ -26,40 +26,43 @@ from lib.resilience.breaker import pipeline_breaker
 from lib.tracking.audit import Action, AuditEntry
 from lib.words.states import breaker
 
-pause = typer.Typer(help="Send nothing of a pipeline or shop for now.", no_args_is_help=True)
-resume = typer.Typer(help="Let a pipeline or shop go on.", no_args_is_help=True)
+pause = typer.Typer(help="Pause sending for a pipeline or shop.", no_args_is_help=True)
+resume = typer.Typer(help="Resume sending for a pipeline or shop.", no_args_is_help=True)
 
-Why = Annotated[str, typer.Option("--why", help="the reason, shown wherever the pause is")]
-WhyNow = Annotated[str, typer.Option("--why", help="the reason, kept in the audit log")]
-By = Annotated[str | None, typer.Option("--by", help="who decides; by default the login name")]
+Why = Annotated[str, typer.Option("--why", help="the reason, shown together with the pause")]
+WhyNow = Annotated[str, typer.Option("--why", help="the reason, recorded in the audit log")]
+By = Annotated[
+    str | None,
+    typer.Option("--by", help="name of the person who decides; by default the login name"),
+]
 Name = Annotated[PipelineName, typer.Argument(metavar="NAME", help="import, sale, cancellation")]
 Shop = Annotated[str, typer.Argument(metavar="CODE", help="code of the shop")]
 
 
 @pause.command("pipeline")
 def pause_pipeline(name: Name, why: Why, by: By = None, json: AsJson = False) -> None:
-    """Hold a pipeline until it is resumed. What is on its way to the API still ends."""
+    """Pause a pipeline until it is resumed. Documents that are being sent are still completed."""
     entry = pipeline_entry(Action.PAUSED, name.value, by or getpass.getuser(), _given(why))
     run(_change(None, entry, json), as_json=json)
 
 
 @pause.command("shop")
 def pause_shop(code: Shop, why: Why, by: By = None, json: AsJson = False) -> None:
-    """Hold a shop's accounts until it is resumed. Shops that share an account pause with it."""
+    """Pause a shop's accounts until it is resumed. Shops that share an account are paused too."""
     entry = shop_entry(Action.PAUSED, code.strip(), by or getpass.getuser(), _given(why))
     run(_change(code, entry, json), as_json=json)
 
 
 @resume.command("pipeline")
 def resume_pipeline(name: Name, why: WhyNow = "", by: By = None, json: AsJson = False) -> None:
-    """Let a pipeline go on, also one that its breaker had paused."""
+    """Resume a pipeline, even if its breaker paused it."""
     entry = pipeline_entry(Action.RESUMED, name.value, by or getpass.getuser(), why.strip())
     run(_change(None, entry, json), as_json=json)
 
 
 @resume.command("shop")
 def resume_shop(code: Shop, why: WhyNow = "", by: By = None, json: AsJson = False) -> None:
-    """Let a shop go on, also one whose account had been refused."""
+    """Resume a shop, even if its account was refused."""
     entry = shop_entry(Action.RESUMED, code.strip(), by or getpass.getuser(), why.strip())
     run(_change(code, entry, json), as_json=json)
 
@@ -86,7 +89,7 @@ async def _change(shop: str | None, entry: AuditEntry, json: bool) -> int:
         else:
             snapshots = await resume_breakers(operator, names, entry=entry)
     if snapshots is None:
-        raise StoreUnavailable("Redis", _("away, nothing was changed"))
+        raise StoreUnavailable("Redis", _("unavailable; nothing was changed"))
     if json:
         print_json({name: snapshot.state.value for name, snapshot in snapshots.items()})
     else:

@@ -35,7 +35,7 @@ from lib.words.language import translate
 
 app = typer.Typer(help="Documents that failed, and why.", no_args_is_help=True)
 
-WhichState = Annotated[State, typer.Option("--state", help="of which failure records")]
+WhichState = Annotated[State, typer.Option("--state", help="state of the failure records")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="show at most this number")]
 
 
@@ -109,7 +109,7 @@ def group(
     state: WhichState = State.OPEN,
     json: AsJson = False,
 ) -> None:
-    """Failures folded by reason, field and drug code, the largest group first.
+    """Failures grouped by reason, field and drug code, the largest group first.
 
     A document with several wrong fields is in several groups.
     """
@@ -160,10 +160,10 @@ async def _group(wanted: FailureFilter, json: bool) -> int:
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(metavar="ID", help="of the failure, or of the document")],
+    name: Annotated[str, typer.Argument(metavar="ID", help="id of the failure or of the document")],
     json: AsJson = False,
 ) -> None:
-    """One failure whole: payload (names of persons too), answer, every attempt, its runs."""
+    """All details of one failure: payload (with names of persons), answer, attempts and runs."""
     run(_show(name, json), as_json=json)
 
 

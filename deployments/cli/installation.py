@@ -23,7 +23,7 @@ from lib.tracking.mongo import open_client
 from tasks.configuration import read_settings, source_url
 
 app = typer.Typer(
-    help="Which database documents are sent from: a restored copy sends nothing.",
+    help="The database that documents are sent from. A restored copy sends nothing.",
     no_args_is_help=True,
 )
 
@@ -44,25 +44,27 @@ async def _open_source() -> AsyncIterator[Source]:
 
 @app.command("show")
 def show(json: AsJson = False) -> None:
-    """Where this is and what is recorded; exit status 1 where nothing is sent from here."""
+    """This database and the recorded ones; exit status 1 if nothing is sent from here."""
     run(_show(json), as_json=json)
 
 
 @app.command("confirm")
 def confirm(
-    why: Annotated[str, typer.Option("--why", help="the reason, kept with the record")],
+    why: Annotated[str, typer.Option("--why", help="the reason, stored with the record")],
     by: Annotated[
-        str | None, typer.Option("--by", help="who decides; by default the login name")
+        str | None,
+        typer.Option("--by", help="name of the person who decides; by default the login name"),
     ] = None,
     also: Annotated[
         bool,
         typer.Option(
-            "--also", help="what was recorded stays valid: replicas that take turns, for example"
+            "--also",
+            help="earlier records remain valid, e.g. for replicas that alternate as primary",
         ),
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Record this database as the one to send from. Its pending documents are sent from then on."""
+    """Record that documents are sent from this database. Its pending documents are then sent."""
     if not why.strip() or len(why) > _LONGEST_WHY:
         raise typer.BadParameter(_("--why is empty or longer than 500 characters"))
     run(_confirm(by or getpass.getuser(), why.strip(), also, json), as_json=json)
@@ -116,7 +118,7 @@ def _report(installation: Installation, json: bool) -> int:
         out = console()
         out.print(
             table(
-                _("Recorded"),
+                _("Recorded databases"),
                 [
                     *(code(_("server"), 2), code(_("database")), code(_("valid"))),
                     *(code(_("when"), 1), code(_("who"), 3), text(_("why"))),

@@ -125,7 +125,7 @@ class FittedTable:
         yield self._table(shown, heads_fold=heads_fold)
         if left_out:
             names = ", ".join(self.columns[n].head for n in sorted(left_out))
-            yield toned(_("left out for the width: {columns}", columns=names), Tone.DIM)
+            yield toned(_("columns left out to fit the width: {columns}", columns=names), Tone.DIM)
 
     def _cell_width(self, n: int) -> int:
         cells = (cell_len(line) for row in self.rows for line in row[n].plain.split("\n"))

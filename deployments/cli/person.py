@@ -14,12 +14,14 @@ from lib.tracking.audit import Action, AuditEntry
 from lib.tracking.persons import Persons
 
 app = typer.Typer(
-    help="Persons named in failure records: find them, and erase their names.",
+    help="Find and erase names of persons in failure records.",
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(help="the name as it is in the documents")]
-Yes = Annotated[bool, typer.Option("--yes", help="do it; without it only what would be done")]
+Name = Annotated[str, typer.Argument(help="the name as written in the documents")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="carry it out; without --yes only a preview is shown")
+]
 
 
 @app.command("find")

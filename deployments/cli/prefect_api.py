@@ -110,7 +110,7 @@ async def prefect_errors(seconds: float = SECONDS) -> AsyncIterator[None]:
     """
     if not read_prefect_settings().get("PREFECT_API_URL"):
         raise ConfigurationError(
-            _("PREFECT_API_URL is not set: it says where the Prefect server is")
+            _("PREFECT_API_URL is not set: it must be the address of the Prefect server")
         )
     try:
         async with asyncio.timeout(seconds):

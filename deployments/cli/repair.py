@@ -40,16 +40,23 @@ from lib.operations.resolve import preview as preview_resolve
 from lib.operations.resolve import resolve as mark_resolved
 from lib.tracking.failures import FailureFilter, ref_of
 
-Yes = Annotated[bool, typer.Option("--yes", help="do it; without it only what would be done")]
-Why = Annotated[str | None, typer.Option("--why", help="the reason, kept with the failure record")]
-By = Annotated[str | None, typer.Option("--by", help="who decides; by default the login name")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="carry it out; without --yes only a preview is shown")
+]
+Why = Annotated[
+    str | None, typer.Option("--why", help="the reason, stored with the failure record")
+]
+By = Annotated[
+    str | None,
+    typer.Option("--by", help="name of the person who decides; by default the login name"),
+]
 
 
 #: The effect of a decision, as text.
 _EFFECTS = {
-    Effect.HELD: N_("left alone: it is {status} and held by a run"),
-    Effect.NOT_FAILED: N_("left alone: it is {status}"),
-    Effect.CHANGED: N_("left alone: it changed meanwhile"),
+    Effect.HELD: N_("skipped: its status is {status}, and a run is processing it"),
+    Effect.NOT_FAILED: N_("skipped: its status is {status}"),
+    Effect.CHANGED: N_("skipped: it was changed in the meantime"),
     Effect.ALREADY: N_("already marked"),
     Effect.POSSIBLE: N_("failed"),
 }
@@ -86,8 +93,10 @@ def _result(decision: Decision, done: str) -> Result:
 
 
 def requeue(
-    local_id: Annotated[str | None, typer.Argument(help="one document")] = None,
-    group: Annotated[str | None, typer.Option("--group", help="of `dqg failures group`")] = None,
+    local_id: Annotated[str | None, typer.Argument(help="local id of one document")] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", help="id of a group, as shown by `dqg failures group`")
+    ] = None,
     pipeline: OnlyPipeline = None,
     pharmacy_code: Pharmacy = None,
     shop: OnlyShop = None,
@@ -100,15 +109,17 @@ def requeue(
     yes: Yes = False,
     json: AsJson = False,
 ) -> None:
-    """Make failed documents pending again: one, those of a filter, or a whole group."""
+    """Make failed documents pending again: one, a group, or all that match a filter."""
     filters = (shop, error_class, reason, within, older_than)
     if local_id is not None and (group is not None or any(f is not None for f in filters)):
-        raise typer.BadParameter(_("a local id goes with --pipeline and --pharmacy-code only"))
+        raise typer.BadParameter(
+            _("the only filters of a local id are --pipeline and --pharmacy-code")
+        )
     if local_id is None and pharmacy_code is not None:
-        raise typer.BadParameter(_("--pharmacy-code goes with a local id"))
+        raise typer.BadParameter(_("--pharmacy-code requires a local id"))
     if local_id is None and group is None and pipeline is None and not any(filters):
         raise typer.BadParameter(
-            _("say which: a local id, --group, or a filter such as --pipeline")
+            _("select documents by a local id, --group, or a filter such as --pipeline")
         )
     reason_given = _decided(why, yes)
     wanted = make_filter(pipeline, shop, error_class, reason, within, older_than)
@@ -164,7 +175,7 @@ async def _chosen(
         refs = {ref for g in groups if g.reason.key == group for ref in g.refs}
         if not refs:
             raise DocumentNotFound(
-                _("there is no open failure in a group {group}", group=repr(group))
+                _("there is no group {group} with open failures", group=repr(group))
             )
     with progress(_("reading documents"), len(refs), shown=not quiet) as advance:
         return await read_documents(operator, refs, seen=advance)
@@ -192,8 +203,10 @@ def _record_errors() -> Iterator[None]:
         raise StoreUnavailable(
             error.store,
             _n(
-                "went away: {count} document is {state}, but it is not kept who did it and why",
-                "went away: {count} documents are {state}, but it is not kept who did it and why",
+                "became unavailable; {count} document is {state}, but who did it and why was not "
+                "recorded",
+                "became unavailable; {count} documents are {state}, but who did it and why was not "
+                "recorded",
                 error.documents,
                 state=error.state,
             ),
@@ -201,8 +214,10 @@ def _record_errors() -> Iterator[None]:
 
 
 def resolve(
-    local_id: Annotated[str, typer.Argument(help="the document")],
-    national_id: Annotated[str, typer.Option("--national-id", help="its code at the portal")],
+    local_id: Annotated[str, typer.Argument(help="local id of the document")],
+    national_id: Annotated[
+        str, typer.Option("--national-id", help="its national id, as the portal shows it")
+    ],
     pipeline: OnlyPipeline = None,
     pharmacy_code: Pharmacy = None,
     why: Why = None,
@@ -254,7 +269,7 @@ async def _resolve(
 def _decided(why: str | None, yes: bool) -> str:
     reason = (why or "").strip()
     if yes and not reason:
-        raise typer.BadParameter(_("--yes needs --why: the reason is kept"))
+        raise typer.BadParameter(_("--yes requires --why: the reason is recorded"))
     return reason
 
 
@@ -270,6 +285,6 @@ def _print_results(results: list[Result], yes: bool, json: bool, preview: str) -
     if yes:
         heads = [code(_("pipeline"), 1), code(_("document")), text(_("result"))]
         each = [(r.ref.pipeline, r.ref.local_id, r.text) for r in results]
-        out.print(table(_("Each of them"), heads, each))
+        out.print(table(_("Result for each document"), heads, each))
     elif wanted := sum(result.done is None for result in results):
         out.print(Text(_(preview, count=wanted)))

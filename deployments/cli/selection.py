@@ -48,33 +48,43 @@ def parse_age(text: str) -> timedelta:
     """Parses an age: `30m`, `24h`, `7d`, `2w`."""
     match = _AGE.fullmatch(text.strip())
     if match is None:
-        raise typer.BadParameter(_("{text} is no age; write 30m, 24h, 7d or 2w", text=repr(text)))
+        raise typer.BadParameter(
+            _("{text} is not an age; use the format 30m, 24h, 7d or 2w", text=repr(text))
+        )
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 Pharmacy = Annotated[
-    str | None, typer.Option("--pharmacy-code", help="where several use the same local id")
+    str | None,
+    typer.Option("--pharmacy-code", help="needed if several pharmacies use the same local id"),
 ]
-OnlyPipeline = Annotated[PipelineName | None, typer.Option("--pipeline", help="only of this one")]
-OnlyShop = Annotated[str | None, typer.Option("--shop", help="only of this shop's code")]
+OnlyPipeline = Annotated[PipelineName | None, typer.Option("--pipeline", help="only this pipeline")]
+OnlyShop = Annotated[str | None, typer.Option("--shop", help="only the shop with this code")]
 OnlyClass = Annotated[
     str | None,
     typer.Option(
         "--class",
-        help="only of this error class, e.g. rejected",
+        help="only this error class, e.g. rejected",
         autocompletion=lambda incomplete: [c for c in error_classes() if c.startswith(incomplete)],
     ),
 ]
 OnlyReason = Annotated[
-    str | None, typer.Option("--reason", help="only with this text in the error")
+    str | None, typer.Option("--reason", help="only errors that contain this text")
 ]
 Within = Annotated[
     timedelta | None,
-    typer.Option("--within", parser=parse_age, metavar="AGE", help="only younger, e.g. 24h"),
+    typer.Option(
+        "--within", parser=parse_age, metavar="AGE", help="only failures newer than this, e.g. 24h"
+    ),
 ]
 OlderThan = Annotated[
     timedelta | None,
-    typer.Option("--older-than", parser=parse_age, metavar="AGE", help="only older, e.g. 7d"),
+    typer.Option(
+        "--older-than",
+        parser=parse_age,
+        metavar="AGE",
+        help="only failures older than this, e.g. 7d",
+    ),
 ]
 
 
@@ -166,7 +176,11 @@ def unknown_class(name: str) -> UnknownName:
             _("there is no error class {name}; did you mean {nearest}?", name=name, nearest=nearest)
         )
     return UnknownName(
-        _("there is no error class {name}; there are {names}", name=name, names=", ".join(known))
+        _(
+            "there is no error class {name}; known classes: {names}",
+            name=name,
+            names=", ".join(known),
+        )
     )
 
 
@@ -227,7 +241,7 @@ async def one_document(
     if len(places) > 1:
         raise AmbiguousDocument(
             _(
-                "there is more than one document {local_id}: name --pipeline and "
+                "several documents have the local id {local_id}: add --pipeline and "
                 "--pharmacy-code, one of {places}",
                 local_id=repr(local_id),
                 places=", ".join(" ".join(place) for place in sorted(places)),

@@ -94,17 +94,19 @@ class FollowedRun:
 
 def send(
     pipeline: Annotated[PipelineName, typer.Argument(help="import, sale, cancellation")],
-    local_id: Annotated[str, typer.Argument(help="the document")],
+    local_id: Annotated[str, typer.Argument(help="local id of the document")],
     pharmacy_code: Pharmacy = None,
-    force: Annotated[bool, typer.Option("--force", help="even if it is accepted already")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="send it even if it is already accepted")
+    ] = False,
     timeout: Annotated[
-        float, typer.Option(min=1, help="seconds to follow it; the run goes on after that")
+        float, typer.Option(min=1, help="seconds to follow the run, which continues after that")
     ] = 300,
     json: AsJson = False,
 ) -> None:
-    """Send one document now, whatever its status, and follow it to its end.
+    """Send one document now, regardless of its status, and follow its run to the end.
 
-    The exit status is 0 only if it was accepted.
+    The exit status is 0 only if the document was accepted.
     """
     run(_send(pipeline, local_id, pharmacy_code, force, timeout, json), as_json=json)
 
@@ -137,7 +139,7 @@ async def _send(
         try:
             await _follow(pipeline, followed, seconds, say)
         except asyncio.CancelledError:
-            say(_("no longer followed; the run goes on"))
+            say(_("stopped following; the run continues"))
             raise
         result = await _result(operator, pipeline, document, followed)
     accepted = result["accepted"]
@@ -252,7 +254,7 @@ async def _waits_for(pipeline: Pipeline) -> str:
         return str(error)
     if pool is None:
         return _("there is no work pool {name}", name=pipeline.work_pool)
-    return refusal_of(pool) or _("a worker is online, and busy or just starting it")
+    return refusal_of(pool) or _("a worker is online, but it is busy or is just starting the run")
 
 
 async def _result(
@@ -297,9 +299,9 @@ def _verdict(result: dict[str, Any], seconds: float) -> str:
         return _("accepted as {national_id}", national_id=result["national_id"] or "?")
     if not result["run_ended"]:
         if result["waits_for"]:
-            text = N_("after {seconds} s the run has not begun: {why}; it goes on waiting")
+            text = N_("after {seconds} s the run has not begun: {why}; it continues to wait")
         else:
-            text = N_("after {seconds} s the run has not ended ({why}); it goes on")
+            text = N_("after {seconds} s the run has not ended ({why}); it continues")
         why = result["waits_for"] or result["run_state"]
         return _(text, seconds=format(seconds, "g"), why=why)
     return _(

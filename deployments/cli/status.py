@@ -25,12 +25,15 @@ from lib.source.inspection import ForeignStatus
 from lib.words.states import breaker
 
 #: Text of `lib.operations.status` when Redis is unavailable; marked here for translation.
-_REDIS_AWAY = N_("breakers are not known")
+_REDIS_AWAY = N_("states of breakers are not known")
 
 
 def findings_of(status: Status) -> list[str]:
     """What needs attention, as sentences; empty if nothing does."""
-    found = [_("{part} is away: {why}", part=part, why=_(why)) for part, why in status.away.items()]
+    found = [
+        _("{part} is unavailable: {why}", part=part, why=_(why))
+        for part, why in status.away.items()
+    ]
     for name, snapshot in ((status.pipeline_breakers or {}) | (status.shop_breakers or {})).items():
         if snapshot.state is not BreakerState.CLOSED:
             found.append(
@@ -57,7 +60,7 @@ def findings_of(status: Status) -> list[str]:
         if late or soon:
             found.append(
                 _(
-                    "{name}: {late} documents are late, {soon} will be soon",
+                    "{name}: {late} documents are late, {soon} will be late soon",
                     name=name,
                     late=late,
                     soon=soon,
@@ -79,8 +82,8 @@ def findings_of(status: Status) -> list[str]:
 def foreign_text(item: ForeignStatus) -> str:
     """How many documents have a status of other software."""
     return _n(
-        "{count} document of {pipeline} has the status {status} and is left alone",
-        "{count} documents of {pipeline} have the status {status} and are left alone",
+        "{count} document of {pipeline} has the status {status} and is not processed",
+        "{count} documents of {pipeline} have the status {status} and are not processed",
         item.count,
         pipeline=item.pipeline,
         status="NULL" if item.status is None else repr(item.status),
@@ -89,7 +92,7 @@ def foreign_text(item: ForeignStatus) -> str:
 
 def foreign_todo(item: ForeignStatus) -> str:
     """How to have such documents sent."""
-    return _("to have them sent: {statement}", statement=item.statement)
+    return _("to send them: {statement}", statement=item.statement)
 
 
 def refusal_of(pool: PoolState) -> str | None:
@@ -199,14 +202,14 @@ def _workers(pool: PoolState | None) -> str:
 
 def status(
     watch: Annotated[
-        bool, typer.Option("--watch", help="show it again and again until Ctrl-C")
+        bool, typer.Option("--watch", help="refresh the display until Ctrl-C")
     ] = False,
-    every: Annotated[float, typer.Option(min=0.5, help="seconds between two looks")] = 5.0,
+    every: Annotated[float, typer.Option(min=0.5, help="seconds between two refreshes")] = 5.0,
     json: AsJson = False,
 ) -> None:
-    """Where the documents of each shop are, and what needs attention: then the exit status is 1."""
+    """State of each shop's documents, and what needs attention. Exit status 1 if anything does."""
     if watch and json:
-        raise typer.BadParameter(_("--watch and --json exclude each other"))
+        raise typer.BadParameter(_("--watch and --json cannot be combined"))
     run(_watch(every) if watch else _show(json), as_json=json)
 
 

@@ -21,8 +21,8 @@ from lib.pipelines import PIPELINES, get_pipeline
 #: Kinds of events, as text.
 EVENTS = {
     "dispatched": N_("claimed and dispatched"),
-    "logged": N_("taken by hand"),
-    "started": N_("its run began"),
+    "logged": N_("claimed by hand"),
+    "started": N_("processing began"),
     "attempt": N_("call to the API"),
     "accepted": N_("accepted by the API"),
     "closed": N_("log closed"),
@@ -36,14 +36,14 @@ EVENTS = {
 
 
 def trace(
-    local_id: Annotated[str, typer.Argument(help="the document")],
+    local_id: Annotated[str, typer.Argument(help="local id of the document")],
     pipeline: OnlyPipeline = None,
     pharmacy_code: Pharmacy = None,
     json: AsJson = False,
 ) -> None:
-    """Everything that happened to a document, in order of time, from all stores.
+    """Everything that happened to a document, in chronological order, from all stores.
 
-    The exit status is 1 where nothing is known of it, or a store is away.
+    The exit status is 1 if nothing is known about it or a store is unavailable.
     """
     run(_trace(local_id, pipeline, pharmacy_code, json), as_json=json)
 
@@ -111,7 +111,7 @@ def _print(found: Trace) -> None:
         events = document.events()
         heads = [
             code(_("time (UTC{zone})", zone=zone_offset(datetime.now(UTC)))),
-            *(code(_("store"), 1), text(_("what")), text(_("details"))),
+            *(code(_("store"), 1), text(_("event")), text(_("details"))),
         ]
         rows = [
             (local_time(event.at), event.store, _(EVENTS[event.kind]), event.details)
@@ -124,26 +124,26 @@ def _print(found: Trace) -> None:
         ):
             out.print(Text(f"{made.name}: {made.url or made.id}"), soft_wrap=True)
     if not found.documents:
-        out.print(Text(_("nothing is known of {document}", document=found.local_id)))
+        out.print(Text(_("nothing is known about {document}", document=found.local_id)))
     for part, why in found.away.items():
-        out.print(Text(_("{part} is away: {why}", part=part, why=why)))
+        out.print(Text(_("{part} is unavailable: {why}", part=part, why=why)))
 
 
 def _facts(found: Trace, document: Traced) -> list[tuple[str, object]]:
     row = document.row
     if row is None:
-        unknown = _("not known") if found.away.get("SQL") else _("its row is gone")
+        unknown = _("not known") if found.away.get("SQL") else _("its row no longer exists")
         return [(_("status"), unknown)]
     facts: Mapping[str, object] = {
         _("status"): str(row.status),
         _("national id"): row.national_id,
         _("message"): row.message,
-        _("held by claim"): row.claim_token,
+        _("claimed by"): row.claim_token,
         _("lease"): None if row.lease_expires_at is None else _lease(row),
         _("attempts"): row.attempts,
-        _("not before"): local_time(row.next_attempt_at),
+        _("next attempt not before"): local_time(row.next_attempt_at),
         _("unconfirmed"): _("yes: it is looked up before it is sent") if row.unconfirmed else None,
-        _("written at"): f"{row.created_at:%Y-%m-%d %H:%M:%S}",
+        _("created at"): f"{row.created_at:%Y-%m-%d %H:%M:%S}",
     }
     return [(name, value) for name, value in facts.items() if value is not None]
 
@@ -152,4 +152,4 @@ def _lease(row: StoredDocument) -> str:
     text = local_time(row.lease_expires_at)
     if row.lease_live:
         return _("until {time}", time=text)
-    return _("ran out at {time}", time=text)
+    return _("expired at {time}", time=text)

@@ -102,5 +102,5 @@ async def _change(visitor: Visitor, action: Action) -> Response:
     else:
         done = await resume(operator, names, entry=entry)
     if done is None:
-        raise StoreUnavailable("Redis", "away, nothing was changed")
+        raise StoreUnavailable("Redis", "unavailable; nothing was changed")
     return redirect("/pauses")

@@ -58,7 +58,7 @@ class SessionCookies:
         try:
             self._fernet = Fernet(Fernet.generate_key() if key is None else key.get_secret_value())
         except ValueError:
-            raise ConfigurationError("DQG_CONSOLE__SESSION_KEY is no Fernet key") from None
+            raise ConfigurationError("DQG_CONSOLE__SESSION_KEY is not a valid Fernet key") from None
         self.seconds = int(settings.session_hours * 3600)
 
     def write(self, session: Session) -> str:

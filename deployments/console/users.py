@@ -73,9 +73,13 @@ class UsersFile:
             ConfigurationError: the user is not valid, or the file cannot be written.
         """
         if not user.name.strip() or user.name != user.name.strip():
-            raise ConfigurationError("a user name is not empty and has no blanks at its ends")
+            raise ConfigurationError(
+                "a user name must not be empty, and must not begin or end with a blank"
+            )
         if (user.role is Role.SHOP) != bool(user.shops):
-            raise ConfigurationError("the role shop needs --shop, and no other role has it")
+            raise ConfigurationError(
+                "--shop is required for the role shop, and not allowed for other roles"
+            )
         with self._locked():
             self._write({**self._load(), user.name: user})
 
@@ -146,7 +150,7 @@ def with_password(user: User, password: str) -> User:
         ConfigurationError: it is too short.
     """
     if len(password) < SHORTEST_PASSWORD:
-        raise ConfigurationError(f"a password has at least {SHORTEST_PASSWORD} characters")
+        raise ConfigurationError(f"a password must have at least {SHORTEST_PASSWORD} characters")
     return replace(user, password=hash_password(password))
 
 

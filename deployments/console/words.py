@@ -39,28 +39,28 @@ EVENTS = {
     "attempt": N_("Call to the national database"),
     "accepted": N_("Accepted by the national database"),
     "closed": N_("Sending ended"),
-    "failed": N_("Kept as failed"),
+    "failed": N_("Marked as failed"),
     "requeued": N_("To be sent again"),
     "resolved": N_("Entered at the portal by hand"),
     "run_started": N_("Run began"),
     "run_ended": N_("Run ended"),
-    "run_waits": N_("Run waits"),
+    "run_waits": N_("Run is waiting"),
 }
 EFFECTS = {
     Effect.POSSIBLE: N_("will be sent again"),
     Effect.DONE: N_("done"),
     Effect.ALREADY: N_("was entered already"),
-    Effect.HELD: N_("left alone: it is being sent right now"),
-    Effect.NOT_FAILED: N_("left alone: it no longer waits for a decision"),
-    Effect.CHANGED: N_("left alone: it changed meanwhile"),
+    Effect.HELD: N_("not changed: it is being sent now"),
+    Effect.NOT_FAILED: N_("not changed: it no longer waits for a decision"),
+    Effect.CHANGED: N_("not changed: it was changed in the meantime"),
 }
 ACTIONS = {
     Action.REQUEUED: N_("sent again"),
-    Action.SENT: N_("sent at once"),
+    Action.SENT: N_("sent immediately"),
     Action.RESOLVED: N_("entered at the portal"),
     Action.PAUSED: N_("paused"),
     Action.RESUMED: N_("resumed"),
-    Action.REVEALED: N_("looked at names"),
+    Action.REVEALED: N_("viewed names"),
     Action.CLOSED_DAY: N_("closed a day"),
     Action.CONFIRMED: N_("confirmed the database"),
     Action.ERASED: N_("erased a name"),
@@ -79,17 +79,22 @@ _DETAILS = CLASSES | {
     LogStatus.RELEASED: N_("waits to be sent again"),
 }
 _LOOK_AT_PORTAL = N_(
-    "Look the document up at the portal. What the portal shows is right: enter its national code "
-    "here if it is there."
+    "Look the document up at the portal, whose data is authoritative. If the document is there, "
+    "enter its national code here."
 )
 _SAME = N_("Compare both documents in the sales software; one of them may be a copy.")
-_WAIT = N_("The system corrects this within an hour. If it stays, tell the people who run it.")
+_WAIT = N_(
+    "The system corrects this within an hour. If the difference remains, inform the people who "
+    "run the system."
+)
 _DIFFERENCE_HINTS = {
     Kind.SAME_NATIONAL_ID: _SAME,
     Kind.SAME_CODE: _SAME,
     Kind.NO_NATIONAL_ID: _WAIT,
     Kind.LOGGED_ACCEPTED: _WAIT,
-    Kind.UNKNOWN_STATUS: N_("The sales software has set this status; ask its maker what it means."),
+    Kind.UNKNOWN_STATUS: N_(
+        "The sales software has set this status; ask its vendor what it means."
+    ),
     Kind.CHANGED_AFTER_ACCEPTANCE: N_(
         "Undo the change in the sales software, or report it at the portal as a correction."
     ),
@@ -161,7 +166,11 @@ def entry_detail(entry: AuditEntry, language: Language) -> str:
     if entry.action is not Action.CLOSED_DAY:
         return entry.detail
     scope, is_closed, sums = read_audit_detail(entry.detail)
-    state = N_("closed: everything is accepted and all agree") if is_closed else N_("not closed")
+    state = (
+        N_("closed: all documents are accepted and all stores agree")
+        if is_closed
+        else N_("not closed")
+    )
     return ", ".join(filter(None, (days(scope), translations(language).gettext(state), sums)))
 
 

@@ -77,8 +77,8 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command."""
     made = argparse.ArgumentParser(prog="python -m deployments.containers.health")
     kinds = made.add_subparsers(dest="kind", required=True)
-    kinds.add_parser("http", help="an address answers").add_argument("url")
-    kinds.add_parser("services", help="Prefect's background services of this host are at work")
+    kinds.add_parser("http", help="check that an address answers").add_argument("url")
+    kinds.add_parser("services", help="check that Prefect's background services of this host work")
     return made
 
 
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 time.time(),
             )
     except (Unhealthy, ValueError) as problem:
-        print(f"unwell: {problem}", file=sys.stderr)
+        print(f"unhealthy: {problem}", file=sys.stderr)
         return 1
     return 0
 

@@ -45,7 +45,7 @@ class FolderCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         reading = read(self._folder)
         yield GaugeMetricFamily(
-            "dqg_runs", "Runs under way on this machine, of any flow", value=reading.live
+            "dqg_runs", "Runs in progress on this machine, of all flows", value=reading.live
         )
         yield from metrics_of(reading, time.time())
 

@@ -49,7 +49,9 @@ def with_secrets(environment: Mapping[str, str], folder: Path) -> dict[str, str]
             raise SecretUnreadable(f"{path}: not UTF-8 text") from error
         value = value.removesuffix("\n").removesuffix("\r")
         if "\0" in value:
-            raise SecretUnreadable(f"{path}: holds a NUL, which no variable can")
+            raise SecretUnreadable(
+                f"{path}: contains a NUL character, which is not allowed in an environment variable"
+            )
         if value:
             found.setdefault(path.name, value)
     return found

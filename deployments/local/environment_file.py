@@ -43,7 +43,9 @@ def read_environment(state_dir: Path) -> dict[str, str]:
     try:
         words = shlex.split((state_dir / FILE_NAME).read_text(encoding="utf-8"))
     except OSError as error:
-        raise LauncherError(f"no local stack of yours runs in {state_dir}: `make run`") from error
+        raise LauncherError(
+            f"no local stack of this user runs in {state_dir}; start it with `make run`"
+        ) from error
     return dict(word.split("=", 1) for word in words if word != "export")
 
 

@@ -83,7 +83,7 @@ def run(options: Options, console: Console, lock: int) -> int:
             display.say(line)
         if options.exit_when_done:
             return 1 if wrong else 0
-        display.say("Everything stays up until Ctrl-C; new documents are sent as well.")
+        display.say("The stack runs until Ctrl-C; new documents are sent as well.")
         prefix = command_prefix(options.state_dir, DEFAULT_STATE.resolve())
         display.say(f"In a second terminal: {prefix}.venv/bin/dqg failures group")
         with suppress(KeyboardInterrupt):
@@ -100,8 +100,11 @@ def summary_lines(end: Snapshot, wrong: list[str]) -> list[str]:
         f"after {end.seconds:.0f} s, {speed:.1f} documents/s"
     ]
     if not wrong:
-        return [*lines, "as planned: each good one accepted exactly once, each faulty one refused"]
-    lines += [f"{len(wrong)} disagreements with the plan:", *(f"  {w}" for w in wrong[:SHOWN])]
+        return [
+            *lines,
+            "as planned: each correct document accepted exactly once, each faulty document refused",
+        ]
+    lines += [f"{len(wrong)} differences from the plan:", *(f"  {w}" for w in wrong[:SHOWN])]
     return lines if len(wrong) <= SHOWN else [*lines, f"  and {len(wrong) - SHOWN} more"]
 
 

@@ -73,5 +73,5 @@ def _number(
     except ValueError:
         value = None
     if value is None or not at_least <= value < float("inf"):
-        raise LauncherError(f"{name}={text}: must be a number from {at_least} on")
+        raise LauncherError(f"{name}={text}: must be a number, at least {at_least}")
     return value

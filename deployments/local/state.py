@@ -31,7 +31,8 @@ def empty_state(folder: Path) -> Iterator[int]:
         raise LauncherError(f"{folder} cannot be the state folder: {error.strerror}") from error
     if names and LOCK_NAME not in names:
         raise LauncherError(
-            f"{folder} is not empty and was not made by `make run`: name another folder by STATE="
+            f"{folder} is not empty and was not made by `make run`: choose another "
+            "folder with STATE="
         )
     descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -39,8 +40,8 @@ def empty_state(folder: Path) -> Iterator[int]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LauncherError(
-                f"another `make run` uses {folder}, or is just ending; "
-                "stop it with Ctrl-C, or name another folder by STATE="
+                f"another `make run` uses {folder}, or is still shutting down; stop "
+                "it with Ctrl-C, or choose another folder with STATE="
             ) from None
         for path in folder.iterdir():
             if path.name == LOCK_NAME:

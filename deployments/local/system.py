@@ -123,7 +123,7 @@ def start_system(
     )
     deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     run_command(stack, "deploy", deploy, client)
-    report("work pools and deployments are in place")
+    report("work pools and deployments are created")
 
     sandbox = SandboxAdmin(sandbox_url)
     environment = _settings_environment(
@@ -141,7 +141,7 @@ def start_system(
     at_once(
         stack, *workers, lambda: run_command(stack, "alerts", alerts, {**client, **environment})
     )
-    report("the workers are up, and the alerts in place")
+    report("the workers are up, and the alerts are set up")
     with sandbox, offer_environment(stack, {**client, **environment}):
         source = open_source(engine, tables)
         try:

@@ -67,12 +67,14 @@ def disagreements(
         lines += _check_row(ref, stored.get((ref.pipeline, ref.record_id)), SyncStatus.SUCCESS)
         times = accepted.get(key_of(ref), 0)
         if times != 1:
-            lines.append(f"{_name(ref)}: accepted {times} times by the national API, not once")
+            lines.append(
+                f"{_name(ref)}: accepted {times} times by the national API, expected: once"
+            )
     for ref in fail:
         lines += _check_row(ref, stored.get((ref.pipeline, ref.record_id)), SyncStatus.FAILED)
     planned = {key_of(ref) for ref in succeed}
     lines += [
-        f"{'/'.join(key)}: accepted {times} times by the national API, but must not be"
+        f"{'/'.join(key)}: accepted {times} times by the national API, expected: never"
         for key, times in accepted.items()
         if key not in planned
     ]
@@ -86,7 +88,7 @@ def key_of(ref: DocumentRef) -> Key:
 
 def _check_row(ref: DocumentRef, row: StoredDocument | None, wanted: SyncStatus) -> list[str]:
     if row is None:
-        return [f"{_name(ref)}: is not in the source any more"]
+        return [f"{_name(ref)}: is no longer in the source"]
     if row.status != wanted:
         reason = f" ({row.message})" if row.message else ""
         return [f"{_name(ref)}: {row.status}, must be {wanted}{reason}"]

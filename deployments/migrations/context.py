@@ -38,7 +38,7 @@ def source_settings(config: Config | None) -> SourceSettings:
         ConfigurationError: they are missing or wrong.
     """
     if config is None:
-        raise ConfigurationError("migrations run by alembic only")
+        raise ConfigurationError("migrations can be run only by alembic")
     settings: SourceSettings | None = config.attributes.get("settings")
     if settings is None:
         try:
@@ -63,6 +63,7 @@ def source_url(config: Config) -> str | URL:
     secret = source_settings(config).url
     if secret is None or is_reference(secret):
         raise ConfigurationError(
-            "migrations need the address itself in DQG_SOURCE__URL: they look into no block"
+            "migrations need the database URL itself in DQG_SOURCE__URL; they cannot read it "
+            "from a Prefect block"
         )
     return secret.get_secret_value()

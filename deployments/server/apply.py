@@ -44,7 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"--- {' '.join(command[2:])}", flush=True)
         status = subprocess.run(command, check=False).returncode  # noqa: S603 - our own commands
         if status != 0:
-            print(f"error: it ended with status {status}; nothing more is done", file=sys.stderr)
+            print(
+                f"error: the command ended with status {status}; the following "
+                "commands are not run",
+                file=sys.stderr,
+            )
             return status
     return 0
 

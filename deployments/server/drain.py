@@ -1,7 +1,7 @@
 """Stops workers of a pool without interrupting a run.
 
 A worker that receives a stop signal kills its runs at once. So pause the pool, wait until none of
-its runs is in progress, stop the workers, and resume the pool if it has other workers.
+its runs is in progress, stop the workers, and resume the pool.
 
     python -m deployments.server.drain sale                    pause and wait; then stop workers
     python -m deployments.server.drain sale --resume           resume the pool
@@ -69,7 +69,7 @@ async def drain(pool: str, limit: float, *, quiet_seconds: float = _ASKED_BEFORE
             if quiet_since is not None and now - quiet_since >= quiet_seconds:
                 return
             if now > deadline and names:
-                raise DrainFailed(f"after {limit:.0f} s still under way: {', '.join(names[:5])}")
+                raise DrainFailed(f"still running after {limit:.0f} s: {', '.join(names[:5])}")
             await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -114,7 +114,7 @@ def _carry_out(options: argparse.Namespace) -> int:
         asyncio.run(resume(options.pool))
         return 0
     asyncio.run(drain(options.pool, options.timeout))
-    print(f"{options.pool}: paused, no run is under way", flush=True)
+    print(f"{options.pool}: paused, no run is in progress", flush=True)
     if not (options.stop or options.then):
         return 0
     status = 0
@@ -124,7 +124,7 @@ def _carry_out(options: argparse.Namespace) -> int:
     else:
         status = subprocess.run(options.then, check=False).returncode  # noqa: S603 - its purpose
     asyncio.run(resume(options.pool))
-    print(f"{options.pool}: goes on", flush=True)
+    print(f"{options.pool}: resumed", flush=True)
     return status
 
 
@@ -138,15 +138,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("pool", help="work pool, for example sale")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds to wait for runs")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--resume", action="store_true", help="only let the pool go on")
-    what.add_argument("--stop", type=int, nargs="+", metavar="PID", help="workers to stop")
+    what.add_argument("--resume", action="store_true", help="only resume the pool")
     what.add_argument(
-        "--then", nargs=argparse.REMAINDER, metavar="COMMAND", help="what stops the workers"
+        "--stop", type=int, nargs="+", metavar="PID", help="process ids of the workers to stop"
+    )
+    what.add_argument(
+        "--then", nargs=argparse.REMAINDER, metavar="COMMAND", help="command that stops the workers"
     )
     try:
         return _carry_out(parser.parse_args(arguments))
     except DrainFailed as problem:
-        print(f"error: {problem}; the pool stays paused", file=sys.stderr)
+        print(f"error: {problem}; the pool remains paused", file=sys.stderr)
     except ObjectNotFound:
         print("error: there is no such work pool", file=sys.stderr)
     return 1

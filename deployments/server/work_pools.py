@@ -29,7 +29,7 @@ TYPES = tuple(sorted(path.stem for path in TEMPLATES.glob("*.json")))
 DEFAULT_TYPE = "process"
 
 DESCRIPTIONS = {
-    SCHEDULER_POOL: "orchestrate, reconcile, daily-close: no backlog of documents can hold them up",
+    SCHEDULER_POOL: "orchestrate, reconcile, daily-close: a backlog of documents cannot delay them",
 } | {
     pipeline.name: f"sends {pipeline.header_table} to {pipeline.resource}"
     for pipeline in PIPELINES.values()
@@ -130,13 +130,14 @@ def parser() -> argparse.ArgumentParser:
         "--type",
         default=DEFAULT_TYPE,
         choices=TYPES,
-        help="where runs go: a process of the worker (default), a container, a Kubernetes job",
+        help="how runs are started: as a process of the worker (default), a container or a "
+        "Kubernetes job",
     )
     made.add_argument(
         "--pool",
         action="append",
         choices=DESCRIPTIONS,
-        help="only this pool; may be given several times, so that pools differ in type",
+        help="only this pool; can be repeated, so that pools can have different types",
     )
     made.add_argument(
         "--default",

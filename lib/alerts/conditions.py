@@ -331,8 +331,8 @@ def deadline_conditions(
             ]
             text = translate(
                 language,
-                "{soon} documents must be accepted by {time}, {late} are late already; "
-                "{failed} of them need a person",
+                "{soon} documents must be accepted by {time}, {late} are late already; {failed} "
+                "of them need action",
                 soon=sum(count.soon for count in own),
                 late=sum(count.late for count in own),
                 failed=sum(count.failed for count in own),

@@ -63,27 +63,30 @@ _TEXTS = {
     AlertKind.ACCOUNT: _Texts(
         N_("login refused: {where}"),
         N_("login accepted: {where}"),
-        N_("The national database refuses the login. The documents wait; other shops go on."),
+        N_(
+            "The national database refuses the login. The documents of the shop wait; other "
+            "shops are not affected."
+        ),
         N_("Correct the shop's login to the national database, then send again."),
         "/pauses",
     ),
     AlertKind.BREAKER: _Texts(
         N_("{where}: sending is paused"),
-        N_("{where}: sending goes on"),
-        N_("The national database takes no documents. They wait and are sent later."),
-        N_("Nothing: it is tried again automatically."),
+        N_("{where}: sending has resumed"),
+        N_("The national database does not accept documents. They wait and are sent later."),
+        N_("Nothing: sending is retried automatically."),
         "/pauses",
     ),
     AlertKind.PENDING: _Texts(
         N_("{where}: documents wait too long"),
         N_("{where}: no document waits too long"),
         N_("Documents are not sent in time."),
-        N_("Look at the overview: it says what is in the way."),
+        N_("Open the overview: it shows the cause."),
         "/",
     ),
     AlertKind.FAILURES: _Texts(
         N_("{where}: many documents fail"),
-        N_("{where}: few documents fail again"),
+        N_("{where}: the failure rate is normal again"),
         N_("The national database or our own check refuses documents."),
         N_("Look at the causes, correct the documents, then send them again."),
         "/causes",
@@ -92,7 +95,7 @@ _TEXTS = {
         N_("{where}: documents are not accepted in time"),
         N_("{where}: all documents are accepted in time"),
         N_("Documents are near their deadline or late."),
-        N_("Look at the causes first: what needs a person is not sent automatically."),
+        N_("Look at the causes first: documents that need action are not sent automatically."),
         "/causes",
     ),
 }
@@ -174,7 +177,7 @@ def _named(shops: Sequence[str], facts: Facts, language: Language) -> str:
 
 
 def _digest(change: Change, facts: Facts, language: Language, route: AlertRoute | None) -> Message:
-    """The morning's message: the last 24 hours by kind, and shops whose failures need a person."""
+    """The morning's message: the last 24 hours by kind, and shops whose failures need action."""
     counts = [count for count in facts.counts if route is None or route.covers(count.shop)]
     failures = {
         place: number
@@ -188,7 +191,7 @@ def _digest(change: Change, facts: Facts, language: Language, route: AlertRoute 
         needed = sum(number for (name, _), number in failures.items() if name == pipeline)
         text = translate(
             language,
-            "{kind}: {accepted} accepted, {waiting} waiting, {failed} need a person",
+            "{kind}: {accepted} accepted, {waiting} waiting, {failed} need action",
             kind=kind(pipeline, language),
             accepted=sum(count.succeeded for count in own),
             waiting=sum(count.pending + count.in_flight for count in own),
@@ -212,11 +215,11 @@ def _with_link(lines: Sequence[str], facts: Facts, page: str) -> str:
     return "\n".join([*lines, *link])
 
 
-def test_message(language: Language) -> Message:
+def trial_message(language: Language) -> Message:
     """What `dqg alerts test` sends."""
     return Message(
         f"[dqg] {translate(language, 'test')}",
         translate(
-            language, "This is a test. Alerts of the national database reach you in this way."
+            language, "This is a test. Alerts about the national database will reach you this way."
         ),
     )

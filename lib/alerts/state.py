@@ -75,7 +75,7 @@ class AlertStateStore:
     def require_redis(self) -> None:
         """Raise StoreUnavailable if breaker states may have been read from the local fallback."""
         if self._fallback.away:
-            raise StoreUnavailable("Redis", "away, so nothing is known of breakers")
+            raise StoreUnavailable("Redis", "unavailable, so the states of breakers are not known")
 
 
 def _text(alert_state: AlertState) -> str:

@@ -24,7 +24,7 @@ from lib.words.language import N_
 #: Documents to look up per pipeline and shop: at most this many accepted ones, as many others.
 DEFAULT_SAMPLE = 3
 _LOOKUPS_AT_ONCE = 4
-_UNSUPPORTED = N_("the API does not say")
+_UNSUPPORTED = N_("the API does not support look-ups")
 
 #: Receives what is being read, the number done, and the total.
 OnProgress = Callable[[str, int, int], None]

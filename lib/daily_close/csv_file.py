@@ -80,13 +80,13 @@ def verify_csv(content: bytes) -> Verification:
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except csv.Error as error:
-        raise BadCloseFile(f"the file is no CSV file: {error}") from error
+        raise BadCloseFile(f"the file is not a CSV file: {error}") from error
     if not rows or tuple(rows[0]) != COLUMNS:
-        raise BadCloseFile("the file does not begin like a daily close")
+        raise BadCloseFile("the file does not begin with the header of a daily close")
     signature = rows.pop() if rows[-1][0] == SIGNATURE_ROW else []
     *content_rows, last = rows
     if len(last) < 2 or last[0] != CHECKSUM_ROW:
-        raise BadCloseFile(f"the file does not end with a row {CHECKSUM_ROW}: it is not whole")
+        raise BadCloseFile(f"the file does not end with a row {CHECKSUM_ROW}: it is incomplete")
     stated = Seal(last[1], *(signature[1:3] if len(signature) > 2 else ()))
     documents = sum(row[0] == "document" for row in content_rows)
     scope = next((f"{row[1]} {row[3]}".strip() for row in content_rows if row[0] == "close"), "")

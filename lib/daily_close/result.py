@@ -61,7 +61,7 @@ def make_scope(first: date | None, last: date | None, shop: str | None) -> Scope
     if end < begin:
         raise BadScope(f"{end} is before {begin}")
     if (end - begin).days >= MAX_DAYS:
-        raise BadScope(f"at most {MAX_DAYS} days are closed together")
+        raise BadScope(f"at most {MAX_DAYS} days can be closed together")
     return Scope(begin, end, (shop or "").strip() or None)
 
 
@@ -107,14 +107,14 @@ MEANINGS: Mapping[Kind, str] = {
     Kind.NO_NATIONAL_ID: N_("accepted, but without a national id"),
     Kind.SAME_NATIONAL_ID: N_("another document has the same national id"),
     Kind.SAME_CODE: N_("the pharmacy has another document with the same code"),
-    Kind.NOT_LOGGED: N_("accepted in the source database, and nothing about it in the logs"),
+    Kind.NOT_LOGGED: N_("accepted in the source database, but the logs have no entry"),
     Kind.LOGGED_OTHERWISE: N_("accepted in the source database, but not in the logs"),
     Kind.LOGGED_ACCEPTED: N_("accepted in the logs, but not in the source database"),
     Kind.LOGGED_ID_DIFFERS: N_("the logs have another national id"),
     Kind.API_ABSENT: N_("accepted here, but the API does not have it"),
     Kind.API_ID_DIFFERS: N_("the API has another national id"),
     Kind.API_HAS_IT: N_("not accepted here, but the API has it"),
-    Kind.UNKNOWN_STATUS: N_("its status is none that this system knows"),
+    Kind.UNKNOWN_STATUS: N_("its status is unknown to this system"),
     Kind.CHANGED_AFTER_ACCEPTANCE: N_("its content has changed since the API accepted it"),
 }
 

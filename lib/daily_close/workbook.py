@@ -42,7 +42,7 @@ from lib.words.language import Language
 _MAX_ROWS = 1_048_576
 #: Maximum unpacked size of the archive in bytes: a malicious file could fill the memory.
 _MAX_BYTES = 500_000_000
-_TOO_LARGE = "the workbook is too large: take fewer days, or CSV"
+_TOO_LARGE = "the workbook is too large: choose fewer days, or CSV"
 
 _SUMMARY, _PROOF = "Tổng hợp", "Chứng thực"
 _SHEETS: Final = {"import": "Phiếu nhập", "sale": "Hóa đơn bán", "cancellation": "Phiếu xuất"}
@@ -140,10 +140,10 @@ def verify_workbook(content: bytes) -> Verification:
     try:
         sheets = _sheets_of(content)
     except _DAMAGED as error:
-        raise BadCloseFile(f"the file is no workbook: {type(error).__name__}") from None
+        raise BadCloseFile(f"the file is not a workbook: {type(error).__name__}") from None
     stated = {row[0]: row[1] for row in sheets.pop(_PROOF) if len(row) > 1}
     if not stated.get(_PROOF_NAMES[0]):
-        raise BadCloseFile("the workbook states no checksum: it is not whole")
+        raise BadCloseFile("the workbook has no checksum: it is incomplete")
     about = {row[0]: row[1] for row in sheets[_SUMMARY][:4] if len(row) > 1}
     shop = about.get(_SHOP, "")
     rows = [[title, *row] for title, table in sheets.items() for row in table]
@@ -159,7 +159,7 @@ def _sheets_of(content: bytes) -> dict[str, list[list[str]]]:
     _check_size(content)
     book = load_workbook(io.BytesIO(content), read_only=True)
     if book.sheetnames != _TITLES or len(book.worksheets) != len(_TITLES):
-        raise BadCloseFile("the workbook has not the sheets of a daily close")
+        raise BadCloseFile("the workbook does not have the sheets of a daily close")
     return {sheet.title: list(_read(sheet)) for sheet in book.worksheets}
 
 
@@ -182,7 +182,7 @@ def _read(sheet: Any) -> Iterator[list[str]]:
     sheet.reset_dimensions()
     for row in sheet.iter_rows():
         if any(cell.data_type == "f" for cell in row):
-            raise BadCloseFile("the workbook has a formula: a daily close has none")
+            raise BadCloseFile("the workbook contains a formula, which a daily close never does")
         if cells := _trimmed(_as_text(cell.value) for cell in row):
             yield cells
 

@@ -66,13 +66,13 @@ API_CALLS = Family(
     "dqg_api_calls_total",
     Kind.COUNTER,
     "Calls of the national API by class of the HTTP status (`none` without an answer) and by "
-    "what the answer meant (`ok` or the error's class)",
+    "result (`ok` or the error's class)",
     ("pipeline", "action", "status", "result"),
 )
 API_SECONDS = Family(
     "dqg_api_call_seconds",
     Kind.HISTOGRAM,
-    "Seconds a call of the national API took",
+    "Duration of a call of the national API in seconds",
     ("pipeline", "action"),
     _LATENCY,
 )
@@ -92,24 +92,26 @@ WARNINGS = Family(
 SAVED_SIZE = Family(
     "dqg_write_batch_size",
     Kind.HISTOGRAM,
-    "Outcomes written to the source database together",
+    "Number of outcomes per write to the source database",
     (),
     (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 )
 SAVE_SECONDS = Family(
     "dqg_save_seconds",
     Kind.HISTOGRAM,
-    "Seconds one such write took",
+    "Duration of a write of outcomes to the source database in seconds",
     (),
     (0.005, 0.01, *_LATENCY),
 )
 SAVE_FAILURES = Family(
-    "dqg_save_failures_total", Kind.COUNTER, "Such writes that failed, repetitions included"
+    "dqg_save_failures_total",
+    Kind.COUNTER,
+    "Failed writes of outcomes to the source database, including retries",
 )
 BREAKER_CHANGES = Family(
     "dqg_breaker_changes_total",
     Kind.COUNTER,
-    "Changes of breakers into a state, of pipelines and of accounts",
+    "Changes of the breakers of pipelines and accounts to a state",
     ("kind", "state"),
 )
 BREAKER_STATE = Family(
@@ -131,17 +133,17 @@ QUEUE = Family(
     "`unconfirmed` are among them",
     ("pipeline", "state"),
 )
-QUEUE_BATCHES = Family("dqg_queue_batches", Kind.GAUGE, "Claims under way", ("pipeline",))
+QUEUE_BATCHES = Family("dqg_queue_batches", Kind.GAUGE, "Active claims", ("pipeline",))
 QUEUE_OLDEST = Family(
     "dqg_queue_oldest_seconds",
     Kind.GAUGE,
-    "Age of the oldest PENDING_SYNC document, 0 where there is none",
+    "Age of the oldest PENDING_SYNC document in seconds, 0 if there is none",
     ("pipeline",),
 )
 QUEUE_READ = Family(
     "dqg_queue_read_timestamp_seconds",
     Kind.GAUGE,
-    "When `orchestrate` last read these on this machine, seconds since 1970",
+    "Time when `orchestrate` last counted documents on this machine, seconds since 1970",
     lasting=True,
 )
 

@@ -116,7 +116,7 @@ class ProcessFile:
             text = self._known[key] = key.as_text()
         if text is None and not self._is_full:
             self._is_full = True
-            logger.error("more than %d values of metrics, the rest is not counted", _MAX_KEYS)
+            logger.error("more than %d metric values, the others are not recorded", _MAX_KEYS)
         return text
 
 
@@ -188,7 +188,7 @@ def _load_total(folder: Path) -> tuple[Reading, set[str]]:
     except (ValueError, TypeError, KeyError) as error:
         path.rename(folder / f"{TOTAL}.broken")
         logger.error(  # noqa: TRY400 - the text of the error adds nothing
-            "%s cannot be read, counting starts again: %s", path, type(error).__name__
+            "%s cannot be read, all counters restart at 0: %s", path, type(error).__name__
         )
         return Reading(), set()
 

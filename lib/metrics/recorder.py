@@ -127,7 +127,7 @@ def open_metrics(settings: MetricsSettings) -> Iterator[Metrics]:
         file = ProcessFile(settings.dir)
     except OSError as error:
         logger.warning(
-            "nothing is counted: DQG_METRICS__DIR cannot be used: %s",
+            "no metrics are recorded: DQG_METRICS__DIR cannot be used: %s",
             error.strerror or type(error).__name__,
             extra={"action": "metrics_off"},
         )

@@ -22,7 +22,8 @@ class NotRecorded(StoreUnavailable):
         self.documents = documents
         super().__init__(
             store,
-            f"went away: {documents} documents are {state}, but it is not kept who did it and why",
+            f"became unavailable; {documents} documents are {state}, but who did it "
+            "and why was not recorded",
         )
 
 

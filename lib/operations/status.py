@@ -129,7 +129,7 @@ async def _add_breakers(operator: Operator, status: Status) -> None:
     names = [*own.values(), *(name for names in by_shop.values() for name in names)]
     snapshots = await operator.breakers.snapshot(names)
     if operator.redis_away():
-        status.away["Redis"] = "breakers are not known"
+        status.away["Redis"] = "states of breakers are not known"
         return
     status.pipeline_breakers = {name: snapshots[breaker] for name, breaker in own.items()}
     status.shop_breakers = {

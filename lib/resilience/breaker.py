@@ -273,7 +273,10 @@ class Breakers:
                     read, new, done = await once(store)
                     if done:
                         return read, new
-            logger.warning("breakers change too often", extra={"action": "breaker_contention"})
+            logger.warning(
+                "breaker not changed: too many concurrent changes",
+                extra={"action": "breaker_contention"},
+            )
             return read, list(read.breakers)
 
         async def shared(store: _Store) -> tuple[_Read, list[Breaker]]:

@@ -365,7 +365,7 @@ def _open(
     named = ", ".join(f"{f.document} ({f.shop})" for f in failed[:_NAMED])
     more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
     counts = f"{_count(len(failed), 'document')} of {_count(len(shops), 'shop')} failed"
-    return _opened(breaker, limits, now, f"{counts}, none passed: {named}{more}; last: {reason}")
+    return _opened(breaker, limits, now, f"{counts}, none succeeded: {named}{more}; last: {reason}")
 
 
 def _opened(breaker: Breaker, limits: Limits, now: float, reason: str) -> Breaker:

@@ -123,7 +123,7 @@ class RedisFallback:
         if not self._away:
             self._away = True
             logger.warning(
-                "Redis is away, this process goes on alone: %s",
+                "Redis is unavailable, this process continues without it: %s",
                 error,
                 extra={"action": "redis_away"},
             )
@@ -131,7 +131,7 @@ class RedisFallback:
     def _is_back(self) -> None:
         if self._away:
             self._away = False
-            logger.warning("Redis is back", extra={"action": "redis_back"})
+            logger.warning("Redis is available again", extra={"action": "redis_back"})
 
 
 _by_client: WeakKeyDictionary[Redis, RedisFallback] = WeakKeyDictionary()

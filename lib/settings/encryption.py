@@ -41,7 +41,7 @@ def check_keys(keys: SecretStr) -> None:
         except (binascii.Error, UnicodeError):
             size = 0
         if size != _KEY_BYTES:
-            raise ValueError(f"key {number} is no key; `dqg accounts key` makes one")
+            raise ValueError(f"key {number} is not valid; `dqg accounts key` creates a key")
 
 
 class PasswordBox:
@@ -78,7 +78,9 @@ class PasswordBox:
         try:
             return SecretStr(self._fernet.decrypt(token.strip().encode()).decode())
         except (InvalidToken, UnicodeError):
-            raise PasswordUnreadable(Phrase("no key in {setting} fits", setting=SETTING)) from None
+            raise PasswordUnreadable(
+                Phrase("no key in {setting} decrypts it", setting=SETTING)
+            ) from None
 
     def is_current(self, token: str) -> bool:
         """Whether a token is encrypted with the first key.

@@ -21,7 +21,7 @@ class CliSettings(Section):
 
     language: Language = Field(
         Language.ENGLISH,
-        description="language of tables and messages; JSON and logs stay English",
+        description="language of tables and messages; JSON and logs are always English",
     )
     time_zone: str = Field(
         "Asia/Ho_Chi_Minh", description="IANA name of the time zone that times are shown in"
@@ -43,30 +43,30 @@ class ConsoleSettings(Section):
     host: str = Field("127.0.0.1", description="address the console listens on")
     port: int = Field(4300, ge=0, le=65535, description="port the console listens on")
     public_url: str | None = Field(
-        None, description="address people reach it at; messages link to it"
+        None, description="address that its users open; messages link to it"
     )
     language: Language = Field(
-        Language.VIETNAMESE, description="language until a person chooses the other one"
+        Language.VIETNAMESE, description="language until the user chooses the other one"
     )
     users_file: Path = Field(
         Path("console-users.json"),
-        description="who may use the console, written by `dqg console user add`",
+        description="file with the users of the console, written by `dqg console user add`",
     )
     session_key: SecretStr | None = Field(
         None,
-        description="Fernet key of the session cookies; by default a new one at each start, "
-        "after which everybody logs in again",
+        description="Fernet key of the session cookies; by default a new key at each start, after "
+        "which all users must log in again",
     )
     session_hours: float = Field(
-        10, gt=0, le=24 * 7, description="hours after which a person logs in again"
+        10, gt=0, le=24 * 7, description="hours after which a user must log in again"
     )
     proxy_header: str | None = Field(
         None,
-        description="header in which a trusted proxy names the user it has logged in, "
-        "instead of a password, e.g. `X-Forwarded-Email`",
+        description="header in which a trusted proxy passes the name of the user, who then needs "
+        "no password, e.g. `X-Forwarded-Email`",
     )
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
-        (), description='JSON, addresses of proxies whose headers are believed: `["10.0.0.7/32"]`'
+        (), description='JSON, addresses of proxies whose headers are trusted: `["10.0.0.7/32"]`'
     )
 
 
@@ -101,7 +101,7 @@ class AlertSettings(Section):
     )
     routes: dict[RouteName, AlertRoute] = Field(
         default_factory=dict,
-        description="JSON, more receivers for some shops: "
+        description="JSON, additional receivers for some shops: "
         '`{"north": {"shops": ["HN*"], "urls": "tgram://…"}}`',
     )
     webhook_url: SecretStr | None = Field(
@@ -109,36 +109,45 @@ class AlertSettings(Section):
     )
     webhook_json: dict[str, str] = Field(
         {"subject": "{{subject}}", "body": "{{body}}", "text": "{{subject}}\n\n{{body}}"},
-        description="JSON, what is posted there; chats show `text`",
+        description="JSON, body of that POST; chats show `text`",
     )
     webhook_headers: dict[str, SecretStr] = Field(
         default_factory=dict, description="JSON, headers of that POST, for example a token"
     )
     reminder_hours: float = Field(
-        4, ge=0, le=24 * 7, description="hours between reminders while a state lasts; 0: none"
+        4,
+        ge=0,
+        le=24 * 7,
+        description="hours between reminders while an alert lasts; 0: no reminders",
     )
     digest_at: time | None = Field(
-        time(7, 0), description="when the morning's digest is sent, Vietnam time; empty: never"
+        time(7, 0), description="time of the daily digest, Vietnam time; empty: no digest"
     )
     pending_seconds: Seconds = Field(
-        3600, description="age of the oldest pending document above which an alert is sent"
+        3600,
+        description="age in seconds of the oldest pending document above which an alert is sent",
     )
     failure_rate: float = Field(
-        0.2, gt=0, le=1, description="share of failed documents from which on an alert is sent"
+        0.2, gt=0, le=1, description="minimum share of failed documents for an alert"
     )
     failure_count: int = Field(
-        20, ge=1, description="and only if at least this number of documents failed"
+        20,
+        ge=1,
+        description="minimum number of failed documents for an alert; both limits must be reached",
     )
     failure_window: float = Field(
-        3600, ge=60, le=86_400, description="seconds back over which failures are counted"
+        3600,
+        ge=60,
+        le=86_400,
+        description="length in seconds of the period in which failures are counted",
     )
     deadline_hours: dict[str, float] = Field(
         default_factory=dict,
         description="JSON, hours from a document's date to its deadline, by pipeline: "
-        '`{"import": 48}`; otherwise it is the end of its day',
+        '`{"import": 48}`; by default the deadline is the end of that day',
     )
     deadline_warning_hours: float = Field(
-        3, ge=0, le=24, description="hours before the deadline from which on an alert is sent"
+        3, ge=0, le=24, description="hours before the deadline at which an alert is sent"
     )
 
     @field_validator("digest_at", mode="before")
@@ -166,8 +175,9 @@ class CloseSettings(Section):
 
     signing_key: SecretStr | None = Field(
         None,
-        description="signs the files of a daily close: the seed of an Ed25519 key, 32 random bytes "
-        "in base64, e.g. from `openssl rand -base64 32`; without it they hold a checksum only",
+        description="key that signs the files of a daily close: the seed of an Ed25519 key, 32 "
+        "random bytes in base64, e.g. from `openssl rand -base64 32`; without it the files "
+        "contain only a checksum",
     )
 
 
@@ -175,12 +185,15 @@ class MetricsSettings(Section):
     """Metrics of the runs on this machine, for Prometheus."""
 
     dir: Path | None = Field(
-        None, description="folder the runs of this machine count in; without one nothing is counted"
+        None,
+        description="folder for the metrics of the runs on this machine; without it no metrics are "
+        "recorded",
     )
     host: str = Field(
-        "127.0.0.1", description="address `python -m deployments.containers.metrics` serves at"
+        "127.0.0.1",
+        description="address that `python -m deployments.containers.metrics` listens on",
     )
-    port: int = Field(9464, ge=1, le=65535, description="port it serves at")
+    port: int = Field(9464, ge=1, le=65535, description="port it listens on")
 
 
 class WarmStartSettings(Section):

@@ -36,7 +36,7 @@ class ApiSettings(Section):
     """The national API (Dược Quốc gia)."""
 
     base_url: str = Field(
-        "https://duocquocgia.com.vn/api", description="address up to and without `/lien_thong`"
+        "https://duocquocgia.com.vn/api", description="address of the API, without `/lien_thong`"
     )
     allow_http: bool = Field(
         False, description="allow a base URL without TLS that is not on this machine"
@@ -49,48 +49,59 @@ class ApiSettings(Section):
     password: SecretStr | None = Field(None, description="password of that account")
     account_key: SecretStr | None = Field(
         None,
-        description="keys of the passwords that AccountShop holds encrypted, separated by commas: "
-        "the first one encrypts, all of them decrypt",
+        description="keys for the encrypted passwords in AccountShop, separated by commas: the "
+        "first key encrypts, all keys decrypt",
     )
-    connect_timeout: Seconds = Field(10, description="seconds to reach the API")
-    read_timeout: Seconds = Field(60, description="seconds to wait for its answer")
+    connect_timeout: Seconds = Field(10, description="seconds to wait for a connection to the API")
+    read_timeout: Seconds = Field(60, description="seconds to wait for an answer of the API")
     settle_seconds: float = Field(
         60,
         ge=0,
         le=3600,
-        description="seconds a call without a clear end may go on at the API; until then a look-up "
-        "that does not find the document proves nothing, and nothing is sent again",
+        description="seconds for which the API may still process a call that ended without a clear "
+        "answer; during this time the document is not sent again, even if a look-up does not find "
+        "it",
     )
-    max_connections: int = Field(64, ge=1, description="connections a process opens at most")
-    max_per_account: int = Field(64, ge=1, description="requests of one account at once, a process")
+    max_connections: int = Field(64, ge=1, description="maximum number of connections per process")
+    max_per_account: int = Field(
+        64, ge=1, description="maximum number of simultaneous requests per account and process"
+    )
     token_seconds: Seconds = Field(
-        3000, description="seconds a token is used for, counted from its login"
+        3000, description="seconds for which a token is used, counted from its login"
     )
     token_margin: float = Field(
-        60, ge=0, description="seconds before a token's own expiry at which it is dropped"
+        60, ge=0, description="seconds before its expiry at which a token is no longer used"
     )
     lookup: bool = Field(
-        True, description="ask by GET for a document whose outcome is unknown before sending again"
+        True,
+        description="look up a document whose outcome is unknown (GET) before it is sent again",
     )
     update: bool = Field(
         False,
         description="send a document that was corrected after its acceptance as an update (PUT); "
-        "without it such a document fails and waits for a person",
+        "if `false`, such a document fails and must be handled by hand",
     )
     short_retry_after: float = Field(
-        5, ge=0, description="a Retry-After up to this many seconds is waited out on the spot"
+        5,
+        ge=0,
+        description="longest `Retry-After` in seconds that a run waits for; after a longer one the "
+        "document is sent later",
     )
     duplicate_texts: tuple[str, ...] = Field(
         ("đã tồn tại", "da ton tai", "trùng", "already exists", "duplicate"),
-        description="JSON, parts of an error text that mean: the API has this document already",
+        description="JSON, parts of an error text that mean that the API already has the document",
     )
-    answer_limit: int = Field(4000, ge=100, description="characters of an answer that are kept")
+    answer_limit: int = Field(
+        4000, ge=100, description="maximum number of characters of an answer that are stored"
+    )
     normalize_text: bool = Field(
-        True, description="send texts with composed accents (Unicode NFC), however they are stored"
+        True, description="send all texts with composed accents (Unicode NFC)"
     )
-    fractions: Fractions = Field(Fractions.REFUSE, description="numbers that are not whole")
+    fractions: Fractions = Field(
+        Fractions.REFUSE, description="how numbers with a fraction are handled"
+    )
     empty_optional: EmptyOptional = Field(
-        EmptyOptional.OMIT, description="optional fields without a value"
+        EmptyOptional.OMIT, description="how optional fields without a value are sent"
     )
     date_format: Literal["%Y%m%d", "%Y%m%d%H%M"] = Field(
         "%Y%m%d",
@@ -98,9 +109,9 @@ class ApiSettings(Section):
     )
     empty_dosage: str | None = Field(
         None,
-        description="sent as `lieu_dung` where the dosage is blank; without it such a line fails",
+        description="value of `lieu_dung` if the dosage is blank; without it such a document fails",
     )
-    empty_notes: str = Field("", description="sent as `ghi_chu` of a slip where the note is blank")
+    empty_notes: str = Field("", description="value of `ghi_chu` of a slip if the note is blank")
 
     @field_validator("base_url")
     @classmethod
@@ -122,7 +133,7 @@ class ApiSettings(Section):
         if parts.scheme == "http" and not self.allow_http and not _is_loopback(parts.hostname):
             raise ValueError("base_url must be https, or set DQG_API__ALLOW_HTTP=true")
         if (self.username is None) != (self.password is None):
-            raise ValueError("username and password go together")
+            raise ValueError("set both username and password, or neither")
         return self
 
     @property
@@ -163,61 +174,69 @@ class SyncSettings(Section):
 
     language: Language = Field(
         Language.VIETNAMESE,
-        description="language of what is written about documents: `sync_response_message`, "
-        "messages of runs, failures, alerts",
+        description="language of texts about documents: `sync_response_message`, messages of runs, "
+        "failures, alerts",
     )
     not_before: date | None = Field(
-        None, description="cut-off: documents dated earlier are sent by hand with `force` only"
+        None,
+        description="cut-off date: documents with an earlier date are sent only by hand with "
+        "`force`",
     )
     batch_size: int = Field(
-        100, ge=1, le=4000, description="documents one batch run claims at granularity `flow`"
+        100,
+        ge=1,
+        le=4000,
+        description="maximum number of documents per batch run at granularity `flow`",
     )
     task_batch_size: int = Field(
         1000,
         ge=1,
         le=4000,
-        description="documents one batch run claims at granularity `task`",
+        description="maximum number of documents per batch run at granularity `task`",
     )
     documents_per_task: int = Field(
         50, ge=1, le=1000, description="documents per task run at granularity `task`"
     )
     batches_in_flight: int = Field(
-        2, ge=1, le=100, description="batch runs of one pipeline under way at once"
+        2, ge=1, le=100, description="maximum number of active batch runs per pipeline"
     )
     concurrency: int = Field(
         64,
         ge=1,
         le=256,
-        description="documents of a batch sent at once at granularity `task`",
+        description="number of documents of a batch sent at the same time at granularity `task`",
     )
     flow_concurrency: int = Field(
-        16, ge=1, le=256, description="the same at granularity `flow`: the Prefect server's pace"
+        16,
+        ge=1,
+        le=256,
+        description="the same at granularity `flow`, where the Prefect server limits the speed",
     )
     orchestrate_seconds: float = Field(
         60,
         ge=0,
         le=3600,
-        description="seconds between scheduled runs of `orchestrate`; each run looks for due "
-        "documents until the next one is due. 0: once per run",
+        description="seconds between scheduled runs of `orchestrate`; each run polls for due "
+        "documents until the next run is due. 0: one poll per run",
     )
-    orchestrate_poll: Seconds = Field(2, description="seconds between two looks in that time")
+    orchestrate_poll: Seconds = Field(2, description="seconds between two polls of a run")
     orchestrate_gather: float = Field(
         3,
         ge=0,
         le=300,
-        description="seconds at least between two batches of a pipeline that are not full; "
-        "documents that trickle in gather for this time",
+        description="minimum number of seconds between two batches of a pipeline that are not "
+        "full; new documents are collected for this time",
     )
     granularity: Granularity = Field(
         Granularity.AUTO,
         description="`flow`: one subflow per document; `task`: one task run per chunk of "
-        "documents; `auto`: by how many documents there are",
+        "documents; `auto`: depends on the number of documents",
     )
     auto_flow_limit: int = Field(
         50,
         ge=0,
-        description="`auto` means `flow` while no more documents of a pipeline than this are ready "
-        "or ended within the last minute",
+        description="`auto` means `flow` if at most this number of documents of a pipeline are "
+        "ready or ended within the last minute",
     )
     lease_seconds: float = Field(
         300, ge=3, description="seconds until an abandoned claim may be taken over"
@@ -230,11 +249,11 @@ class SyncSettings(Section):
     accepted_grace: float = Field(
         120,
         ge=1,
-        description="seconds after which reconcile brings source and logs to agreement",
+        description="seconds after which reconcile repairs differences between source and logs",
     )
     task_retries: int = Field(3, ge=0, le=10, description="retries of a call within one run")
     task_retry_delay: Seconds = Field(
-        2, description="seconds before the first retry, then doubling"
+        2, description="seconds before the first retry, doubled for each further retry"
     )
     task_retry_jitter: float = Field(
         0.5, ge=0, le=5, description="random share added to each delay"
@@ -243,25 +262,25 @@ class SyncSettings(Section):
         8, ge=1, le=1000, description="claims after which a document counts as failed"
     )
     attempt_delay: Seconds = Field(
-        120, description="seconds before a document is claimed again, tripling with each claim"
+        120, description="seconds before a document is claimed again, tripled with each claim"
     )
     attempt_delay_max: Seconds = Field(6 * 3600, description="upper bound of that delay, seconds")
     write_batch_delay: float = Field(
         0.03,
         ge=0,
         le=5,
-        description="seconds outcomes are collected before they are written together",
+        description="seconds for which outcomes are collected before they are written together",
     )
     write_batch_size: int = Field(
-        200, ge=1, le=1000, description="outcomes written together at most"
+        200, ge=1, le=1000, description="maximum number of outcomes written together"
     )
 
     @model_validator(mode="after")
     def _renewed_in_time(self) -> SyncSettings:
         if self.dispatch_grace < self.lease_seconds / 4:
             raise ValueError(
-                "dispatch_grace must be at least a quarter of lease_seconds: a claim that is "
-                "renewed no sooner would count as never dispatched"
+                "dispatch_grace must be at least a quarter of lease_seconds: otherwise a claim "
+                "would count as never dispatched before it is first renewed"
             )
         return self
 
@@ -287,46 +306,57 @@ class BreakerSettings(Section):
     documents: int = Field(
         5,
         ge=2,
-        description="distinct documents that must fail, none passing between, to open a "
-        "pipeline's breaker",
+        description="number of distinct documents that must fail, with no success in between, to "
+        "open a pipeline's breaker",
     )
-    shops: int = Field(2, ge=1, description="distinct shops that these documents must belong to")
+    shops: int = Field(
+        2, ge=1, description="number of distinct shops that these documents must belong to"
+    )
     one_shop_seconds: float = Field(
         10,
         ge=0,
-        description="seconds that the failures must last where they are of fewer shops than that",
+        description="seconds that the failures must last if the documents belong to fewer shops",
     )
     window: Seconds = Field(600, description="seconds within which the documents must fail")
     account_documents: int = Field(
         3,
         ge=2,
-        description="distinct documents of an account that must be refused (403, or 401 after a "
-        "login), none passing between, to open its breaker; a refused login opens it at once",
+        description="number of distinct documents of an account that must be refused (403, or 401 "
+        "after a login), with no success in between, to open its breaker; a refused login opens "
+        "it immediately",
     )
     cooldown: Seconds = Field(
-        30, description="seconds a breaker stays open the first time, then doubling"
+        30,
+        description="seconds for which a breaker is open the first time, doubled each further time",
     )
     cooldown_max: Seconds = Field(900, description="upper bound of that cool-down, seconds")
     account_cooldown: Seconds = Field(
-        900, description="seconds an account's breaker stays open the first time, then doubling"
+        900,
+        description="seconds for which an account's breaker is open the first time, doubled each "
+        "further time",
     )
     account_cooldown_max: Seconds = Field(
         6 * 3600, description="upper bound of that cool-down, seconds"
     )
     ramp: float = Field(
-        120, ge=0, description="seconds over which batches grow again after a breaker has closed"
+        120,
+        ge=0,
+        description="seconds in which batches grow to full size again after a breaker has closed",
     )
     probes: int = Field(
         3,
         ge=1,
-        description="distinct documents that are tried after the first cool-down, more after later "
-        "ones; the breaker opens again when all of them fail",
+        description="number of distinct documents sent as probes after the first cool-down, more "
+        "after later ones; the breaker opens again if all of them fail",
     )
     probe_seconds: Seconds = Field(
-        120, description="seconds a probe may take before another one is let through"
+        120, description="seconds a probe may take before another probe is admitted"
     )
     login_probes: int = Field(
-        5, ge=1, description="refused accounts whose login is tried per look of `orchestrate`"
+        5,
+        ge=1,
+        description="maximum number of refused accounts whose login is tried per poll of "
+        "`orchestrate`",
     )
 
 
@@ -334,11 +364,15 @@ class RateSettings(Section):
     """How fast the API may be called; without limits only a Retry-After slows calls down."""
 
     per_account: str | None = Field(
-        None, description="calls of one account, e.g. `10/second` or `5/second;100/minute`"
+        None,
+        description="maximum rate of calls per account, e.g. `10/second` or `5/second;100/minute`",
     )
-    per_pipeline: str | None = Field(None, description="calls of one pipeline, in the same format")
+    per_pipeline: str | None = Field(
+        None, description="maximum rate of calls per pipeline, in the same format"
+    )
     max_wait: Seconds = Field(
-        30, description="seconds a call waits for its turn before its document is put back"
+        30,
+        description="seconds a call waits for the rate limit; after it the document is sent later",
     )
 
     @field_validator("per_account", "per_pipeline")

@@ -19,8 +19,8 @@ class SourceSettings(Section):
     )
     odbc_driver: str | None = Field(
         None,
-        description="ODBC driver for SQL Server, a registered name or a path; "
-        "by default one found on the system, else the one that ships with the installation",
+        description="ODBC driver for SQL Server, a registered name or a path; by default a driver "
+        "of the system, otherwise the driver included in the installation",
     )
     db_schema: str | None = Field(None, description="schema of the document tables, e.g. `dbo`")
     tables: dict[str, str] = Field(
@@ -42,8 +42,9 @@ class SourceSettings(Section):
         2,
         ge=0,
         le=300,
-        description="seconds a header row must be untouched (`updated_at`) before it is claimed, "
-        "so that its lines are there; 0 where header and lines are written in one transaction",
+        description="seconds for which a header row must be unchanged (`updated_at`) before it is "
+        "claimed, so that its lines are complete; 0 if header and lines are written in one "
+        "transaction",
     )
 
 
@@ -53,10 +54,10 @@ class MongoSettings(Section):
     url: SecretStr = Field(..., description="`mongodb://…`")
     database: str = Field("dqg_sync", description="name of the database")
     timeout: Seconds = Field(
-        5, description="seconds an operation may take before it counts as away"
+        5, description="seconds an operation may take before the store counts as unavailable"
     )
     buffer_size: int = Field(
-        10_000, ge=0, description="log writes kept in memory while MongoDB is away"
+        10_000, ge=0, description="number of log writes kept in memory while MongoDB is unavailable"
     )
     task_log_days: int = Field(90, ge=1, description="days after which task_logs entries expire")
     failure_days: int = Field(
@@ -71,7 +72,7 @@ class RedisSettings(Section):
     """Tokens, breakers and rate limits shared by all processes."""
 
     url: SecretStr = Field(..., description="`redis://…` or `rediss://…`")
-    prefix: str = Field("dqg", description="begins every key")
+    prefix: str = Field("dqg", description="prefix of every key")
     timeout: Seconds = Field(
-        2, description="seconds an operation may take before it counts as away"
+        2, description="seconds an operation may take before the store counts as unavailable"
     )

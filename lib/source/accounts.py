@@ -184,7 +184,7 @@ class Accounts:
         if after is None or _parts(after) != _parts(wanted):
             # Changed by a trigger or a narrower column; the exception rolls everything back.
             raise ConfigurationError(
-                f"the password of shop {account.shop_pharmacy_code} was not stored as it was given"
+                f"the password of shop {account.shop_pharmacy_code} was changed while it was stored"
             )
         return after
 

@@ -65,7 +65,7 @@ class Corrections:
             payload_digest: of what was accepted; None if that is not known.
 
         Returns:
-            False if it was marked already, or no longer exists.
+            False if it was marked already, no longer exists, or has a status of other software.
         """
         return self._run(
             lambda c: self._accept(c, ref, national_id, message, digest=payload_digest)

@@ -63,7 +63,7 @@ class DeadlineCount:
     Attributes:
         late: their deadline has passed.
         soon: their deadline is near.
-        failed: those of both kinds that need a person.
+        failed: those of both kinds that need action.
     """
 
     pipeline: str

@@ -1,4 +1,4 @@
-"""The differences between SQL Server and PostgreSQL. No other module knows which one it talks to.
+"""The differences between the SQL of SQL Server and PostgreSQL; statements elsewhere are the same.
 
 All times here are by the database's clock. `utc_now` and the other `utc_` functions return UTC
 without a time zone, as in our tables; `local_now` returns local time, as in the business columns.

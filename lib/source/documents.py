@@ -351,7 +351,7 @@ def choose_one(
     if len(pharmacies) > 1:
         raise AmbiguousDocument(
             Phrase(
-                "there is more than one {document}: name the pharmacy, one of {pharmacies}",
+                "there is more than one {document}: specify the pharmacy, one of {pharmacies}",
                 document=label,
                 pharmacies=", ".join(sorted(pharmacies.values())),
             )

@@ -40,7 +40,7 @@ from lib.source.tables import SourceTables
 
 STATUSES = tuple(status.value for status in SyncStatus)
 
-#: Lengths of what we write. Other values are cut to the column's length; these must not be.
+#: Lengths that columns need. A shorter column for messages is no problem: messages are cut.
 _SHORTEST = {"status": 20, **{p.national_id_column: 100 for p in PIPELINES.values()}}
 #: Without these a document cannot be found, claimed, or distinguished from another.
 _REQUIRED = {"pharmacy_code", "shop_pharmacy_code", "status"} | {

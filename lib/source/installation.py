@@ -63,11 +63,11 @@ class Installation:
         places = [record.place for record in self.valid()]
         if self.here in places:
             return
-        recorded = " and ".join(map(str, places)) or "nothing"
+        recorded = " and ".join(map(str, places)) or "no database"
         raise UnconfirmedDatabase(
-            f"nothing is sent from here: this is {self.here}, but recorded is {recorded}. If this "
-            f"is a copy of the production database, leave it so. If documents are to be sent from "
-            f"here from now on: dqg installation confirm --why ..."
+            f"nothing is sent from here: this is {self.here}, but the record has {recorded}. If "
+            f"this is a copy of the production database, no action is needed. If documents should "
+            f"be sent from here from now on: dqg installation confirm --why ..."
         )
 
 
@@ -104,8 +104,8 @@ def _read(connection: Connection, tables: SourceTables) -> Installation:
             rows = connection.execute(query).all()
     except ConfigurationError as error:
         raise ConfigurationError(
-            f"{error.message}. The table {table.name} comes with `alembic upgrade sync@head`, and "
-            f"the service needs to read it"
+            f"{error.message}. The table {table.name} is created by `alembic upgrade sync@head`, "
+            f"and the service must be allowed to read it"
         ) from error
     return Installation(
         DatabaseName(rows[0].here_server, rows[0].here_database),

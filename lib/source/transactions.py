@@ -245,8 +245,9 @@ def _hint(error: DBAPIError) -> str:
     text = str(error.orig)
     if _CERTIFICATE.search(text):
         return (
-            " The server's certificate cannot be verified: let this machine trust its issuer and "
-            "connect by the host name in the certificate; docs/installation.md, Certificates"
+            " The server's certificate cannot be verified: configure this machine to trust its "
+            "issuer, and connect with the host name in the certificate; docs/installation.md, "
+            "Certificates"
         )
     if _TLS_VERSION.search(text):
         return (
@@ -254,7 +255,7 @@ def _hint(error: DBAPIError) -> str:
             "docs/installation.md, Certificates"
         )
     if _sqlstate(error) in _TYPE_STATES or not _TYPE_NUMBERS.isdisjoint(_numbers(error)):
-        return " A column has another type than the service expects: dqg doctor names it"
+        return " A column has another type than the service expects: dqg doctor shows which"
     return ""
 
 

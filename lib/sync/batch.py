@@ -66,7 +66,7 @@ class Lease:
             ClaimLost: it cannot; from then on nothing may be sent under this claim.
         """
         if self.lost or self._monotonic() >= self._held_until - self._margin:
-            raise ClaimLost("the lease on this claim ran out; another run takes over")
+            raise ClaimLost("the lease of this claim has expired; another run takes over")
 
     async def renew_once(self) -> None:
         """Extends the lease now. A lost lease stays lost, whatever the database returns.
@@ -153,7 +153,7 @@ class Batch:
             StoreUnavailable.
         """
         if not await self._intents.put(record):
-            raise ClaimLost("the claim on this document is over; another run takes over")
+            raise ClaimLost("the claim on this document has ended; another run takes over")
 
     async def _mark_sending(self, records: Sequence[Record]) -> list[bool]:
         under_way = self.services.settings.api.call_seconds

@@ -51,7 +51,7 @@ from lib.words.language import translate, translated
 #: is not the document's fault: an account, a setting, a store, or an error in our code.
 _COSTLY = (Unavailable, OutcomeUnknown, WrongEndpoint, Forbidden)
 _LONGEST_MESSAGE = 1000
-#: After this many crashes alone in its batch, a document is set aside for a person.
+#: After this many crashes alone in its batch, a document is marked as failed.
 CRASHES_ALONE = 3
 #: HTTP: the API asks the caller to slow down.
 _TOO_MANY = 429
@@ -177,7 +177,7 @@ def failed(
         spent = AttemptsExhausted(
             translate(
                 settings.language,
-                "given up after {number} attempts, the last: {why}",
+                "failed after {number} attempts; last error: {why}",
                 number=document.attempts,
                 why=_text(error, settings.language),
             ),
@@ -222,7 +222,8 @@ def set_aside(document: Document, language: Language) -> Outcome:
     error = CrashesWorker(
         translate(
             language,
-            "set aside: {number} processes that had only this document ended without an outcome",
+            "marked as failed: {number} processes that had only this document ended without an "
+            "outcome",
             number=CRASHES_ALONE,
         )
     )

@@ -142,7 +142,7 @@ def plan_from(
         # The API has just recovered: our own backlog may have caused the outage.
         largest = max(1, int(largest * breaker.closed_for / settings.ramp))
         free = min(free, 1)
-        note = _joined("starting again slowly", note)
+        note = _joined("resuming slowly", note)
     suspects = _suspect_batches(summary, free)
     limits = batch_sizes(summary.ready - sum(summary.suspects), free - len(suspects), largest)
     if free <= 0:

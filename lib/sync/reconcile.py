@@ -118,7 +118,7 @@ async def set_aside_crashing(services: Services, repairs: Repairs) -> None:
             )
         if claim.documents:
             repairs.note(
-                "documents that end their process: set aside for a person",
+                "documents that crash their process: marked as failed",
                 map(_label, claim.documents),
             )
 
@@ -131,7 +131,7 @@ async def close_left_open(services: Services, repairs: Repairs) -> None:
     """
     sync = services.settings.sync
     grace = timedelta(seconds=sync.accepted_grace)
-    text = translate(sync.language, "closed by reconcile: its run is gone")
+    text = translate(sync.language, "closed by reconcile: its run no longer exists")
     closed = []
     for status in (LogStatus.PENDING, LogStatus.RUNNING):
         entries = await services.tracking.entries(status, older_than=grace)

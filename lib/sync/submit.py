@@ -189,13 +189,14 @@ async def _look_up_or_send(
     if maybe_sent and record.unsettled:
         # Not found proves nothing yet: the earlier call could still arrive beside a new one.
         raise Unsettled(
-            Phrase("an earlier call about it may still be under way"),
+            Phrase("an earlier call for it may still be in progress"),
             retry_after=record.unsettled,
         )
     if isinstance(found, Acceptance):
         return await _update(batch, record, payload, account, context)
     if found is Lookup.ABSENT:
-        known, record.unconfirmed, record.sent_digest = None, False, None
+        known = None
+        record.mark_confirmed()
     elif known is not None:
         if known.payload_digest == record.digest and record.sent_digest in (None, record.digest):
             return Acceptance(known.national_id, Phrase("accepted earlier with the same content"))
@@ -210,7 +211,7 @@ async def _look_up_or_send(
     )
     if acceptance.duplicate and not record.is_confirmed_by(acceptance, maybe_sent=earlier):
         return await _update(batch, record, payload, account, context)
-    record.unconfirmed, record.sent_digest = False, None
+    record.mark_confirmed()
     return _with_national_id(acceptance, record)
 
 
@@ -231,25 +232,25 @@ async def _update(
     except WrongEndpoint as error:
         raise ChangedAfterAcceptance(
             Phrase(
-                "accepted earlier with other content, and the API takes no updates: {why}",
+                "accepted earlier with other content, and the API does not accept updates: {why}",
                 why=error.message,
             ),
             http_status=error.http_status,
             answer=error.answer,
         ) from None
-    record.unconfirmed, record.sent_digest = False, None
+    record.mark_confirmed()
     return _with_national_id(acceptance, record)
 
 
 async def _call(batch: Batch, record: Record, call: Awaitable[Acceptance]) -> Acceptance:
     """A call that may store the content: until its result is clear, the record is unconfirmed."""
     before = record.unconfirmed, record.sent_digest
-    record.unconfirmed, record.sent_digest = True, record.digest
+    record.mark_sent()
     try:
         acceptance = await call
     except SyncError as error:
         if isinstance(error, Rejected):
-            record.unconfirmed, record.sent_digest = False, None
+            record.mark_confirmed()
         elif not error.maybe_stored or isinstance(error, PossibleDuplicateUnknown):
             # What the API may have was there before this call: it does not prove this content.
             record.unconfirmed, record.sent_digest = before

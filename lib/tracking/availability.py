@@ -90,9 +90,9 @@ def as_markdown(hours: Sequence[tuple[datetime, Hour]], title: str) -> str:
     head = (
         f"**{1 - total.error_share:.1%}** of {total.calls} calls were answered; "
         f"{total.errors} ended in an error of the API. Half of them took up to "
-        f"**{_time(total.percentile(0.5))}**, 95 % up to **{_time(total.percentile(0.95))}**. "
-        f"{total.refused} answers were a refusal of the document or its account, which is no error "
-        "of the API."
+        f"**{_time(total.percentile(0.5))}**, 95 % up to "
+        f"**{_time(total.percentile(0.95))}**. {total.refused} answers refused the "
+        "document or its account, which is not an error of the API."
     )
     lines = [
         "| hour | calls | errors | | median | 95 % | | refused |",
@@ -100,8 +100,8 @@ def as_markdown(hours: Sequence[tuple[datetime, Hour]], title: str) -> str:
         *(_line(begin, hour, slowest) for begin, hour in reversed(hours) if hour.calls),
     ]
     foot = (
-        "Hours in the pharmacies' time; hours without a call are left out. A bar of errors is full "
-        "at 100 %, a bar of latency at the slowest hour."
+        "Hours in Vietnam's time zone; hours without a call are not shown. An error bar is full "
+        "at 100 %, a latency bar at the slowest hour."
     )
     return "\n".join([f"# {title}", "", head, "", *lines, "", foot])
 

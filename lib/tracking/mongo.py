@@ -116,7 +116,7 @@ class Write:
             values[left_out[-1]] = _NOTE
         self.update = self.update | {"$set": values}
         logger.warning(
-            "a write to %s was cut to what %s takes, without: %s",
+            "a write to %s was too large for %s; left out: %s",
             self.collection,
             STORE,
             ", ".join(left_out) or "numbers above 64 bit",
@@ -173,7 +173,7 @@ class BufferedWrites:
             await self._write_batch(())
         if self._buffer:
             logger.warning(
-                "%d log writes lost: %s is away; reconcile fills the gap",
+                "%d log writes lost: %s is unavailable; reconcile restores what is missing",
                 len(self._buffer),
                 STORE,
                 extra={"action": "log_writes_lost"},
@@ -199,7 +199,7 @@ class BufferedWrites:
             self._keep(group)
             return [False] * len(group)
         if self._away_until:
-            logger.warning("%s is back", STORE, extra={"action": "mongo_back"})
+            logger.warning("%s is available again", STORE, extra={"action": "mongo_back"})
         self._away_until = 0.0
         self._buffer.clear()
         return [all(write is not other for other in refused) for write in group]
@@ -244,7 +244,7 @@ class BufferedWrites:
         dropped = len(self._buffer) + len(group) - (self._buffer.maxlen or 0)
         if dropped > 0:
             logger.warning(
-                "log buffer is full: %d oldest writes dropped; reconcile fills the gap",
+                "log buffer is full: %d oldest writes dropped; reconcile restores what is missing",
                 dropped,
                 extra={"action": "log_writes_dropped"},
             )

@@ -166,7 +166,7 @@ class TrackingStore:
         An entry with an acceptance stays open: the acceptance must still be saved from it.
         """
         text = translate(
-            self._language, "another process has the document now, and goes on with it"
+            self._language, "another process now has the document and continues with it"
         )
         values = {
             "status": LogStatus.RELEASED.value,

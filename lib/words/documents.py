@@ -18,7 +18,7 @@ KINDS = {
 STATUSES = {
     "PENDING_SYNC": N_("waiting to be sent"),
     "SYNC_SUCCESS": N_("accepted by the national database"),
-    "SYNC_FAILED": N_("needs a person"),
+    "SYNC_FAILED": N_("needs action"),
 }
 #: Fields of the national database that a person can be asked to correct.
 FIELDS = {
@@ -83,13 +83,13 @@ REASONS = (
 CLASSES = {
     "rejected": N_("Refused by the national database"),
     "invalid": N_("Not sent: our check found a mistake"),
-    "attempts_exhausted": N_("No answer after many tries"),
-    "outcome_unknown": N_("Not known whether it arrived"),
+    "attempts_exhausted": N_("No answer after many attempts"),
+    "outcome_unknown": N_("It is not known whether it arrived"),
     "account": N_("The shop's login was refused"),
     "forbidden": N_("The national database does not allow this document"),
     "conflict": N_("The national database has another document with this code"),
     "changed_after_acceptance": N_("Changed after it was accepted"),
-    "crashes_worker": N_("Sending it ended the program several times"),
+    "crashes_worker": N_("Sending it crashed the program several times"),
     "unavailable": N_("The national database does not answer"),
     "paused": N_("Sending is paused"),
     "throttled": N_("The national database asks to slow down"),
@@ -141,11 +141,13 @@ HINTS = {
     "don_gia": _PRICE,
     "thanh_tien": _PRICE,
     "ty_le_quy_doi": _DRUG,
-    "attempts_exhausted": N_("The platform did not answer for long. Send again when it is back."),
+    "attempts_exhausted": N_(
+        "The national database did not answer for a long time. Send again when it is available."
+    ),
     "account": N_("Correct the shop's login to the national database, then send again."),
     "forbidden": N_("Ask the national database why it does not allow it, then send again."),
     "outcome_unknown": N_(
-        "Look at the portal whether the document is there. If so, enter its national code here."
+        "Check at the portal whether the document is there. If so, enter its national code here."
     ),
     "conflict": N_(
         "Compare it with the document of this code at the portal. Give it another code in the "
@@ -154,7 +156,7 @@ HINTS = {
     "changed_after_acceptance": N_(
         "Correct the document at the portal as well, or change it back in the sales software."
     ),
-    "crashes_worker": N_("Tell the people who run the system."),
+    "crashes_worker": N_("Inform the people who run the system."),
 }
 #: The message of a document that a person entered at the portal.
 BY_HAND = N_("by hand: {why}")

@@ -18,7 +18,7 @@ KILLS, FEW_KILLS = 10, 2
 FULL_LOAD = 300
 WAYS = ("worker and run", "launcher", "preloaded process", "worker", "run")
 #: Logged by a holder whose write the source database refused.
-REFUSED_WRITE = "its outcome is the next holder's"
+REFUSED_WRITE = "the next holder writes its outcome"
 
 
 def kills(run: ScenarioRun) -> None:

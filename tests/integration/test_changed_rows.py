@@ -326,7 +326,7 @@ async def test_a_row_that_changed_while_it_was_sent_is_noted(
     notes = {log["local_id"]: " ".join(log["notes"]) for log in system.mongo.task_logs.find()}
     assert "bị sửa trong lúc gửi" in notes["EDITED"]
     assert "CANCELLED" in notes["TAKEN"]
-    assert "EDITED: the outcome is on record" in caplog.text
+    assert "EDITED: the outcome is recorded" in caplog.text
     (log,) = system.mongo.task_logs.find({"local_id": "EDITED"})
     assert any("bị sửa trong lúc gửi" in event.details for event in events_of_log(log))
 

@@ -118,7 +118,7 @@ def test_a_failure_on_the_way_names_the_shop_and_changes_nothing_of_it(
     before = stored(system)
 
     def fail(*_: object) -> None:
-        raise ConfigurationError("the password of shop SHOP01 was not stored as it was given")
+        raise ConfigurationError("the password of shop SHOP01 was changed while it was stored")
 
     monkeypatch.setattr("lib.source.accounts._parts", fail)
     assert "SHOP01" in dqg("accounts", "encrypt", "--yes", status=1)

@@ -62,7 +62,7 @@ def test_a_paused_pool_is_named(system: System) -> None:
     finally:
         asyncio.run(pause_pool(False))
     assert "the work pool is paused" in text
-    assert "goes on waiting" in text
+    assert "continues to wait" in text
 
 
 def test_what_cannot_be_sent_is_said_before_any_run(system: System) -> None:

@@ -69,7 +69,7 @@ def operator(console: str) -> Iterator[Browserless]:
 
 
 def tiles(page: str) -> list[str]:
-    """The big numbers: accepted, waiting, needs a person."""
+    """The big numbers: accepted, waiting, needs action."""
     return [part.split("</b>")[0] for part in page.split("<b>")[1:4]]
 
 

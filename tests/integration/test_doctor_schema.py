@@ -187,11 +187,11 @@ async def test_foreign_statuses_are_counted_with_the_update_that_sends_them(
     found = await _check(engine, schema.check_statuses)
     assert [finding.verdict for finding in found] == [Verdict.NOTE, Verdict.NOTE]
     assert {finding.what for finding in found} == {
-        "2 documents of sale have the status 'RETRYING' and are left alone",
-        "1 document of sale has the status 'Đã hủy' and is left alone",
+        "2 documents of sale have the status 'RETRYING' and are not processed",
+        "1 document of sale has the status 'Đã hủy' and is not processed",
     }
     for finding in found:
-        _change(engine, finding.todo.removeprefix("to have them sent: "))
+        _change(engine, finding.todo.removeprefix("to send them: "))
     (found_later,) = await _check(engine, schema.check_statuses)
     assert found_later.verdict is Verdict.OK
 
@@ -201,7 +201,7 @@ async def test_pending_documents_that_another_sender_has_sent_are_counted(engine
     insert_document(engine, TABLES, "sale", "HD-2", national_invoice_id="")
     insert_document(engine, TABLES, "sale", "HD-3")
     (found,) = await _check(engine, schema.check_statuses)
-    assert "1 pending document of sale carries a national id" in found.what
+    assert "1 pending document of sale already has a national id" in found.what
 
 
 async def test_advised_indexes_can_be_made_as_they_are_named(engine: Engine) -> None:

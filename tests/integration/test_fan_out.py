@@ -97,13 +97,13 @@ async def test_who_lost_a_claim_says_so_in_its_log_and_leaves_the_document_alone
         if record.ref.local_id == "TAKEN":
             batch.start(record, "run")
             system.change("sale", "TAKEN", claim_token="another")
-            raise ClaimLost("the lease on this claim ran out")
+            raise ClaimLost("the lease of this claim has expired")
         await run_subflow(batch, record)
 
     monkeypatch.setattr(pipelines, "run_subflow", run)
     state = await sale(claim_token=claim_all(system), return_state=True)
     assert state.message == (
-        "1 accepted, 1 open: what is open is left to the next claim or to reconcile"
+        "1 accepted, 1 open: the open documents are left to the next claim or to reconcile"
     )
     assert system.document("sale", "TAKEN").claim_token == "another"
     logs = {log["local_id"]: log["status"] for log in system.mongo.task_logs.find()}

@@ -111,7 +111,7 @@ def test_places_that_take_turns_are_all_valid(production: Database) -> None:
 def test_where_nothing_is_recorded_nothing_is_sent(production: Database) -> None:
     with production.engine.begin() as connection:
         connection.execute(delete(TABLES.installation))
-    with pytest.raises(UnconfirmedDatabase, match="recorded is nothing"):
+    with pytest.raises(UnconfirmedDatabase, match="the record has no database"):
         production.store.installation.read().check()
 
 

@@ -70,7 +70,7 @@ async def test_the_apis_health_is_told_from_our_own_calls(system: System) -> Non
     await reconcile(return_state=True)
     page = (await latest_artifact("api-availability")).data
     assert "**100.0%** of 4 calls were answered" in page
-    assert "1 answers were a refusal" in page
+    assert "1 answers refused the document" in page
 
 
 async def test_calls_are_counted_by_hour_end_and_latency(system: System) -> None:

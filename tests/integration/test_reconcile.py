@@ -71,7 +71,7 @@ def age_logs(system: System) -> None:
 
 async def test_with_nothing_wrong_it_reports_that(system: System) -> None:
     state = await reconcile(return_state=True)
-    assert state.message == "everything agrees"
+    assert state.message == "nothing to repair"
 
 
 async def test_a_claim_that_was_never_dispatched_is_released_untouched(system: System) -> None:
@@ -221,7 +221,7 @@ async def test_repairing_twice_changes_nothing_more(system: System) -> None:
     system.change("sale", "HD-1", **EXPIRED)
     await reconcile(return_state=True)
     state = await reconcile(return_state=True)
-    assert state.message == "everything agrees"
+    assert state.message == "nothing to repair"
 
 
 @pytest.mark.settings(sync={"dispatch_grace": 1, "lease_seconds": 4})

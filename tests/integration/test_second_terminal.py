@@ -58,7 +58,7 @@ def test_nobody_else_can_read_it_and_it_is_gone_afterwards(own_stack: Stack) -> 
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(own_stack.private_dir.iterdir()) == []
     assert list(own_stack.state_dir.iterdir()) == []
-    with pytest.raises(LauncherError, match="no local stack of yours runs in"):
+    with pytest.raises(LauncherError, match="no local stack of this user runs in"):
         read_environment(own_stack.state_dir)
 
 

@@ -89,7 +89,7 @@ async def test_a_secret_block_is_checked_like_a_setting(
         await read_settings()
     assert "hunter2" not in str(error.value)
     await Secret(value={"no": "text"}).save("dqg-key", overwrite=True)
-    with pytest.raises(ConfigurationError, match="holds no text"):
+    with pytest.raises(ConfigurationError, match="does not contain a text"):
         await read_settings()
 
 

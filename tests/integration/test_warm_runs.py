@@ -115,7 +115,7 @@ async def test_a_run_is_forked_sends_its_document_and_shows_its_output(
     assert await ended(await start()) == "COMPLETED"
     assert document(system).status is SyncStatus.SUCCESS
     assert fork_servers(worker.folder)
-    assert "starts cold" not in worker.log()
+    assert "cold start" not in worker.log()
     assert "Finished in state Completed" in worker.log(), "the output of the run is streamed"
 
 

@@ -226,7 +226,7 @@ def test_code_that_cannot_be_imported_is_left_to_a_cold_start(checkout: Machine)
     (checkout.root / "flows/broken.py").write_text("import does_not_exist\n", encoding="utf-8")
     status, out, errors = checkout.run("report")
     assert (status, json.loads(out)["preloaded"]) == (0, False)
-    assert "starts cold: the fork server ended" in errors
+    assert "cold start of this run: the fork server ended" in errors
     (log,) = checkout.folder.glob("dqg-sync-*/*.log")
     assert "does_not_exist" in log.read_text(encoding="utf-8")
 
@@ -247,7 +247,7 @@ def test_a_folder_that_others_can_reach_is_not_used(machine: Machine) -> None:
     status, out, errors = machine.run("report")
     facts = json.loads(out)
     assert (status, facts["preloaded"]) == (0, False)
-    assert errors == f"dqg-sync: this run starts cold: {folder} is not a private folder\n"
+    assert errors == f"dqg-sync: cold start of this run: {folder} is not a private folder\n"
     assert facts["path"][:2] == [str(machine.folder), str(ROOT)], "as after a warm start"
 
 

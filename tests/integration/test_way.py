@@ -59,11 +59,20 @@ class Tracer:
             self.entered.add(name)
 
 
-def listed_files() -> list[str]:
-    """The files that docs/architecture.md lists as the way of a document, in order."""
+def section() -> str:
+    """The way of a document in docs/architecture.md."""
     text = ARCHITECTURE.read_text(encoding="utf-8")
-    section = text.split("## The way of a document, file by file")[1].split("\n## ")[0]
-    return re.findall(r"^\| \d+ \| `([^`]+)`", section, re.MULTILINE)
+    return text.split("## The way of a document, file by file")[1].split("\n## ")[0]
+
+
+def listed_files() -> list[str]:
+    """The files of the way, in order."""
+    return re.findall(r"^\| \d+ \| `([^`]+)`", section(), re.MULTILINE)
+
+
+def named_files() -> set[str]:
+    """The files of the way, and those that they use."""
+    return set(re.findall(r"`([\w/]+\.py)`", section()))
 
 
 async def test_a_reader_follows_a_document_through_few_files(
@@ -93,3 +102,4 @@ async def test_a_reader_follows_a_document_through_few_files(
     assert set(listed) <= modules, "a listed file has no part in it"
     assert len(listed) == len(set(listed)) <= READ
     assert len(modules) <= ENTERED, sorted(modules)
+    assert modules <= named_files()

@@ -70,5 +70,5 @@ async def test_applying_stops_at_the_first_failure(
     assert apply.main(["--type", "docker"]) == 1
     shown = capfd.readouterr()
     assert "sale (process)" in shown.err
-    assert "nothing more is done" in shown.err
+    assert "the following commands are not run" in shown.err
     assert "deploy --all" not in shown.out

@@ -19,16 +19,16 @@ _TOP = """\
 <!-- Written by `make docs` from lib/platforms/dqg/answer_tables.py; do not edit. -->
 
 What each answer of the national API means. The rows are read from the top, and the first one that
-applies decides; the program reads the same rows. Clear is clear, unclear is unclear: an answer
-that contradicts itself or says nothing never ends a document, it is looked up.
+applies decides; the program reads the same rows. An answer that contradicts itself or states
+nothing is never the final outcome of a document: the document is looked up.
 
-- **Status** is the HTTP status, or the code of the body where that mirrors one under a 2xx: 401,
-  403, 408, 409, 425, 429, 5xx.
-- **The API's own words** are the text in `mess`, `message` or `detail` of a JSON object, where it
-  says more than the name of the status and does not speak of a path, route or method. Everything
-  else comes from a server, framework, firewall or gateway in front.
-- **The API can be asked** where `DQG_API__LOOKUP` is on and no route of it said otherwise. An API
-  that has answered a look-up can be asked, whatever it says later.
+- **Status** is the HTTP status. If it is 2xx and the code in the body is 401, 403, 408, 409, 425,
+  429 or 5xx, it is that code.
+- **The API's own text** is the text in `mess`, `message` or `detail` of a JSON object, if it
+  contains more than the name of the status and is not about a path, route or method. Any other text
+  comes from a server, framework, firewall or gateway in front of the API.
+- **Look-ups are available** if `DQG_API__LOOKUP` is on and no answer showed that the API does not
+  support them. After the API has answered one look-up, they always count as available.
 - JSON within a JSON text is unpacked. Bodies are UTF-8, or what they declare, or UTF-16 and UTF-32
   by their zero bytes.
 
@@ -37,30 +37,35 @@ that contradicts itself or says nothing never ends a document, it is looked up.
 | what happened | class | may be stored |
 | --- | --- | --- |
 | no connection, no TLS, the proxy refuses, no free connection in time | unavailable | no |
-| a POST left, no complete answer came: reset, timeout, broken HTTP or redirect | unknown | yes |
-| a look-up or a login left, and no complete answer came | unavailable | as before |
+| POST sent, no complete answer received: reset, timeout, broken HTTP or redirect | unknown | yes |
+| look-up or login sent, no complete answer received | unavailable | as before |
 """
 
 #: What a class leads to, for a document.
 FOLLOWS = {
     Meaning.ACCEPTED: "`SYNC_SUCCESS`",
-    Meaning.DUPLICATE: "a look-up fetches the national code. What the look-up denies is refused; "
-    "without one it counts as accepted where this content was sent before, else `conflict`",
-    Meaning.POSSIBLE_DUPLICATE: "a look-up decides: found as above, absent refused, "
-    "no answer unknown",
+    Meaning.DUPLICATE: "a look-up fetches the national code; if it does not find the document, the "
+    "document is refused. Without look-ups it counts as accepted if this content was sent before, "
+    "otherwise `conflict`",
+    Meaning.POSSIBLE_DUPLICATE: "a look-up decides: found: as above; absent: refused; "
+    "no answer: unknown",
     Meaning.REJECTED: "`SYNC_FAILED`",
-    Meaning.UNAVAILABLE: "sent again later; 425 and 429 with a short `Retry-After` on the spot",
+    Meaning.UNAVAILABLE: "sent again later; after 425 and 429 with a short `Retry-After` in the "
+    "same run",
     Meaning.UNKNOWN: "looked up before it is sent again",
-    Meaning.ACCOUNT: "a new login and one repetition; then the account pauses",
-    Meaning.FORBIDDEN: "the account's, or this document's where others of the account pass",
+    Meaning.UNAUTHORIZED: "a new login and one repetition after a pause; then it costs an attempt, "
+    "and the account pauses if it happens to other documents too",
+    Meaning.FORBIDDEN: "concerns the account, or only this document if others of the account are "
+    "accepted",
     Meaning.FIREWALL: "the same, reported as blocked by a firewall, proxy or gateway",
-    Meaning.WRONG_ADDRESS: "the pipeline pauses, costs no attempt",
-    Meaning.FOUND: "accepted where the content agrees or was sent before, else `conflict`",
+    Meaning.WRONG_ADDRESS: "costs an attempt; the pipeline pauses, at no cost, if it happens to "
+    "other documents too",
+    Meaning.FOUND: "accepted if the content agrees or was sent before, otherwise `conflict`",
     Meaning.ABSENT: "sent",
-    Meaning.UNSUPPORTED: "sent again; where a look-up was answered before: asked later",
+    Meaning.UNSUPPORTED: "sent again; if an earlier look-up was answered: looked up later",
     Meaning.LOGGED_IN: "the token is used",
 }
-_FOLLOWS_LOOKUP = {Meaning.UNAVAILABLE: "asked later; counts as an outage"}
+_FOLLOWS_LOOKUP = {Meaning.UNAVAILABLE: "looked up later; counts as an outage"}
 _FOLLOWS_LOGIN = {
     Meaning.ACCOUNT: "the account pauses, costs no attempt",
     Meaning.UNAVAILABLE: "tried again later",
@@ -82,8 +87,8 @@ def page() -> str:
             "",
             "## To a login",
             "",
-            "An error of a login holds the status and the API's own words, never the body: "
-            "that may hold a token.",
+            "The error of a login contains the status and the API's own text, never the body: "
+            "it may contain a token.",
             "",
             *_table(LOGIN_TABLE, FOLLOWS | _FOLLOWS_LOGIN),
             "",

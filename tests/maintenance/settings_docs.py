@@ -38,10 +38,10 @@ in; the environment wins. Two underscores separate a section from a name. Lists 
 written as JSON. A misspelt name, a missing or an impossible value stops a run before it does
 anything, with a message that names the setting and never shows a value.
 
-`.env` holds `DQG_` settings only: Prefect's own (`PREFECT_…`) belong into the environment or a
+`.env` holds `DQG_` settings only: Prefect's own (`PREFECT_…`) belong in the environment or a
 Prefect profile. [`.env.example`](../.env.example) is a file to start from.
 
-Needed are `DQG_MONGO__URL`, `DQG_REDIS__URL`, and one of `DQG_SOURCE__URL` and
+Required are `DQG_MONGO__URL`, `DQG_REDIS__URL`, and one of `DQG_SOURCE__URL` and
 `DQG_SOURCE__BLOCK`; everything else has a default.
 """
 

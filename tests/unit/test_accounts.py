@@ -176,7 +176,7 @@ def test_a_plain_password_counts_because_it_was_written_later() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "reason"), [(OTHER_KEY, "fits"), (None, "is not set")], ids=["other", "none"]
+    ("key", "reason"), [(OTHER_KEY, "decrypts it"), (None, "is not set")], ids=["other", "none"]
 )
 def test_a_password_without_its_key_stops_its_shop_alone(key: str | None, reason: str) -> None:
     second = Row(shop_pharmacy_code="SHOP02")

@@ -114,7 +114,7 @@ async def test_distinct_documents_of_distinct_shops_open_it_and_are_named(kit: K
     assert await kit.fail("HD-2", "S1") == FailureResult()
     assert await kit.is_admitted()
     reason = (
-        "3 documents of 2 shops failed, none passed: HD-1 (S1), HD-2 (S1), HD-3 (S2); last: 504"
+        "3 documents of 2 shops failed, none succeeded: HD-1 (S1), HD-2 (S1), HD-3 (S2); last: 504"
     )
     assert await kit.fail("HD-3", "S2", "504") == FailureResult(
         Transition(PIPELINE, CLOSED, OPEN, reason)

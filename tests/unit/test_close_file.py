@@ -299,7 +299,7 @@ def test_a_negative_amount_stays_a_number() -> None:
         (b"", "does not begin"),
         (b"a,b\n1,2\n", "does not begin"),
         (b"\xff\xfe\x00", "not UTF-8"),
-        (",".join(COLUMNS).encode() + b"\nshop\n", "not whole"),
+        (",".join(COLUMNS).encode() + b"\nshop\n", "incomplete"),
         (b'"', "CSV"),
     ],
 )

@@ -69,7 +69,7 @@ def test_a_state_folder_that_is_named_comes_first(
 
 
 def test_a_named_state_folder_without_a_stack_is_an_error(checkout: Path) -> None:
-    with pytest.raises(SystemExit, match="error: no local stack of yours runs in other"):
+    with pytest.raises(SystemExit, match="error: no local stack of this user runs in other"):
         chosen(checkout, STATE="other", DQG_SOURCE__URL="installed")
 
 

@@ -50,7 +50,7 @@ async def test_a_store_elsewhere_without_tls_is_named(
 ) -> None:
     (found,) = await _check(monkeypatch, **{section: plain})
     assert found.verdict is Verdict.NOTE
-    assert f"DQG_{section.upper()}__URL: db.example" in found.what
+    assert f"DQG_{section.upper()}__URL: the connection to db.example" in found.what
     (found,) = await _check(monkeypatch, **{section: encrypted})
     assert found.verdict is Verdict.OK
 

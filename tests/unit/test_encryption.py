@@ -44,13 +44,13 @@ def test_a_new_first_key_still_reads_what_the_old_one_wrote() -> None:
 @pytest.mark.parametrize("damage", [lambda t: t[:-4], lambda t: "x" + t[1:], lambda _: "plain"])
 def test_what_was_changed_is_not_read_as_something_else(damage) -> None:
     sealed = box(new_key())
-    with pytest.raises(PasswordUnreadable, match="no key in DQG_API__ACCOUNT_KEY fits"):
+    with pytest.raises(PasswordUnreadable, match="no key in DQG_API__ACCOUNT_KEY decrypts it"):
         sealed.decrypt(damage(sealed.encrypt(PASSWORD)))
 
 
 def test_another_key_and_no_key_are_told_apart_and_show_nothing() -> None:
     token = box(new_key()).encrypt(PASSWORD)
-    for reader, reason in ((box(new_key()), "fits"), (PasswordBox(None), "is not set")):
+    for reader, reason in ((box(new_key()), "decrypts it"), (PasswordBox(None), "is not set")):
         with pytest.raises(PasswordUnreadable, match=reason) as error:
             reader.decrypt(token)
         assert token[:10] not in str(error.value)
@@ -68,7 +68,7 @@ def test_the_longest_password_fits_into_its_column() -> None:
     ids=["nothing", "word", "key and word", "part of a key", "foreign letters"],
 )
 def test_what_is_no_key_is_refused_without_being_shown(keys: str) -> None:
-    with pytest.raises(ValueError, match=r"key \d is no key") as error:
+    with pytest.raises(ValueError, match=r"key \d is not valid") as error:
         check_keys(SecretStr(keys))
     assert "hunter2" not in str(error.value)
 

@@ -60,4 +60,4 @@ def test_services_without_redis_are_unwell(
         check_services(f"redis://127.0.0.1:{free_port()}/0", "prefect-server", "here", 0)
     monkeypatch.delenv("PREFECT_SERVER_DOCKET_URL", raising=False)
     assert main(["services"]) == 1
-    assert "unwell" in capsys.readouterr().err
+    assert "unhealthy" in capsys.readouterr().err

@@ -108,14 +108,14 @@ def test_a_row_that_differs_is_named(changed: StoredDocument, line: str) -> None
 
 
 def test_a_row_that_is_gone_is_named() -> None:
-    assert verdict({1: None}) == ["sale HD-1 of 790760001234: is not in the source any more"]
+    assert verdict({1: None}) == ["sale HD-1 of 790760001234: is no longer in the source"]
 
 
 @pytest.mark.parametrize("times", [0, 2])
 def test_a_document_that_was_not_accepted_exactly_once_is_named(times: int) -> None:
     lines = verdict(arrived=[counters(GOOD[0], times), counters(GOOD[1])])
     assert lines == [
-        f"sale HD-1 of 790760001234: accepted {times} times by the national API, not once"
+        f"sale HD-1 of 790760001234: accepted {times} times by the national API, expected: once"
     ]
 
 
@@ -129,6 +129,6 @@ def test_a_faulty_or_unknown_document_that_was_accepted_is_named() -> None:
 
 def test_the_summary_shows_some_disagreements_and_counts_the_rest() -> None:
     lines = summary_lines(Snapshot(10, [], 0), [f"wrong {n}" for n in range(25)])
-    assert lines[1] == "25 disagreements with the plan:"
+    assert lines[1] == "25 differences from the plan:"
     assert lines[2:4] == ["  wrong 0", "  wrong 1"]
     assert lines[-1] == "  and 5 more"

@@ -33,7 +33,7 @@ def test_the_words_of_others_stay_as_they_are() -> None:
 
 def test_an_error_that_became_another_one_is_still_translated() -> None:
     refused = Forbidden(Phrase("login: {what}", what="HTTP 403")).as_rejection()
-    assert refused.message.startswith("refused while other documents")
+    assert refused.message.startswith("refused, although other documents")
     assert refused.translated(Language.VIETNAMESE).endswith("đăng nhập: HTTP 403")
 
 

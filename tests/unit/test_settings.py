@@ -162,7 +162,7 @@ def test_secrets_do_not_show_in_a_representation(environment) -> None:
 @pytest.mark.parametrize("key", ["hunter2", ""])
 def test_a_key_that_is_none_is_named_without_being_shown(environment, key: str) -> None:
     environment(GOOD | {"DQG_API__ACCOUNT_KEY": key})
-    with pytest.raises(ConfigurationError, match="key 1 is no key") as error:
+    with pytest.raises(ConfigurationError, match="key 1 is not valid") as error:
         load_settings()
     assert "DQG_API__ACCOUNT_KEY" in str(error.value)
     assert "hunter2" not in str(error.value)

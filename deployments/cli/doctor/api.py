@@ -29,10 +29,10 @@ async def check_address(context: DoctorContext) -> Sequence[Finding]:
     return [
         fault(
             _(
-                "{address} is not encrypted: passwords can be read on the way",
+                "{address} is not encrypted: passwords can be read in transit",
                 address=context.settings.api.base_url,
             ),
-            _("set DQG_API__BASE_URL to an https address and take DQG_API__ALLOW_HTTP away"),
+            _("set DQG_API__BASE_URL to an https address and remove DQG_API__ALLOW_HTTP"),
         )
     ]
 
@@ -47,7 +47,7 @@ async def check_logins(context: DoctorContext) -> Sequence[Finding]:
     try:
         rows = await asyncio.to_thread(context.source.accounts.all)
     except ConfigurationError as error:
-        todo = _("let the service's login read the tables: docs/installation.md")
+        todo = _("grant the service's login read access to the tables: docs/installation.md")
         return [fault(error.message, todo)]
     directory = AccountDirectory(rows, settings.api)
     findings = await _shops_without_account(context, directory)
@@ -70,7 +70,7 @@ async def check_logins(context: DoctorContext) -> Sequence[Finding]:
                 findings.append(paused or await _log_in(client, breakers, account, whose))
             except (Unavailable, ConfigurationError) as error:
                 # The other accounts would fail in the same way, each after a long wait.
-                todo = _("see that DQG_API__BASE_URL is right and can be reached from here")
+                todo = _("check that DQG_API__BASE_URL is correct and reachable from here")
                 findings.append(fault(error.message, todo))
                 break
     return findings
@@ -95,7 +95,11 @@ async def _shops_without_account(
 def _pause(whose: str, snapshot: BreakerSnapshot) -> Finding | None:
     if snapshot.state is BreakerState.FORCED_OPEN:
         return not_checked(
-            _("{shops}: held by hand ({reason}), not tried", shops=whose, reason=snapshot.reason),
+            _(
+                "{shops}: paused by hand ({reason}), not tried",
+                shops=whose,
+                reason=snapshot.reason,
+            ),
             "dqg resume shop",
         )
     if snapshot.state is BreakerState.OPEN:
@@ -119,7 +123,7 @@ async def _log_in(
         await breakers.trip(_breaker(account), error.message)
         return fault(
             _("{shops}: the login is refused ({reason})", shops=whose, reason=error.message),
-            _("correct user name and password in AccountShop; until then the shop pauses"),
+            _("correct user name and password in AccountShop; until then the shop is paused"),
         )
     if is_new:
         return ok(_("{shops}: logged in", shops=whose))

@@ -17,43 +17,43 @@ CHECKS = (
     Check(
         "source-database",
         source.check_source,
-        N_("see that the server runs and can be reached, and check DQG_SOURCE__URL"),
+        N_("check that the server is running and reachable, and check DQG_SOURCE__URL"),
         needs=("settings", "odbc-driver"),
     ),
     Check(
         "columns",
         schema.check_columns,
-        N_("let the service's login read the tables: docs/installation.md"),
+        N_("grant the service's login read access to the tables: docs/installation.md"),
         needs=("source-database",),
     ),
     Check(
         "migrations",
         source.check_migrations,
-        N_("let the service's login read the tables: docs/installation.md"),
+        N_("grant the service's login read access to the tables: docs/installation.md"),
         needs=("source-database",),
     ),
     Check(
         "indexes",
         schema.check_indexes,
-        N_("let the service's login read the tables: docs/installation.md"),
+        N_("grant the service's login read access to the tables: docs/installation.md"),
         needs=("columns",),
     ),
     Check(
         "triggers",
         schema.check_triggers,
-        N_("let the service's login read the tables: docs/installation.md"),
+        N_("grant the service's login read access to the tables: docs/installation.md"),
         needs=("columns",),
     ),
     Check(
         "statuses",
         schema.check_statuses,
-        N_("let the service's login read the tables: docs/installation.md"),
+        N_("grant the service's login read access to the tables: docs/installation.md"),
         needs=("columns",),
     ),
     Check(
         "installation",
         source.check_installation,
-        N_("look at dqg installation show"),
+        N_("see dqg installation show"),
         needs=("source-database", "migrations"),
     ),
     Check(
@@ -65,14 +65,14 @@ CHECKS = (
     Check(
         "redis",
         stores.check_redis,
-        N_("start Redis or correct DQG_REDIS__URL; meanwhile processes share no breakers"),
+        N_("start Redis or correct DQG_REDIS__URL; meanwhile processes do not share breakers"),
         needs=("settings",),
     ),
     Check("api-address", api.check_address, "", needs=("settings",)),
     Check(
         "api-login",
         api.check_logins,
-        N_("see that the server runs and can be reached, and check DQG_SOURCE__URL"),
+        N_("check that the server is running and reachable, and check DQG_SOURCE__URL"),
         needs=("columns", "migrations", "redis", "api-address"),
     ),
     Check(

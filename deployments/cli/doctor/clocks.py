@@ -48,7 +48,7 @@ async def check_clocks(context: DoctorContext) -> Sequence[Finding]:
                 part=part,
                 seconds=format(difference, "+.0f"),
             ),
-            _("have it set by NTP; leases follow the source database's clock"),
+            _("synchronize it with NTP; leases use the source database's clock"),
         )
         for part, difference in wrong.items()
-    ] or [ok(_("these agree: {parts}", parts=", ".join(offsets)))]
+    ] or [ok(_("these clocks agree: {parts}", parts=", ".join(offsets)))]

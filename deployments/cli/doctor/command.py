@@ -27,10 +27,10 @@ _TONES = {
 
 
 def doctor(json: AsJson = False) -> None:
-    """Look at every part of the installation, and say what to do about what is wrong.
+    """Check every part of the installation, and show how to fix each problem.
 
-    Changes nothing. Exit status 1 unless all is well. Each account logs in once at most; one that
-    is refused pauses as it would in a run.
+    Changes nothing. The exit status is 0 only if all is well. Each account logs in at most once; a
+    refused account is paused, as in a run.
     """
     run(_doctor(json), as_json=json)
 
@@ -39,7 +39,7 @@ async def _doctor(json: bool) -> int:
     if json:
         use_language(ENGLISH)
     async with AsyncExitStack() as closing:
-        with progress(_("examining"), len(CHECKS), shown=not json) as advance:
+        with progress(_("checking"), len(CHECKS), shown=not json) as advance:
             findings = await examine(DoctorContext(closing), CHECKS, advance)
     well = all(finding.passed for finding in findings)
     if json:

@@ -31,13 +31,15 @@ async def check_encryption(context: DoctorContext) -> Sequence[Finding]:
         *_plain_mongo(settings.mongo),
         *_plain_redis(settings.redis),
     ]
-    todo = _("turn TLS on there and in the address")
+    todo = _("enable TLS on that server and in the address")
     found = [
-        note(_("{variable}: {host} is reached without encryption", variable=v, host=host), todo)
+        note(
+            _("{variable}: the connection to {host} is not encrypted", variable=v, host=host), todo
+        )
         for v, host in plain
     ]
     return [*found, *await prefect_exposure()] or [
-        ok(_("no connection to another host is in the clear"))
+        ok(_("all connections to other hosts are encrypted"))
     ]
 
 
@@ -89,7 +91,7 @@ async def prefect_exposure() -> Sequence[Finding]:
     host = address.hostname or ""
     if address.scheme == "http" and not is_local_host(host):
         text = _(
-            "{variable}: {host} is reached without encryption",
+            "{variable}: the connection to {host} is not encrypted",
             variable="PREFECT_API_URL",
             host=host,
         )
@@ -103,14 +105,16 @@ async def prefect_exposure() -> Sequence[Finding]:
         return found  # the check prefect-server reports it
     if answer.headers.get("access-control-allow-origin") in ("*", _FOREIGN):
         text = _("pages of any site may call the Prefect server from a browser")
-        todo = _("set PREFECT_SERVER_CORS_ALLOWED_ORIGINS there to the address of its UI")
+        todo = _("on the server, set PREFECT_SERVER_CORS_ALLOWED_ORIGINS to the address of its UI")
         found.append(note(text, todo))
     if not is_protected:
-        text = _("the Prefect server takes changes without a CSRF token")
-        todo = _("set PREFECT_SERVER_CSRF_PROTECTION_ENABLED=true there")
+        text = _("the Prefect server accepts changes without a CSRF token")
+        todo = _("on the server, set PREFECT_SERVER_CSRF_PROTECTION_ENABLED=true")
         found.append(note(text, todo))
     if answer.is_success:
         text = _("the Prefect server asks for no password: all who reach it can run code")
-        todo = _("set PREFECT_SERVER_API_AUTH_STRING there, PREFECT_API_AUTH_STRING on clients")
+        todo = _(
+            "set PREFECT_SERVER_API_AUTH_STRING on the server, PREFECT_API_AUTH_STRING on clients"
+        )
         found.append(note(text, todo))
     return found

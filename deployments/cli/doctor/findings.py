@@ -120,7 +120,7 @@ async def examine(
 async def _make(context: DoctorContext, check: Check, failed: set[str]) -> Sequence[Finding]:
     missing = [name for name in check.needs if name in failed]
     if missing:
-        return [not_checked(_("needs {checks} to be in order", checks=", ".join(missing)))]
+        return [not_checked(_("these checks must pass first: {checks}", checks=", ".join(missing)))]
     try:
         return await check.work(context)
     except SyncError as error:

@@ -40,8 +40,11 @@ async def check_server(context: DoctorContext) -> Sequence[Finding]:
                 raise
             return [
                 fault(
-                    _("it refuses us: HTTP {status}", status=error.response.status_code),
-                    _("set PREFECT_API_AUTH_STRING as the server has it"),
+                    _(
+                        "the server refuses access: HTTP {status}",
+                        status=error.response.status_code,
+                    ),
+                    _("set PREFECT_API_AUTH_STRING to the value that the server uses"),
                 )
             ]
     if "date" in answer.headers:
@@ -52,7 +55,7 @@ async def check_server(context: DoctorContext) -> Sequence[Finding]:
         return [
             fault(
                 _(
-                    "it has version {theirs}, this machine {ours}",
+                    "the server has version {theirs}, this machine has {ours}",
                     theirs=version,
                     ours=prefect.__version__,
                 ),
@@ -72,12 +75,12 @@ async def check_database(_context: DoctorContext) -> Sequence[Finding]:
         plain = await _block_types(client, _BLOCK_TYPE)
         escaped = await _block_types(client, f"{_BLOCK_TYPE[0]}\\{_BLOCK_TYPE[1:]}")
     if not plain:
-        return [not_checked(_("the server has no block types to tell it by"))]
+        return [not_checked(_("cannot be determined: the server has no block types"))]
     if escaped:
         return [ok("PostgreSQL")]
     return [
         fault(
-            _("it is SQLite, which answers 'database is locked' under load"),
+            _("the database is SQLite, which fails with 'database is locked' under load"),
             _("set PREFECT_SERVER_DATABASE_CONNECTION_URL to a PostgreSQL database"),
         )
     ]

@@ -23,12 +23,14 @@ T = TypeVar("T")
 _MISFITS = {
     ColumnMismatch.MISSING: N_("{column} does not exist"),
     ColumnMismatch.TYPE: N_("{column} is {found}, which cannot be used as {wanted}"),
-    ColumnMismatch.LENGTH: N_("{column} is {found}, too short for what is written there"),
+    ColumnMismatch.LENGTH: N_(
+        "{column} is {found}, too short for the values that are written to it"
+    ),
     ColumnMismatch.BLANK_PADDED: N_("{column} is {found}: each value has trailing blanks"),
     ColumnMismatch.NOT_UNICODE: N_("{column} is {found}, which loses Vietnamese letters"),
-    ColumnMismatch.NULLABLE: N_("{column} allows NULL; such documents are never sent"),
+    ColumnMismatch.NULLABLE: N_("{column} allows NULL; documents with NULL there are never sent"),
     ColumnMismatch.NOT_NULLABLE: N_(
-        "{column} does not allow NULL, which documents not sent yet have there"
+        "{column} does not allow NULL, but documents not sent yet need NULL there"
     ),
 }
 
@@ -55,7 +57,7 @@ def _columns(connection: Connection, tables: SourceTables) -> Sequence[Finding]:
             found.append(
                 fault(
                     _("there is no table {table}", table=table.fullname),
-                    _("DQG_SOURCE__DB_SCHEMA and DQG_SOURCE__TABLES say where it is"),
+                    _("set its schema and name with DQG_SOURCE__DB_SCHEMA and DQG_SOURCE__TABLES"),
                 )
             )
             continue
@@ -73,7 +75,7 @@ def _mismatch(problem: ColumnProblem) -> str:
 def _correction(problem: ColumnProblem) -> str:
     if problem.mismatch is ColumnMismatch.MISSING:
         return _(
-            "DQG_SOURCE__COLUMNS says what it is called here; else add it, as {wanted}",
+            "set its name with DQG_SOURCE__COLUMNS; if it is missing, add it as {wanted}",
             wanted=problem.wanted,
         )
     if problem.statement is None:
@@ -90,13 +92,13 @@ def _triggers(connection: Connection, tables: SourceTables) -> Sequence[Finding]
     if not inspection.sees_definitions(connection, tables):
         return [
             note(
-                _("this login may not see triggers"),
+                _("this login has no permission to see triggers"),
                 _("GRANT VIEW DEFINITION on the header tables, or run this as an administrator"),
             )
         ]
     found = inspection.enabled_triggers(connection, tables)
     return [_trigger(trigger) for trigger in found] or [
-        ok(_("none is enabled on the header tables"))
+        ok(_("no trigger is enabled on the header tables"))
     ]
 
 
@@ -105,7 +107,7 @@ def _trigger(trigger: Trigger) -> Finding:
     if trigger.sets_nocount is False:
         return note(
             _("trigger {trigger} on {table} lacks SET NOCOUNT ON", trigger=name, table=table),
-            _("add it: other programs count its rows as their own; this service does not"),
+            _("add it: otherwise other programs count its rows too; this service does not"),
         )
     fires = _(
         "trigger {trigger} on {table} fires when an outcome is written", trigger=name, table=table
@@ -130,29 +132,29 @@ def _statuses(connection: Connection, tables: SourceTables) -> Sequence[Finding]
             found.append(
                 note(
                     _n(
-                        "{count} pending document of {pipeline} carries a national id",
-                        "{count} pending documents of {pipeline} carry a national id",
+                        "{count} pending document of {pipeline} already has a national id",
+                        "{count} pending documents of {pipeline} already have a national id",
                         count,
                         pipeline=pipeline.name,
                     ),
                     _(
-                        "each is looked up before it is sent; where another sender still runs, "
-                        "stop it first"
+                        "each is looked up before it is sent; if other software still sends "
+                        "documents, stop it first"
                     ),
                 )
             )
-    return found or [ok(_("all documents have a status of this service"))]
+    return found or [ok(_("all documents have a status that this service knows"))]
 
 
 _WITHOUT = {
-    Purpose.PENDING: N_("{table} has no index for pending documents: claims read all of it"),
+    Purpose.PENDING: N_("{table} has no index for pending documents: claims read the whole table"),
     Purpose.CODE: N_("{table} has no index on the document's code: sending one by hand is slow"),
-    Purpose.LINES: N_("{table} has no index on the document: loading lines reads all of it"),
+    Purpose.LINES: N_("{table} has no index on the document: loading lines reads the whole table"),
 }
 
 
 async def check_indexes(context: DoctorContext) -> Sequence[Finding]:
-    """Indexes that make claims fast exist; on SQL Server: clients that filtered ones break."""
+    """The advised indexes exist; on SQL Server: clients that filtered indexes would break."""
     return await _ask(context, _indexes)
 
 
@@ -170,10 +172,10 @@ def _indexes(connection: Connection, tables: SourceTables) -> Sequence[Finding]:
 
 
 def _old_clients(clients: OldClients) -> Sequence[Finding]:
-    plain = _("take the plain index: a filtered one would make their writes fail (error 1934)")
+    plain = _("use the plain index: a filtered index would make their writes fail (error 1934)")
     found = [note(_("session with old SET options: {who}", who=s), plain) for s in clients.sessions]
     found += [note(_("created with old SET options: {who}", who=m), plain) for m in clients.modules]
     if not clients.all_visible:
         grant = "GRANT VIEW SERVER STATE"
-        found.append(note(_("this login sees no other sessions; a plain index is safe"), grant))
+        found.append(note(_("this login cannot see other sessions; a plain index is safe"), grant))
     return found

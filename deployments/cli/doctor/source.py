@@ -38,7 +38,7 @@ async def check_settings(context: DoctorContext) -> Sequence[Finding]:
             fault(line.strip(), _("correct it in .env or in the environment: docs/settings.md"))
             for line in rest or [first]
         ]
-    return [ok(_("all are there, and possible"))]
+    return [ok(_("all required settings are set and valid"))]
 
 
 async def check_driver(context: DoctorContext) -> Sequence[Finding]:
@@ -58,9 +58,9 @@ async def check_driver(context: DoctorContext) -> Sequence[Finding]:
     )
     context.closing.callback(context.source.dispose)
     if context.engine.dialect.name != "mssql":
-        return [ok(_("none is needed: the source database is no SQL Server"))]
+        return [ok(_("not needed: the source database is not SQL Server"))]
     driver = context.engine.url.query.get("driver")
-    return [ok(_("there: {driver}", driver=driver or _("as the address says")))]
+    return [ok(_("found: {driver}", driver=driver or _("the one named in the address")))]
 
 
 async def check_source(context: DoctorContext) -> Sequence[Finding]:
@@ -84,7 +84,7 @@ def _migrations(engine: Engine, tables: SourceTables) -> Sequence[Finding]:
             connection, opts={"version_table": VERSION_TABLE, "version_table_schema": schema}
         )
         heads = migration.get_current_heads()
-    return _revisions(heads) or [ok(_("the newest has been run"))]
+    return _revisions(heads) or [ok(_("the newest migration has been run"))]
 
 
 def _revisions(heads: tuple[str, ...]) -> list[Finding]:
@@ -98,7 +98,7 @@ def _revisions(heads: tuple[str, ...]) -> list[Finding]:
         return [
             fault(
                 _("the database has a migration this checkout does not know"),
-                _("bring this checkout up to date"),
+                _("update this checkout"),
             )
         ]
     ours = sorted(head for head in heads if head.startswith(SYNC))

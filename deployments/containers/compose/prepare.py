@@ -29,7 +29,7 @@ _DERIVED = {
 #: Files that the administrator must fill in: two logins of the chain's SQL Server.
 BY_HAND = {
     "source_url": "the service's login at SQL Server, which reads and updates documents",
-    "migration_url": "a login that may create tables; else the same as source_url",
+    "migration_url": "a login that may create tables; otherwise the same as source_url",
 }
 #: Files that may stay empty.
 OPTIONAL = ("alerts_webhook_url", "alerts_urls", "account_key")
@@ -87,7 +87,9 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--folder", type=Path, default=FOLDER, help="where to (default: %(default)s)")
+    made.add_argument(
+        "--folder", type=Path, default=FOLDER, help="folder for the files (default: %(default)s)"
+    )
     made.add_argument("--trial", action="store_true", help="use the SQL Server of profile trial")
     return made
 

@@ -204,4 +204,4 @@ def _check_worker(server: PrefectServer, pool: str, name: str) -> None:
     if not response.is_success:
         raise NotReady(f"HTTP {response.status_code}")
     if not any(w["name"] == name and w["status"] == "ONLINE" for w in response.json()):
-        raise NotReady("the server has not heard of it")
+        raise NotReady("the server does not know it yet")

@@ -42,5 +42,5 @@ def _account(path: Path, number: int, entry: object) -> SandboxAccount:
     if not isinstance(entry, dict) or set(entry) != set(names):
         raise ValueError(f"{path}: account {number} must have exactly {', '.join(names)}")
     if not all(isinstance(entry[name], str) and entry[name] for name in names):
-        raise ValueError(f"{path}: account {number} has an empty field or one that is no text")
+        raise ValueError(f"{path}: account {number} has a field that is empty or not a text")
     return SandboxAccount(**entry)

@@ -33,7 +33,7 @@ class NoAnswer(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hang_up: Callable[[bool], None] | None = scope.get("extensions", {}).get(CLOSE_CONNECTION)
         if hang_up is None:
-            raise ConnectionResetError("the sandbox hung up without an answer")
+            raise ConnectionResetError("the sandbox closed the connection without an answer")
         hang_up(self._clean)
         # Return after the server has noticed; otherwise it would report a missing answer.
         await _client_gone(receive)

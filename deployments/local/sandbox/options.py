@@ -51,12 +51,14 @@ class Options(BaseModel):
         Field(
             "E1",
             description="refused document: E1 HTTP status with code and mess, E3 message, "
-            "E3_CAPITAL Message, E4 HTTP 200 with the code in the body, E5 HTTP 200 and nothing, "
-            "E5_NULL HTTP 200 and null, E6 plain text, E6_HTML, E7 detail. "
-            "(E2 is the 401 of a wrong token, which has its HTTP status always)",
+            "E3_CAPITAL Message, E4 HTTP 200 with the code in the body, E5 HTTP 200 and an empty "
+            "body, E5_NULL HTTP 200 and null, E6 plain text, E6_HTML, E7 detail. (E2 is the "
+            "answer to a wrong token: always HTTP 401)",
         )
     )
-    text_key: Literal["mess", "message"] = Field("mess", description="name of the answer's text")
+    text_key: Literal["mess", "message"] = Field(
+        "mess", description="name of the field with the answer's text"
+    )
     code_type: Literal["number", "text"] = Field(
         "number", description="whether the answer's code is 200 or '200'"
     )
@@ -67,19 +69,20 @@ class Options(BaseModel):
     duplicates: Literal["reject", "reject200", "same", "accept"] = Field(
         "reject",
         description="a code sent again: reject (409), reject200 (HTTP 200, code 400), same "
-        "(success with the first national code), accept (carelessly stored once more)",
+        "(success with the first national code), accept (stored a second time)",
     )
 
     no_lookup_for: TextList = Field(
         (), description="resources whose GET is off (405) while others' may be on, comma-separated"
     )
     reject_duplicates_for: TextList = Field(
-        (), description="resources that reject a code sent again, whatever others do"
+        (), description="resources that always reject a code sent again, comma-separated"
     )
 
     allow_fractions: bool = Field(False, description="accept numbers with a fraction, also 2.0")
     drug_codes: Literal["known", "any"] = Field(
-        "known", description="refuse drug codes that are not in the catalogue, or take any"
+        "known",
+        description="known: refuse drug codes that are not in the catalogue; any: accept all",
     )
     extra_drug_codes: TextList = Field(
         (), description="codes added to the demo catalogue, separated by commas"
@@ -87,9 +90,9 @@ class Options(BaseModel):
 
     latency_ms: float = Field(0, ge=0, description="every answer takes at least this long")
     rate_limit: int = Field(
-        0, ge=0, description="document calls a second and account before 429; 0 is no limit"
+        0, ge=0, description="document calls per second and account, above it 429; 0: no limit"
     )
-    seed: int = Field(0, description="of the random numbers that decide on faults")
+    seed: int = Field(0, description="seed of the random numbers for faults")
 
     def changed(self, changes: dict[str, Any]) -> Options:
         """A copy with these changes.

@@ -226,7 +226,7 @@ class Stack:
     def _wait_until_ready(self, service: Service, log_start: int) -> None:
         deadline = time.monotonic() + service.ready_seconds
         while True:
-            seen = "no check has been made"
+            seen = "not checked yet"
             try:
                 service.ready()
                 ready = True
@@ -237,7 +237,7 @@ class Stack:
             if ready:
                 return
             if self._given_up.wait(POLL_SECONDS):
-                raise self._failure(service, "was given up", log_start)
+                raise self._failure(service, "was not ready when the wait was cancelled", log_start)
             if time.monotonic() > deadline:
                 message = f"was not ready after {service.ready_seconds:.0f} s ({seen})"
                 raise self._failure(service, message, log_start)

@@ -69,8 +69,8 @@ def downgrade() -> None:
         count = sa.select(sa.func.count()).select_from(sa.table(_ACCOUNT, schema=schema))
         if found := op.get_bind().execute(count).scalar_one():
             raise ConfigurationError(
-                f"{_ACCOUNT} holds {found} encrypted passwords, which would be lost: "
-                "`dqg accounts decrypt` comes first"
+                f"{_ACCOUNT} has {found} encrypted passwords, which would be lost: "
+                "run `dqg accounts decrypt` first"
             )
     for table in (_DELIVERY, _ACCOUNT, _INSTALLATION):
         op.drop_table(table, schema=schema)
@@ -191,7 +191,7 @@ def _report_duplicates(tables: SourceTables, pipeline: Pipeline) -> None:
     named = ", ".join(f"{local_id} of pharmacy {pharmacy}" for pharmacy, local_id in rows)
     more = f" and {total - _REPORTED} more" if total > _REPORTED else ""
     logger.warning(
-        "%s: %d codes stand on more than one row; these are sent one after another: %s%s",
+        "%s: %d codes occur in more than one row; these rows are sent one after another: %s%s",
         header.name,
         total,
         named,

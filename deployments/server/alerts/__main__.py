@@ -27,7 +27,7 @@ def main() -> int:
     if settings.webhook_url is None and settings.urls is None:
         print(
             "no message is sent: set DQG_ALERTS__URLS or DQG_ALERTS__WEBHOOK_URL; until then "
-            "alerts are only to be seen in the UI, under Event Feed"
+            "alerts appear only in the UI, under Event Feed"
         )
     return 0
 

@@ -61,7 +61,7 @@ def _webhook(settings: AlertSettings, url: str) -> NotificationBlock:
         )
     except KeyError as error:
         raise ConfigurationError(
-            f"DQG_ALERTS__WEBHOOK_JSON may hold {{{{subject}}}} and {{{{body}}}} only: {error}"
+            f"DQG_ALERTS__WEBHOOK_JSON may contain only {{{{subject}}}} and {{{{body}}}}: {error}"
         ) from None
 
 
@@ -76,5 +76,5 @@ def _apprise(url: str, setting: str) -> NotificationBlock:
         # A message is plain text; Apprise would send it as HTML.
         url = urlunsplit(parts._replace(query=urlencode({"format": "text"} | query)))
     if Apprise.instantiate(url) is None:
-        raise ConfigurationError(f"{setting}: Apprise knows no such address")
+        raise ConfigurationError(f"{setting}: Apprise does not support this address")
     return SlackWebhook(url=SecretStr(url))

@@ -175,7 +175,7 @@ class ForkServer:
                 for number in (signal.SIGCHLD, signal.SIGTERM):
                     signal.signal(number, signal.SIG_DFL)
         except OSError as error:
-            print(f"no process for a run: {error}", file=sys.stderr, flush=True)
+            print(f"cannot start a process for a run: {error}", file=sys.stderr, flush=True)
             return None
         else:
             return pid

@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
     try:
         connection = request_run(module)
     except (ColdStart, OSError) as reason:
-        print(f"dqg-sync: this run starts cold: {reason}", file=sys.stderr, flush=True)
+        print(f"dqg-sync: cold start of this run: {reason}", file=sys.stderr, flush=True)
         return run_cold(module)
     with connection:
         return follow(connection)
@@ -85,7 +85,7 @@ def request_run(module: str) -> socket.socket:
         ColdStart, OSError: the run has not been started.
     """
     if sys.platform != "linux":
-        raise ColdStart(f"there are no warm starts on {sys.platform}")
+        raise ColdStart(f"warm starts are not supported on {sys.platform}")
     request = os.memfd_create("request")
     os.write(request, encode_request(module, os.getcwdb(), os.environb))
     version = source_version()

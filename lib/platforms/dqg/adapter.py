@@ -132,7 +132,7 @@ class DqgPlatform:
             answer = self._acceptance(payload, reply, has_look_up=False)
             if answer.duplicate:
                 raise Rejected(
-                    Phrase("the API does not take the update: {text}", text=answer.message),
+                    Phrase("the API does not accept the update: {text}", text=answer.message),
                     http_status=answer.http_status,
                     answer=answer.answer,
                 )
@@ -259,8 +259,8 @@ class DqgPlatform:
         elif resource in self._answered:
             raise Unavailable(
                 Phrase(
-                    "HTTP {status} to a look-up of {resource}, which was answered before; where "
-                    "the API has given look-ups up, set DQG_API__LOOKUP=false",
+                    "HTTP {status} for a look-up of {resource}, although earlier look-ups were "
+                    "answered; if the API no longer supports look-ups, set DQG_API__LOOKUP=false",
                     status=status,
                     resource=resource,
                 ),

@@ -32,13 +32,14 @@ class Meaning(StrEnum):
     REJECTED = "rejected"
     UNAVAILABLE = "unavailable"
     UNKNOWN = "unknown"
+    UNAUTHORIZED = "unauthorized"
     ACCOUNT = "account"
     FORBIDDEN = "forbidden"
     FIREWALL = "firewall"
     WRONG_ADDRESS = "wrong address"
     FOUND = "found"
     ABSENT = "absent"
-    UNSUPPORTED = "cannot be asked"
+    UNSUPPORTED = "no look-ups"
     LOGGED_IN = "logged in"
 
 
@@ -166,8 +167,9 @@ POST_TABLE = (
         maybe_stored=True,
     ),
     Row(
-        "409, 400, 402, 413, 415, 422, or 2xx but a page, with words that the document itself is "
-        "there; a national code beside code 200 needs the words that it exists",
+        "409, 400, 402, 413, 415, 422, or 2xx except a page, if the text states that the "
+        "document is a duplicate; with code 200 and a national code, only if the text states "
+        "that it exists",
         lambda seen: (
             (seen.status in (409, *_CONTENT) or (seen.is_ok and not seen.answer.is_html))
             and seen.duplicate is Duplicate.SAID
@@ -176,12 +178,12 @@ POST_TABLE = (
         Meaning.DUPLICATE,
     ),
     Row(
-        "409 with a national code under the name that only it has",
+        "409 with a national code in a field that is only for it",
         lambda seen: seen.status == 409 and seen.has_certain_national_id,
         Meaning.DUPLICATE,
     ),
     Row(
-        "3xx or 4xx (but 409) whose body states success",
+        "3xx or 4xx (except 409) whose body states success",
         lambda seen: (
             300 <= seen.status < 500
             and seen.status != 409
@@ -191,21 +193,21 @@ POST_TABLE = (
         Meaning.UNKNOWN,
         maybe_stored=True,
     ),
-    Row("401", lambda seen: seen.status in _ACCOUNT, Meaning.ACCOUNT),
+    Row("401", lambda seen: seen.status in _ACCOUNT, Meaning.UNAUTHORIZED),
     Row(
-        "403, 451 in the API's own words",
+        "403, 451 with the API's own text",
         lambda seen: seen.status in _FORBIDDEN and seen.about_content,
         Meaning.FORBIDDEN,
     ),
     Row(
-        "403, 451 as a page, as nothing or in a gateway's words",
+        "403, 451 with a page, an empty body or the text of a gateway",
         lambda seen: seen.status in _FORBIDDEN,
         Meaning.FIREWALL,
     ),
     Row("425, 429", lambda seen: seen.status in _ASKS_TO_WAIT, Meaning.UNAVAILABLE),
     Row(
-        "408, 5xx with words that the document is there, it is unconfirmed, and the API cannot be "
-        "asked",
+        "408, 5xx if the text states that the document is a duplicate, the document is "
+        "unconfirmed, and look-ups are not available",
         lambda seen: (
             _is_server_error(seen)
             and seen.duplicate is Duplicate.SAID
@@ -216,7 +218,7 @@ POST_TABLE = (
     ),
     Row("408, 5xx", _is_server_error, Meaning.UNAVAILABLE, maybe_stored=True),
     Row(
-        "409 without a reason, the document is unconfirmed, and the API cannot be asked",
+        "409 without a reason, if the document is unconfirmed and look-ups are not available",
         lambda seen: (
             seen.status == 409
             and gives_no_reason(seen.api_message)
@@ -226,7 +228,7 @@ POST_TABLE = (
         Meaning.DUPLICATE,
     ),
     Row(
-        "409 without a reason, and the API cannot be asked",
+        "409 without a reason, if look-ups are not available",
         lambda seen: (
             seen.status == 409 and gives_no_reason(seen.api_message) and not seen.has_look_up
         ),
@@ -234,8 +236,8 @@ POST_TABLE = (
         maybe_stored=True,
     ),
     Row(
-        "409 otherwise; a refusal with words that something is there, where it need not be the "
-        "document; the API can be asked",
+        "any other 409, or a refusal whose text states that something exists, perhaps not this "
+        "document; if look-ups are available",
         lambda seen: (
             seen.has_look_up
             and (seen.status == 409 or (seen.duplicate is Duplicate.DOUBTFUL and _refuses(seen)))
@@ -244,7 +246,7 @@ POST_TABLE = (
         maybe_stored=True,
     ),
     Row(
-        "404, 410 with words that something is there",
+        "404, 410 if the text states that something exists",
         lambda seen: (
             seen.status in _NOT_FOUND
             and seen.about_content
@@ -254,14 +256,14 @@ POST_TABLE = (
         maybe_stored=True,
     ),
     Row(
-        "404, 410 in the API's own words about what was sent",
+        "404, 410 with the API's own text about the content",
         lambda seen: seen.status in _NOT_FOUND and seen.about_content,
         Meaning.REJECTED,
     ),
     Row("404, 405, 407, 410", lambda seen: seen.status in _ROUTE, Meaning.WRONG_ADDRESS),
     Row("3xx", _is_redirect, Meaning.WRONG_ADDRESS, maybe_stored=True),
     Row(
-        "400, 402, 409, 413, 415, 422, whatever the body; another 4xx in the API's own words",
+        "400, 402, 409, 413, 415, 422, with any body; another 4xx with the API's own text",
         lambda seen: (
             seen.status in (409, *_CONTENT) or (400 <= seen.status < 500 and seen.about_content)
         ),
@@ -269,30 +271,30 @@ POST_TABLE = (
     ),
     Row("another 4xx", lambda seen: 400 <= seen.status < 500, Meaning.UNAVAILABLE),
     Row(
-        "2xx that contradicts itself: code 200 beside a flag, word or list of failure; a failure "
-        "beside a national code",
+        "2xx that contradicts itself: code 200 together with a flag, word or list that states "
+        "failure; a failure together with a national code",
         _contradicts,
         Meaning.UNKNOWN,
         maybe_stored=True,
     ),
     Row(
-        "2xx with a code, word or flag of failure",
+        "2xx with a code, word or flag that states failure",
         lambda seen: seen.statement is Statement.FAILURE,
         Meaning.REJECTED,
     ),
     Row(
-        "2xx with nothing but a text of several words",
+        "2xx with only a text of several words",
         lambda seen: seen.is_sentence,
         Meaning.REJECTED,
     ),
     Row(
-        'code 200, code equal to the HTTP status, status "success"; or a national code beside '
-        "code 0, 00, another 2xx, a flag of success or no statement",
+        'code 200, code equal to the HTTP status, status "success"; or a national code together '
+        "with code 0, 00, another 2xx, a flag that states success, or no statement",
         _succeeds,
         Meaning.ACCEPTED,
     ),
     Row(
-        "2xx otherwise: empty, a page, no JSON, no code that makes sense",
+        "any other 2xx: empty, a page, not JSON, no known code",
         lambda _: True,
         Meaning.UNKNOWN,
         maybe_stored=True,
@@ -321,20 +323,21 @@ def _says_absent(seen: Seen) -> bool:
 
 
 LOOKUP_TABLE = (
-    Row("401", lambda seen: seen.status in _ACCOUNT, Meaning.ACCOUNT),
+    Row("401", lambda seen: seen.status in _ACCOUNT, Meaning.UNAUTHORIZED),
     Row(
-        "403, 451 in the API's own words",
+        "403, 451 with the API's own text",
         lambda seen: seen.status in _FORBIDDEN and seen.about_content,
         Meaning.FORBIDDEN,
     ),
-    Row("403, 451 otherwise", lambda seen: seen.status in _FORBIDDEN, Meaning.FIREWALL),
+    Row("any other 403, 451", lambda seen: seen.status in _FORBIDDEN, Meaning.FIREWALL),
     Row(
-        "404, 410 in the API's own words about the document; code 404 under 2xx, 404 or 410",
+        "404, 410 with the API's own text about the document; code 404 in the body, with HTTP "
+        "status 2xx, 404 or 410",
         _says_absent,
         Meaning.ABSENT,
     ),
     Row(
-        "405, 501; 404 of a route: a page, nothing, or a framework's or gateway's words",
+        "405, 501; 404 for the route: a page, an empty body, or the text of a framework or gateway",
         lambda seen: (
             seen.answer.reply.status in (405, 501)
             or (seen.answer.reply.status == 404 and not is_system_error(seen.api_message))
@@ -343,7 +346,7 @@ LOOKUP_TABLE = (
     ),
     Row("2xx that shows the document", _shows, Meaning.FOUND),
     Row(
-        "everything else: 3xx, other 4xx, 5xx, a page, nothing, a contradiction",
+        "everything else: 3xx, other 4xx, 5xx, a page, an empty body, a contradiction",
         lambda _: True,
         Meaning.UNAVAILABLE,
     ),
@@ -351,7 +354,7 @@ LOOKUP_TABLE = (
 
 LOGIN_TABLE = (
     Row(
-        "401, 403, 451, another 4xx that is not below; 404, 410 in the API's own words",
+        "401, 403, 451, any 4xx not listed below; 404, 410 with the API's own text",
         lambda seen: (
             (400 <= seen.status < 500 and seen.status not in (*_ROUTE, *_ASKS_TO_WAIT, 408))
             or (seen.status in _NOT_FOUND and seen.about_content)
@@ -365,7 +368,7 @@ LOGIN_TABLE = (
     ),
     Row("425, 429, 408, 5xx, any other status", lambda seen: not seen.is_ok, Meaning.UNAVAILABLE),
     Row(
-        "2xx with a code, word or flag of failure",
+        "2xx with a code, word or flag that states failure",
         lambda seen: seen.statement is Statement.FAILURE,
         Meaning.ACCOUNT,
     ),
@@ -384,5 +387,5 @@ LOGIN_TABLE = (
         ),
         Meaning.UNAVAILABLE,
     ),
-    Row("2xx with words and without a token", lambda _: True, Meaning.ACCOUNT),
+    Row("2xx with a text and without a token", lambda _: True, Meaning.ACCOUNT),
 )

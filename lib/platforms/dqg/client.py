@@ -241,7 +241,7 @@ def _check_address(address: str) -> None:
     try:
         httpx.URL(address)
     except httpx.InvalidURL as error:
-        raise ConfigurationError(f"DQG_API__BASE_URL is no usable address: {error}") from error
+        raise ConfigurationError(f"DQG_API__BASE_URL is not a usable address: {error}") from error
 
 
 def _connections(api: ApiSettings) -> Connections:
@@ -257,7 +257,7 @@ def _proxy(api: ApiSettings) -> httpx.Proxy | None:
     if api.proxy is None:
         return None
     # Neither error shows the address, which may contain a password.
-    wrong = ConfigurationError("DQG_API__PROXY is no usable address of an http(s) proxy")
+    wrong = ConfigurationError("DQG_API__PROXY is not a usable address of an http(s) proxy")
     address = api.proxy.get_secret_value()
     if not is_http_address(address):
         raise wrong
@@ -310,7 +310,7 @@ class Connections(httpx.AsyncBaseTransport):
             async with asyncio.timeout(request.extensions.get("timeout", {}).get("pool")):
                 await self._places.acquire()
         except TimeoutError:
-            raise httpx.PoolTimeout("no connection became free in time", request=request) from None
+            raise httpx.PoolTimeout("all connections are in use", request=request) from None
         try:
             transport = self._take()
         except BaseException:

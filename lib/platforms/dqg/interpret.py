@@ -13,7 +13,8 @@ An answer passes through these modules, in this order:
 `comparison`     compares the document that a look-up shows with the one that was sent.
 
 For example, a 200 with `{"code": 400, "mess": "thiếu số lô"}` states a failure, and its message
-reports no duplicate; the row "2xx with a code, word or flag of failure" rejects the document.
+reports no duplicate; the row "2xx with a code, word or flag that states failure" rejects the
+document.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def _submitted(seen: Seen) -> Acceptance | SyncError:
 
 _ERRORS: dict[Meaning, type[SyncError]] = {
     Meaning.REJECTED: Rejected,
-    Meaning.ACCOUNT: Forbidden,
+    Meaning.UNAUTHORIZED: Forbidden,
     Meaning.WRONG_ADDRESS: WrongEndpoint,
 }
 
@@ -152,11 +153,11 @@ def _error(seen: Seen, row: Row) -> SyncError:
         case Meaning.UNAVAILABLE:
             return Unavailable(text, retry_after=answer.retry_after, **record)
         case Meaning.FORBIDDEN:
-            text = Phrase("{text} (the API's own words: no permission)", text=text)
+            text = Phrase("{text} (answered by the API: no permission)", text=text)
             return Forbidden(text, **record)
         case Meaning.FIREWALL:
             text = Phrase(
-                "{text} (not the API's own words: a firewall, proxy or gateway blocked the call)",
+                "{text} (not answered by the API: a firewall, proxy or gateway blocked the call)",
                 text=text,
             )
             return Forbidden(text, by_firewall=True, **record)
@@ -178,7 +179,8 @@ def _acceptance(seen: Seen, national_id: str | None, *, duplicate: bool = False)
     words = answer.message if duplicate else shorten(answer.api_message, 300)
     return Acceptance(
         national_id=national_id,
-        message=words or (Phrase("the API had it already") if duplicate else Phrase("accepted")),
+        message=words
+        or (Phrase("the API already had the document") if duplicate else Phrase("accepted")),
         http_status=answer.status,
         answer=answer.excerpt(seen.settings.answer_limit),
         duplicate=duplicate,

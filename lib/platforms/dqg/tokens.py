@@ -167,7 +167,7 @@ class TokenCache:
                 if self._monotonic() >= give_up_at:
                     await shared.drop_foreign_lock(key)
                     logger.warning(
-                        "another process's login takes too long, logging in as well",
+                        "the login of another process takes too long, this process logs in too",
                         extra={"action": "login_not_awaited", "account_key": key},
                     )
                     return _LockTurn(None, None)
@@ -349,7 +349,7 @@ async def _release(lock: Lock) -> None:
         await lock.release()
     except LockError:
         # The lock expired during the login; the process that holds it now keeps it.
-        logger.info("a login outlived its lock", extra={"action": "login_lock_expired"})
+        logger.info("a login took longer than its lock", extra={"action": "login_lock_expired"})
 
 
 async def _nothing() -> None:
