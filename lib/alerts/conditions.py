@@ -336,7 +336,7 @@ def deadline_conditions(
                 soon=sum(count.soon for count in own),
                 late=sum(count.late for count in own),
                 failed=sum(count.failed for count in own),
-                time=f"{at:%H:%M %d/%m}",
+                time=at.strftime("%H:%M %d/%m"),
             )
             subject = f"{route}/{pipeline}" if route else pipeline
             places = tuple(sorted((count.shop, "") for count in own))

@@ -48,6 +48,13 @@ GROUPS: dict[str, Group] = {
 }
 
 
+#: On this machine: some scenarios need what not every platform has.
+POSSIBLE = {
+    name: {scenario: own for scenario, own in group.items() if scenario in SCENARIOS}
+    for name, group in GROUPS.items()
+}
+
+
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     with (
@@ -58,10 +65,10 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 
 
 def test_every_scenario_is_here() -> None:
-    assert sorted(name for group in GROUPS.values() for name in group) == sorted(SCENARIOS)
+    assert sorted(name for group in POSSIBLE.values() for name in group) == sorted(SCENARIOS)
 
 
-@pytest.mark.parametrize("group", GROUPS.values(), ids=list(GROUPS))
+@pytest.mark.parametrize("group", POSSIBLE.values(), ids=list(POSSIBLE))
 def test_nothing_is_lost_sent_twice_or_wrongly_failed(harness: Harness, group: Group) -> None:
     documents = DOCUMENTS * len({pipeline for each in group.values() for pipeline in each})
     results = run_group(harness, group, documents, SEED)

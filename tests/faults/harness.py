@@ -290,6 +290,14 @@ class Harness:
         found: list[dict[str, Any]] = answer.raise_for_status().json()
         return found
 
+    def set_run_environment(self, pipeline: Pipeline, environment: Mapping[str, str]) -> None:
+        """Set further environment variables for the runs of a pipeline from now on."""
+        deployment = self.prefect.get(f"/deployments/name/{pipeline.deployment}")
+        self.prefect.patch(
+            f"/deployments/{deployment.raise_for_status().json()['id']}",
+            json={"job_variables": {"env": dict(environment)}},
+        ).raise_for_status()
+
     def cancel(self, run_id: str) -> None:
         """Ask Prefect to cancel a run, as a user does."""
         self.prefect.post(

@@ -7,15 +7,15 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from deployments.local.parts.servers import prefect_client_environment
 from deployments.local.supervisor.stack import ROOT
 from lib.models import LogStatus
+from lib.pipelines import Pipeline
 from tests.faults.harness import Harness
 from tests.faults.scenario import ScenarioRun
+from tests.support.wrong_clock import remove_leftovers, wrong_clock
 
-CLOCK_HOOK = Path(__file__).with_name("clock")
 AN_HOUR = 3600
 
 
@@ -72,38 +72,44 @@ def scale_down(run: ScenarioRun) -> None:
     run.faults_ended()
 
 
-def wrong_clock(run: ScenarioRun) -> None:
+def clocks_off(run: ScenarioRun) -> None:
     """Workers' clocks are an hour off, one ahead and one behind; leases are not affected."""
     harness = run.harness
-    # Prefect would never give a run to a worker whose clock is behind: only its runs are behind.
-    ahead = {"PYTHON_CLOCK_SHIFT_SECONDS": str(AN_HOUR)}
-    behind = {
-        "PYTHON_CLOCK_SHIFT_SECONDS": str(-AN_HOUR),
-        "PYTHON_CLOCK_SHIFT_EXCEPT": "worker start",
-    }
-    pools = [pipeline.work_pool for pipeline in run.pipelines]
-    shifts = dict(zip(pools, (behind, ahead), strict=False))
-    for pool, shift in shifts.items():
-        _replace_worker(harness, pool, {"PYTHONPATH": str(CLOCK_HOOK), **shift})
+    shifts = dict(zip(run.pipelines, (-AN_HOUR, AN_HOUR), strict=False))
+    for pipeline, seconds in shifts.items():
+        _set_clock(harness, pipeline, wrong_clock(seconds), runs_only=seconds < 0)
         run.fault("clock an hour off")
     try:
         slow = run.slow_down(1000)
         plan = run.seed_documents()
         run.wait_all_accepted()
+        names = {pipeline.name for pipeline in shifts}
         tries = Counter(
             (log["pipeline"], log["record_id"])
             for log in harness.logs()
-            if log["pipeline"] in shifts and log["status"] != LogStatus.RELEASED.value
+            if log["pipeline"] in names and log["status"] != LogStatus.RELEASED.value
         )
         run.expect(
-            tries.total() == len([ref for ref in plan.documents if ref.pipeline in shifts]),
+            tries.total() == len([ref for ref in plan.documents if ref.pipeline in names]),
             f"{tries.total() - len(tries)} documents were sent under two claims: "
             "a live lease was taken for an expired one",
         )
         run.wait(lambda: not run.busy(), "the batches' end")
+        wrong = {
+            log["pipeline"]: (log["attempts"][-1]["at"] - log["updated_at"]).total_seconds()
+            for log in harness.logs()
+            if log["pipeline"] in names and log.get("attempts")
+        }
+        run.expect(
+            all(
+                abs(wrong.get(p.name, 0.0) - seconds) < AN_HOUR / 2 for p, seconds in shifts.items()
+            ),
+            f"the clocks of runs were off by {wrong} seconds",
+        )
     finally:
-        for pool in shifts:
-            _replace_worker(harness, pool, {})
+        for pipeline in shifts:
+            _set_clock(harness, pipeline, {})
+        remove_leftovers()
     run.end_faults(slow)
     run.faults_ended()
 
@@ -128,7 +134,14 @@ def _drain(harness: Harness, pool: str, pids: Sequence[int]) -> bool:
     return done.returncode == 0
 
 
-def _replace_worker(harness: Harness, pool: str, environment: Mapping[str, str]) -> None:
-    name = f"worker-{pool}"
+def _set_clock(
+    harness: Harness, pipeline: Pipeline, clock: Mapping[str, str], *, runs_only: bool = False
+) -> None:
+    """Replace a pipeline's worker by one with this clock, or only the clock of its runs.
+
+    Prefect would never give a run to a worker whose clock is behind.
+    """
+    name = f"worker-{pipeline.work_pool}"
+    harness.set_run_environment(pipeline, clock if runs_only else {})
     harness.remove_worker(name)
-    harness.start_worker(pool, name, environment)
+    harness.start_worker(pipeline.work_pool, name, {} if runs_only else clock)

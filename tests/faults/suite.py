@@ -35,6 +35,7 @@ from tests.faults.harness import Harness, open_harness
 from tests.faults.options import FaultOptions, read_fault_options
 from tests.faults.report import Result, final_line, result_lines
 from tests.faults.scenario import Scenario, ScenarioRun, carry_out
+from tests.support.wrong_clock import IS_AVAILABLE
 
 #: In the order in which they run.
 SCENARIOS: dict[str, Scenario] = {
@@ -55,7 +56,7 @@ SCENARIOS: dict[str, Scenario] = {
     "cancelled": operations.cancelled,
     "worker-stopped": operations.worker_stopped,
     "scale-down": operations.scale_down,
-    "wrong-clock": operations.wrong_clock,
+    "wrong-clock": operations.clocks_off,
     "one-bad-document": single.one_bad_document,
     "crash-poison": single.crash_poison,
     "wrong-refusals": single.wrong_refusals,
@@ -65,6 +66,8 @@ SCENARIOS: dict[str, Scenario] = {
     "changed-rows": claims.changed_rows,
     "database-trouble": database.database_trouble,
 }
+if not IS_AVAILABLE:
+    del SCENARIOS["wrong-clock"]
 INTERRUPTED = 130
 
 #: Scenarios of a group, each with its pipelines; an empty sequence means all pipelines.

@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +30,7 @@ from tests.support.cli import dqg, dqg_json
 from tests.support.doctor import examine, faults, verdicts
 from tests.support.source import unmigrate
 from tests.support.system import System
+from tests.support.wrong_clock import IS_AVAILABLE, wrong_clock
 
 pytestmark = pytest.mark.usefixtures("deployed")
 
@@ -272,11 +272,9 @@ def test_each_wrong_setting_is_a_finding(system: System, monkeypatch: pytest.Mon
     ]
 
 
+@pytest.mark.skipif(not IS_AVAILABLE, reason="no libfaketime for this platform")
 def test_a_wrong_clock_is_named(system: System) -> None:
-    clock = Path("tests") / "faults" / "clock"
-    found = _in_a_process(
-        system, {"PYTHONPATH": str(ROOT / clock), "PYTHON_CLOCK_SHIFT_SECONDS": "-3600"}
-    )
+    found = _in_a_process(system, wrong_clock(-3600))
     (fault,) = faults(found, "clocks")
     assert fault.startswith("the clock of this machine differs from the others by -36")
     assert "NTP" in fault

@@ -260,6 +260,13 @@ def test_a_path_too_long_for_a_socket_is_a_cold_start(machine: Machine) -> None:
     assert "the path of the socket is too long" in errors
 
 
+def test_a_preloaded_library_gets_the_variables_of_the_run(machine: Machine) -> None:
+    """It reads them when a process starts, which a forked run has behind it."""
+    status, _, errors = machine.run("exit", LD_PRELOAD="libc.so.6")
+    assert status == 3
+    assert "cold start of this run: LD_PRELOAD is set" in errors
+
+
 def test_the_memory_of_the_preloaded_process_does_not_grow(shared: Machine) -> None:
     """Runs are asked for as the launcher does, without its interpreter; growth is extrapolated."""
     server = psutil.Process(shared.report()["parent"])

@@ -86,6 +86,8 @@ def request_run(module: str) -> socket.socket:
     """
     if sys.platform != "linux":
         raise ColdStart(f"warm starts are not supported on {sys.platform}")
+    if os.environ.get("LD_PRELOAD"):
+        raise ColdStart("LD_PRELOAD is set, and its library may read variables of the run")
     request = os.memfd_create("request")
     os.write(request, encode_request(module, os.getcwdb(), os.environb))
     version = source_version()
