@@ -25,6 +25,7 @@ from lib.tracking.failures import (
     FailureFilter,
     FailureGroup,
     FailureLog,
+    FailureState,
     drug_codes_of,
     group_failures,
     without_drug_codes,
@@ -37,10 +38,10 @@ _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "wee
 class State(StrEnum):
     """States of a failure record; `all` selects every state."""
 
-    OPEN = "open"
-    REQUEUED = "requeued"
-    RESOLVED = "resolved"
-    SUPERSEDED = "superseded"
+    OPEN = FailureState.OPEN.value
+    REQUEUED = FailureState.REQUEUED.value
+    RESOLVED = FailureState.RESOLVED.value
+    SUPERSEDED = FailureState.SUPERSEDED.value
     ALL = "all"
 
 
@@ -100,7 +101,7 @@ def make_filter(
     """The filter that the options describe."""
     now = datetime.now(UTC)
     return FailureFilter(
-        states=None if state is State.ALL else (state.value,),
+        states=None if state is State.ALL else (FailureState(state.value),),
         pipeline=None if pipeline is None else pipeline.value,
         shop=shop,
         error_class=error_class,

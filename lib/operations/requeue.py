@@ -12,6 +12,7 @@ from lib.operations.decision import Decision, Effect, chunks
 from lib.operations.operator import Operator
 from lib.pipelines import get_pipeline
 from lib.tracking.audit import Action, AuditEntry
+from lib.tracking.failures import FailureState
 
 
 class NotRecorded(StoreUnavailable):
@@ -115,7 +116,9 @@ async def record(
         detail=detail,
     )
     try:
-        await operator.tracking.record_decision(refs, state=action.value, by=by, why=why)
+        await operator.tracking.record_decision(
+            refs, state=FailureState(action.value), by=by, why=why
+        )
         await operator.audit.note(entry)
     except StoreUnavailable as error:
         raise NotRecorded(error.store, action.value, len(refs)) from error

@@ -19,7 +19,7 @@ from lib.record import Record, payload_digest
 from lib.services import Services
 from lib.sync import outcomes
 from lib.sync.planning import SET_ASIDE_AT
-from lib.tracking.failures import FailureLog
+from lib.tracking.failures import FailureLog, FailureState
 from lib.tracking.task_logs import TaskLogReader
 from lib.tracking.writer import LogEntry
 from lib.words.language import translate
@@ -163,7 +163,9 @@ async def resolve_failures(services: Services, repairs: Repairs) -> None:
             if (document := documents.get((ref.pipeline, ref.record_id))) is not None
             and document.status == SyncStatus.SUCCESS
         }
-        await services.tracking.record_decision(accepted, state="resolved", by="reconcile", why=why)
+        await services.tracking.record_decision(
+            accepted, state=FailureState.RESOLVED, by="reconcile", why=why
+        )
         repairs.note("failure records of accepted documents: resolved", map(_label, accepted))
 
 

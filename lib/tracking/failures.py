@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
@@ -48,6 +49,20 @@ _LINE_NUMBER = re.compile(r"\b(?:dòng|line)\s+(\d{1,4})\b", re.IGNORECASE)
 _FIELD_NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 
 
+class FailureState(StrEnum):
+    """State of a failure record."""
+
+    OPEN = "open"
+    REQUEUED = "requeued"
+    RESOLVED = "resolved"
+    #: A later failure of the same document replaces it.
+    SUPERSEDED = "superseded"
+
+
+#: No decision yet, or one that has had no effect yet.
+_UNSETTLED = {"$in": [FailureState.OPEN.value, FailureState.REQUEUED.value]}
+
+
 @dataclass(frozen=True, slots=True)
 class FailureFilter:
     """Selects failure records; None leaves a condition out.
@@ -59,7 +74,7 @@ class FailureFilter:
         since, until: limits of the time of the failure.
     """
 
-    states: tuple[str, ...] | None = ("open",)
+    states: tuple[FailureState, ...] | None = (FailureState.OPEN,)
     pipeline: str | None = None
     shop: str | None = None
     error_class: str | None = None
@@ -78,7 +93,7 @@ class FailureFilter:
         if self.shop is not None:
             query["shop_pharmacy_code"] = any_case(self.shop)
         if self.states is not None:
-            query["state"] = {"$in": list(self.states)}
+            query["state"] = {"$in": [state.value for state in self.states]}
         if self.shops is not None:
             query["shop_pharmacy_code"] = any_case(*self.shops)
         if self.reason is not None:
@@ -190,7 +205,7 @@ class FailureLog:
 
     async def unsettled_documents(self) -> AsyncIterator[set[DocumentRef]]:
         """The documents of all open or requeued failure records, page by page."""
-        query = {"state": {"$in": ["open", "requeued"]}}
+        query = {"state": _UNSETTLED}
         with mongo_errors():
             cursor = self._failures.find(query, dict.fromkeys(IDENTITY, True))
             while page := await cursor.to_list(_PAGE):
@@ -319,7 +334,7 @@ async def record_decision(
     failures: AsyncCollection[dict[str, Any]],
     refs: Iterable[DocumentRef],
     *,
-    state: str,
+    state: FailureState,
     by: str,
     why: str,
     at: datetime,
@@ -334,18 +349,18 @@ async def record_decision(
         by_pipeline[ref.pipeline][ref.record_id] = ref
     change = {
         "$set": {
-            "state": state,
+            "state": state.value,
             "settled_by": by,
             "settled_why": why,
             # Keyed by its time, not in a list: a second write of the decision changes nothing.
-            f"history.{at:%Y%m%dT%H%M%S%f}": {"state": state, "by": by, "why": why, "at": at},
+            f"history.{at:%Y%m%dT%H%M%S%f}": {"state": state.value, "by": by, "why": why, "at": at},
         },
         "$currentDate": {"updated_at": True, "settled_at": True},
     }
     changed = 0
     for pipeline, documents in by_pipeline.items():
         theirs = {"pipeline": pipeline, "record_id": {"$in": sorted(documents)}}
-        unsettled = theirs | {"state": {"$in": ["open", "requeued"]}}
+        unsettled = theirs | {"state": _UNSETTLED}
         changed += (await failures.update_many(unsettled, change)).modified_count
         known = set(await failures.distinct("record_id", theirs))
         for record_id, ref in documents.items():

@@ -18,7 +18,7 @@ from lib.models import Acceptance, Claim, DocumentRef, LogStatus, Outcome, Outco
 from lib.record import Record
 from lib.sanitize import mask_personal_names
 from lib.settings import MongoSettings, SyncSettings
-from lib.tracking.failures import record_decision, ref_of
+from lib.tracking.failures import FailureState, record_decision, ref_of
 from lib.tracking.log_collections import SYNC_FAILURES, TASK_LOGS, ensure_indexes
 from lib.tracking.mongo import BufferedWrites, Write, mongo_errors, open_client
 from lib.words.language import translate, translated
@@ -32,7 +32,10 @@ _STATUS_AFTER = {
 }
 #: The fields that identify a document in a failure record.
 _DOCUMENT = ("pipeline", "local_id", "record_id")
-_SUPERSEDE = {"$currentDate": {"updated_at": True}, "$set": {"state": "superseded"}}
+_SUPERSEDE = {
+    "$currentDate": {"updated_at": True},
+    "$set": {"state": FailureState.SUPERSEDED.value},
+}
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _READ_AT_ONCE = 500
 
@@ -187,14 +190,14 @@ class TrackingStore:
             await future
 
     async def record_decision(
-        self, refs: Iterable[DocumentRef], *, state: str, by: str, why: str
+        self, refs: Iterable[DocumentRef], *, state: FailureState, by: str, why: str
     ) -> int:
         """Moves open and requeued failure records to another state; returns how many.
 
         The person and the reason are stored with each; see `lib.tracking.failures`.
 
         Args:
-            state: `requeued` or `resolved`.
+            state: REQUEUED or RESOLVED.
             by: who did it.
 
         Raises:
@@ -322,7 +325,11 @@ class TrackingStore:
         }
         ref = record.ref
         return self._upsert(
-            SYNC_FAILURES, ref, record.document.claim_token, values, {"state": "open"}
+            SYNC_FAILURES,
+            ref,
+            record.document.claim_token,
+            values,
+            {"state": FailureState.OPEN.value},
         )
 
     def _superseded(self, record: Record) -> Write:
@@ -332,7 +339,7 @@ class TrackingStore:
             "pipeline": ref.pipeline,
             "local_id": ref.local_id,  # indexed
             "record_id": ref.record_id,
-            "state": "open",
+            "state": FailureState.OPEN.value,
             "claim_token": {"$ne": record.document.claim_token},
             # A late write does not supersede a failure that is newer.
             "created_at": {"$lt": self._clock()},
@@ -362,7 +369,9 @@ class TrackingStore:
                     if latest.get(tuple(failure[name] for name in _DOCUMENT), _NEVER)
                     > failure["created_at"]
                 ]
-                await failures.update_many({"_id": {"$in": earlier}, "state": "open"}, _SUPERSEDE)
+                await failures.update_many(
+                    {"_id": {"$in": earlier}, "state": FailureState.OPEN.value}, _SUPERSEDE
+                )
 
     def _upsert(
         self,

@@ -17,7 +17,7 @@ from lib.models import Acceptance, Attempt, Claim, LogStatus, Outcome, OutcomeKi
 from lib.record import Record
 from lib.settings import Language, MongoSettings, SyncSettings
 from lib.sync.outcomes import accepted, failed
-from lib.tracking.failures import FailureLog
+from lib.tracking.failures import FailureLog, FailureState
 from lib.tracking.mongo import mongo_errors
 from lib.tracking.persons import Persons
 from lib.tracking.task_logs import TaskLogReader
@@ -237,8 +237,13 @@ async def test_failures_are_settled_once(store: TrackingStore, database: Any) ->
         record = make_record(number)
         await store.finished(record, failure_of(record))
     refs = [make_ref(1), make_ref(2)]
-    assert await store.record_decision(refs, state="resolved", by="someone", why="by hand") == 2
-    assert await store.record_decision(refs, state="resolved", by="other", why="again") == 0
+    assert (
+        await store.record_decision(refs, state=FailureState.RESOLVED, by="someone", why="by hand")
+        == 2
+    )
+    assert (
+        await store.record_decision(refs, state=FailureState.RESOLVED, by="other", why="again") == 0
+    )
     row = await database.sync_failures.find_one({"record_id": 1})
     assert (row["state"], row["settled_by"], row["settled_why"]) == (
         "resolved",
