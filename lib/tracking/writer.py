@@ -32,10 +32,9 @@ _STATUS_AFTER = {
 }
 #: The fields that identify a document in a failure record.
 _DOCUMENT = ("pipeline", "local_id", "record_id")
-_SUPERSEDE = {
-    "$currentDate": {"updated_at": True},
-    "$set": {"state": FailureState.SUPERSEDED.value},
-}
+_OPEN = {"state": FailureState.OPEN.value}
+_SUPERSEDED = {"state": FailureState.SUPERSEDED.value}
+_SUPERSEDE = {"$currentDate": {"updated_at": True}, "$set": _SUPERSEDED}
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _READ_AT_ONCE = 500
 
@@ -324,13 +323,7 @@ class TrackingStore:
             "field_errors": [asdict(item) for item in outcome.field_errors],
         }
         ref = record.ref
-        return self._upsert(
-            SYNC_FAILURES,
-            ref,
-            record.document.claim_token,
-            values,
-            {"state": FailureState.OPEN.value},
-        )
+        return self._upsert(SYNC_FAILURES, ref, record.document.claim_token, values, _OPEN)
 
     def _superseded(self, record: Record) -> Write:
         """Supersedes earlier open failures, so that only one per document waits for a decision."""
@@ -339,7 +332,7 @@ class TrackingStore:
             "pipeline": ref.pipeline,
             "local_id": ref.local_id,  # indexed
             "record_id": ref.record_id,
-            "state": FailureState.OPEN.value,
+            **_OPEN,
             "claim_token": {"$ne": record.document.claim_token},
             # A late write does not supersede a failure that is newer.
             "created_at": {"$lt": self._clock()},
@@ -369,9 +362,7 @@ class TrackingStore:
                     if latest.get(tuple(failure[name] for name in _DOCUMENT), _NEVER)
                     > failure["created_at"]
                 ]
-                await failures.update_many(
-                    {"_id": {"$in": earlier}, "state": FailureState.OPEN.value}, _SUPERSEDE
-                )
+                await failures.update_many({"_id": {"$in": earlier}, **_OPEN}, _SUPERSEDE)
 
     def _upsert(
         self,
