@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -224,8 +224,7 @@ def final_state(batch: Batch, *, single: bool) -> State[None]:
     return Completed(message=text)
 
 
-def _error_classes(kinds: Iterable[type[SyncError]]) -> set[str]:
-    """The classes under which failures of these kinds, and of what inherits from them, are kept."""
-    kinds = list(kinds)
-    below = [sub for kind in kinds for sub in kind.__subclasses__()]
-    return {kind.error_class for kind in kinds} | (_error_classes(below) if below else set())
+def _error_classes(kinds: Sequence[type[SyncError]]) -> set[str]:
+    """The classes under which failures of these kinds, and of narrower ones, are stored."""
+    narrower = [kind for wide in kinds for kind in wide.__subclasses__()]
+    return {kind.error_class for kind in kinds} | (_error_classes(narrower) if narrower else set())

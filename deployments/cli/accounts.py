@@ -107,9 +107,9 @@ async def _look(operator: Operator, box: PasswordBox, change: Change) -> list[Re
     results = []
     for account in await asyncio.to_thread(operator.source.accounts.all):
         stored = StoredPassword(account.password, account.encrypted_password)
-        form = _form(box, stored)
-        wanted = form is not PasswordState.UNREADABLE and change(box, stored) != stored
-        results.append(Result(account, form, wanted))
+        state = _password_state(box, stored)
+        wanted = state is not PasswordState.UNREADABLE and change(box, stored) != stored
+        results.append(Result(account, state, wanted))
     return results
 
 
@@ -118,10 +118,10 @@ async def _carry_out(operator: Operator, box: PasswordBox, result: Result, chang
         operator.source.accounts.change_password, result.account, lambda before: change(box, before)
     )
     # None: the account was deleted in the meantime, so it has no password any more.
-    result.after = PasswordState.BLANK if stored is None else _form(box, stored)
+    result.after = PasswordState.BLANK if stored is None else _password_state(box, stored)
 
 
-def _form(box: PasswordBox, stored: StoredPassword) -> PasswordState:
+def _password_state(box: PasswordBox, stored: StoredPassword) -> PasswordState:
     if stored.is_plain:
         return PasswordState.PLAIN
     if not stored.encrypted:
@@ -140,8 +140,8 @@ def _encrypted(box: PasswordBox, stored: StoredPassword) -> StoredPassword:
     Raises:
         PasswordUnreadable: the encrypted password does not decrypt to the original one.
     """
-    form = _form(box, stored)
-    if form not in (PasswordState.PLAIN, PasswordState.OLDER_KEY):
+    state = _password_state(box, stored)
+    if state not in (PasswordState.PLAIN, PasswordState.OLDER_KEY):
         return stored
     password = stored.plain if stored.is_plain else box.decrypt(stored.encrypted or "")
     token = box.encrypt(password)

@@ -100,10 +100,10 @@ def _report(installation: Installation, json: bool) -> int:
     if json:
         print_json(
             {
-                "here": _place(installation.here),
+                "here": _as_json(installation.here),
                 "confirmed": refusal is None,
                 "records": [
-                    _place(record.place)
+                    _as_json(record.place)
                     | {
                         "valid": record in valid,
                         "recorded_at": record.recorded_at,
@@ -141,5 +141,5 @@ def _report(installation: Installation, json: bool) -> int:
     return ATTENTION if refusal else 0
 
 
-def _place(place: DatabaseName) -> dict[str, Any]:
+def _as_json(place: DatabaseName) -> dict[str, Any]:
     return {"server": place.server, "database": place.database}

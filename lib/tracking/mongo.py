@@ -149,7 +149,7 @@ class BufferedWrites:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.database = database
-        self._after_absence = after_outage
+        self._after_outage = after_outage
         self._monotonic = monotonic
         self._batcher: WriteBatcher[Write, bool] = WriteBatcher(
             self._write_batch, delay=delay, size=size
@@ -191,7 +191,7 @@ class BufferedWrites:
                 writes = [write for write in waiting if write.collection == collection]
                 refused += await self._bulk_write(collection, writes)
             if self._buffer:
-                await self._after_absence(list(self._buffer))
+                await self._after_outage(list(self._buffer))
         except StoreUnavailable as error:
             if not self._away_until:
                 logger.warning("logs are buffered: %s", error, extra={"action": "mongo_away"})

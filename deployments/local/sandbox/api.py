@@ -94,12 +94,12 @@ class NationalApi:
         self, request: Request, call: Call, handle: Callable[[], Response]
     ) -> Response:
         sandbox = self._sandbox
-        misfortune = sandbox.faults.apply(call)
-        call.faults = misfortune.ids
-        delay = sandbox.options.latency_ms + misfortune.delay_ms
+        applied = sandbox.faults.apply(call)
+        call.faults = applied.ids
+        delay = sandbox.options.latency_ms + applied.delay_ms
         if delay > 0:
             await asyncio.sleep(delay / 1000)
-        fault = misfortune.effect
+        fault = applied.effect
         if fault is None:
             response = self._answer(handle)
         else:
